@@ -1,0 +1,54 @@
+"""How a native frame lies in the model's input: resized, then padded at the bottom and right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskvd_cli.core.size import Size
+
+FIT = "fit"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """`content` is the resized frame inside `input`; the rest of `input` is padding.
+
+    `row_scale` and `col_scale` map native pixels to input pixels.
+    """
+
+    input: Size
+    content: Size
+    row_scale: float
+    col_scale: float
+
+    def place(self, xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map (n, 4) boxes from native to input pixels."""
+        return xyxy * np.array([self.col_scale, self.row_scale, self.col_scale, self.row_scale])
+
+
+def stretch(native: Size, frame: Size, input_size: Size) -> Placement:
+    """Stretch the native frame to `frame`, aspect not kept (KITTI: 370x672; MaskVD's protocol)."""
+    return Placement(input_size, frame, frame.rows / native.rows, frame.cols / native.cols)
+
+
+def fit(native: Size, input_size: Size) -> Placement:
+    """Scale by one factor so that the short side is at most 640/1024 of the long input side.
+
+    scale = min(short / min side, long / max side) with long = the input's longer side and
+    short = 640 * long // 1024 (420 at 672); sizes are rounded. ImageNet VID's protocol in
+    Eventful Transformers and MaskVD.
+    """
+    long = max(input_size)
+    short = 640 * long // 1024
+    scale = min(short / min(native), long / max(native))
+    content = Size(round(native.rows * scale), round(native.cols * scale))
+    clipped = Size(min(content.rows, input_size.rows), min(content.cols, input_size.cols))
+    return Placement(input_size, clipped, scale, scale)
+
+
+def placement(native: Size, frame: Size | None, input_size: Size) -> Placement:
+    """Return `stretch` to `frame`, or `fit` where `frame` is None."""
+    return fit(native, input_size) if frame is None else stretch(native, frame, input_size)

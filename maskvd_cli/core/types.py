@@ -1,0 +1,79 @@
+"""What a dataset yields: clips of frames with boxes. Coordinates are native pixels, xyxy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskvd_cli.core.size import Size
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The boxes of one frame.
+
+    `xyxy` (n, 4) float64 in native pixels; `labels` (n,) int64, index into the dataset's `classes`;
+    `track_ids` (n,) int64, -1 where there is none; `ignore` (n,) bool, True for regions in which
+    detections count neither as right nor as wrong (their label is -1).
+    """
+
+    xyxy: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    track_ids: NDArray[np.int64]
+    ignore: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @property
+    def objects(self) -> NDArray[np.float64]:
+        """The (m, 4) boxes of objects, ignore regions left out."""
+        return self.xyxy[~self.ignore]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame: its number in the video, its image file if present, native size and boxes.
+
+    `size_source` names what the native size was read from, for the error about an image that
+    has another one.
+    """
+
+    index: int
+    file: Path | None
+    size: Size
+    boxes: Boxes
+    size_source: str = "the annotations"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Contiguous frames of one video; the state of a method never crosses clips."""
+
+    name: str
+    frames: tuple[Frame, ...]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+@dataclass
+class BoxTally:
+    """How many boxes a reader met, cut at the image border, and dropped as empty after that."""
+
+    read: int = 0
+    clipped: int = 0
+    dropped: int = 0
+    first_clipped: str | None = field(default=None)
+
+    def note(self) -> str | None:
+        """Return one line on what was clipped or dropped, or None where nothing was."""
+        if not self.clipped:
+            return None
+        text = f"{self.clipped} of {self.read} boxes reached outside their image and were clipped"
+        if self.dropped:
+            text += f", {self.dropped} of them lay wholly outside and were dropped"
+        return f"{text} (first: {self.first_clipped})"
