@@ -1,0 +1,1 @@
+"""Datasets: each format yields clips of frames with boxes; their folders are never written to."""

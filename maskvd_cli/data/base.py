@@ -1,0 +1,147 @@
+"""What every dataset offers: named splits and protocols, classes, and clips."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskvd_cli.core.errors import DatasetError, unknown
+from maskvd_cli.core.size import Size
+from maskvd_cli.core.types import Boxes, BoxTally, Clip
+
+RAW = "raw"
+
+
+class Dataset(ABC):
+    """One split of one dataset under one protocol.
+
+    `protocol` names how native classes become `classes`; `raw` keeps every annotation under its
+    native class. `tally` counts boxes as clips are read. Raises DatasetError for a folder, split or
+    protocol that does not exist, and while clips are read.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    env: ClassVar[str]
+    splits: ClassVar[tuple[str, ...]]
+    protocols: ClassVar[tuple[str, ...]]
+    evaluation_split: ClassVar[str]
+    training_split: ClassVar[str]
+    canvas: ClassVar[Size | None] = None
+    frame: ClassVar[Size | None] = None
+
+    def __init__(
+        self, root: Path | None = None, split: str | None = None, protocol: str | None = None
+    ) -> None:
+        self.split = split or self.evaluation_split
+        self.protocol = protocol or self.protocols[0]
+        if self.split not in self.splits:
+            raise DatasetError(unknown("split", self.split, self.splits), where=self.name)
+        if self.protocol not in (*self.protocols, RAW):
+            raise DatasetError(unknown("protocol", self.protocol, self.protocols), where=self.name)
+        self.root = self._existing(root)
+        self.tally = BoxTally()
+
+    @property
+    @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Class names of this protocol; `Boxes.labels` index them."""
+
+    @abstractmethod
+    def clips(self) -> Iterator[Clip]:
+        """Yield the split's clips in a fixed order, reading annotations as they are needed."""
+
+    @classmethod
+    def _existing(cls, root: Path | None) -> Path:
+        if root is None:
+            value = os.environ.get(cls.env)
+            if not value:
+                raise DatasetError(
+                    "no folder given",
+                    where=cls.name,
+                    remedy=f"name it with --root DIR (in a recipe: dataset.root), or set the "
+                    f"environment variable {cls.env}",
+                )
+            root = Path(value)
+        if not root.exists():
+            raise DatasetError(
+                "no such folder", where=root, remedy=f"name the folder of the {cls.name} dataset"
+            )
+        return root.resolve()
+
+
+def make_boxes(
+    rows: Sequence[tuple[float, float, float, float]],
+    labels: Sequence[int],
+    track_ids: Sequence[int],
+    ignore: Sequence[bool],
+) -> Boxes:
+    """Pack rows into `Boxes`; the sequences have one entry per box."""
+    return Boxes(
+        np.array(rows, dtype=np.float64).reshape(-1, 4),
+        np.array(labels, dtype=np.int64),
+        np.array(track_ids, dtype=np.int64),
+        np.array(ignore, dtype=np.bool_),
+    )
+
+
+def check_boxes(xyxy: NDArray[np.float64], where: Callable[[int], str]) -> None:
+    """Refuse NaN, infinity and corners in the wrong order; `where` names row i. DatasetError."""
+    finite = np.asarray(np.isfinite(xyxy).all(axis=1))
+    ordered = (xyxy[:, 2] >= xyxy[:, 0]) & (xyxy[:, 3] >= xyxy[:, 1])
+    wrong = ~(finite & ordered)
+    if not wrong.any():
+        return
+    row = int(wrong.argmax())
+    x1, y1, x2, y2 = xyxy[row].tolist()
+    if not finite[row]:
+        reason = f"box {x1:g} {y1:g} {x2:g} {y2:g} is not finite"
+    elif x2 < x1:
+        reason = f"box has x2 < x1 ({x2:g} < {x1:g})"
+    else:
+        reason = f"box has y2 < y1 ({y2:g} < {y1:g})"
+    raise DatasetError(reason, where=where(row), remedy="correct or remove this box")
+
+
+def clip_boxes(boxes: Boxes, size: Size, tally: BoxTally, where: str) -> Boxes:
+    """Cut boxes at the image border, drop what lies wholly outside, and count both in `tally`."""
+    tally.read += len(boxes)
+    limits = np.array([size.cols, size.rows, size.cols, size.rows], dtype=np.float64)
+    inside = np.clip(boxes.xyxy, 0.0, limits)
+    changed = (inside != boxes.xyxy).any(axis=1)
+    if not changed.any():
+        return boxes
+    empty = changed & ((inside[:, 2] <= inside[:, 0]) | (inside[:, 3] <= inside[:, 1]))
+    tally.clipped += int(changed.sum())
+    tally.dropped += int(empty.sum())
+    tally.first_clipped = tally.first_clipped or where
+    keep = ~empty
+    return Boxes(inside[keep], boxes.labels[keep], boxes.track_ids[keep], boxes.ignore[keep])
+
+
+def contiguous(indices: Sequence[int], step: int = 1) -> list[slice]:
+    """Return slices of `indices` (rising) that cut it wherever it jumps by more than `step`."""
+    if not indices:
+        return []
+    cuts = [i for i in range(1, len(indices)) if indices[i] - indices[i - 1] > step]
+    return [slice(a, b) for a, b in zip([0, *cuts], [*cuts, len(indices)], strict=True)]
+
+
+def fingerprint(clips: Iterable[Clip]) -> str:
+    """Return a sha256 over everything that clips say: names, frame numbers, sizes and boxes."""
+    digest = hashlib.sha256()
+    for clip in clips:
+        digest.update(f"{clip.name}\0{len(clip)}\0".encode())
+        for frame in clip.frames:
+            digest.update(f"{frame.index} {frame.size} {len(frame.boxes)}\0".encode())
+            boxes = frame.boxes
+            for column in (boxes.xyxy, boxes.labels, boxes.track_ids, boxes.ignore):
+                digest.update(column.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""All boxes of a dataset's split at once, as a heatmap needs them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskvd_cli.core.errors import DatasetError, unknown
+from maskvd_cli.core.placement import placement
+from maskvd_cli.core.size import Size
+from maskvd_cli.data.base import RAW, Dataset, fingerprint
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Boxes of every frame: `xyxy` (n, 4) float64, `frame_of` (n,) int64 counting all frames.
+
+    `image_size` is the most frequent native frame size, None where there are no frames.
+    """
+
+    xyxy: NDArray[np.float64]
+    frame_of: NDArray[np.int64]
+    clips: int
+    frames: int
+    image_size: Size | None
+    fingerprint: str
+
+
+def protocol_for(classes: str | Sequence[str], dataset: type[Dataset]) -> str:
+    """Return the protocol under which `classes` are read: the evaluated ones, or native ones."""
+    return dataset.protocols[0] if classes == "protocol" else RAW
+
+
+def gather(
+    dataset: Dataset, classes: str | Sequence[str], on_input: tuple[Size, Size | None] | None = None
+) -> Gathered:
+    """Collect the boxes of `classes` from all clips of `dataset`.
+
+    `classes`: `all` (whatever the class, ignore regions too), `protocol` (objects that the
+    dataset's protocol keeps), or class names. With `on_input` (input size, frame size or None for
+    fit) boxes are placed as the model sees them; without, they stay in native pixels.
+    Raises DatasetError for an unknown class name.
+    """
+    wanted = _labels(dataset, classes)
+    parts: list[NDArray[np.float64]] = []
+    counts: list[int] = []
+    sizes: Counter[Size] = Counter()
+    clips = list(dataset.clips())
+    for frame in (frame for clip in clips for frame in clip.frames):
+        boxes = frame.boxes
+        chosen = boxes.xyxy if wanted is None else boxes.xyxy[np.isin(boxes.labels, wanted)]
+        if on_input is not None:
+            input_size, frame_size = on_input
+            chosen = placement(frame.size, frame_size, input_size).place(chosen)
+        parts.append(chosen)
+        counts.append(len(chosen))
+        sizes[frame.size] += 1
+    return Gathered(
+        np.concatenate(parts) if parts else np.zeros((0, 4)),
+        np.repeat(np.arange(len(counts)), counts),
+        len(clips),
+        len(counts),
+        sizes.most_common(1)[0][0] if sizes else None,
+        fingerprint(clips),
+    )
+
+
+def _labels(dataset: Dataset, classes: str | Sequence[str]) -> list[int] | None:
+    """Return the labels to keep, or None for all."""
+    if classes == "all":
+        return None
+    if classes == "protocol":
+        return list(range(len(dataset.classes)))
+    names = [classes] if isinstance(classes, str) else list(classes)
+    for name in names:
+        if name not in dataset.classes:
+            raise DatasetError(
+                unknown("class", name, dataset.classes),
+                where=dataset.name,
+                remedy="or use all, or protocol",
+            )
+    return [dataset.classes.index(name) for name in names]
