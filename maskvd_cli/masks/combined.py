@@ -1,0 +1,28 @@
+"""MaskVD's schedule and union: full frames, and static and dynamic mask together between them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def scheduled(
+    period: int,
+    frames: int,
+    tokens: int,
+    *,
+    static: Tensor | None = None,
+    dynamic: Tensor | None = None,
+) -> Tensor:
+    """Return the tokens to recompute on each frame of a clip: (frames, tokens) bool.
+
+    Frame t is full where t % period == 0; else it keeps the union of `static` (tokens,) bool and
+    of row t-1 of `dynamic` (frames, tokens) bool, the mask from the boxes of the previous frame.
+    """
+    kept = torch.zeros(frames, tokens, dtype=torch.bool)
+    if static is not None:
+        kept |= static
+    if dynamic is not None:
+        kept[1:] |= dynamic[:-1]
+    kept[::period] = True
+    return kept
