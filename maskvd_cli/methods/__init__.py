@@ -1,0 +1,1 @@
+"""Methods: one file each, with its parameters, its token selection, its costs and its state."""
