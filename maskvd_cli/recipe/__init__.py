@@ -1,0 +1,1 @@
+"""Recipes: YAML that names a dataset, a model, methods with grids; checked before anything runs."""

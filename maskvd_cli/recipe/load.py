@@ -1,0 +1,240 @@
+"""Read a recipe file with overrides into checked sections and points, all mistakes at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from maskvd_cli.core.errors import RecipeError, near_miss, unknown
+from maskvd_cli.recipe import grid, overrides
+from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.recipe.source import Document, KeyPath, read_file
+
+_MOST_POINTS = 10_000
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a dataset offers: the names of its splits and protocols."""
+
+    splits: Sequence[str]
+    protocols: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The names that a recipe may use; handed in, so that this room knows no method or dataset."""
+
+    methods: Sequence[str]
+    models: Sequence[str]
+    datasets: Sequence[str]
+    params_of: Callable[[str], type[BaseModel]]
+    choices_of: Callable[[str], Choices]
+
+
+@dataclass(frozen=True)
+class MethodPoint:
+    """One method with one value for each parameter; `given` names those that the recipe states."""
+
+    method: str
+    params: BaseModel
+    given: tuple[str, ...]
+    place: str
+
+
+@dataclass(frozen=True)
+class LoadedRecipe:
+    """A checked recipe: sections with resolved paths, its points, the bytes and overrides read."""
+
+    path: Path
+    recipe: Recipe
+    points: tuple[MethodPoint, ...]
+    source: bytes
+    assignments: tuple[str, ...]
+
+
+def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -> LoadedRecipe:
+    """Read, override and check the recipe at `path`.
+
+    Raises RecipeError with one `file:line:column key: what is wrong` line per mistake.
+    """
+    source, document = read_file(path)
+    overrides.apply(document, assignments)
+    content: object = document.data
+    if not isinstance(content, dict):
+        raise RecipeError([f"{path}:1:1: a recipe is a mapping; start it with `schema: 1`"])
+    data = cast(dict[str, Any], content)
+    problems: list[str] = []
+    recipe = _validated(Recipe, data, {}, document, problems)
+    problems.extend(_unknown_names(data, catalog, document))
+    points = _points(data.get("methods"), catalog, document, problems)
+    if recipe is None or problems:
+        raise RecipeError(dict.fromkeys(problems))
+    recipe = _with_absolute_paths(recipe, path, document)
+    return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments))
+
+
+def _points(
+    entries: object, catalog: Catalog, document: Document, problems: list[str]
+) -> list[MethodPoint]:
+    points: list[MethodPoint] = []
+    if not isinstance(entries, list):
+        return points
+    for index, entry in enumerate(cast(list[Any], entries)):
+        path: KeyPath = ("methods", index)
+        if not isinstance(entry, dict):
+            continue
+        params = cast(dict[str, Any], entry)
+        name = params.get("name")
+        if not isinstance(name, str):
+            problems.append(document.problem(path, "name the method, for example `name: dense`"))
+        elif name not in catalog.methods:
+            message = unknown("method", name, catalog.methods)
+            problems.append(document.problem((*path, "name"), message))
+        else:
+            rest = {key: value for key, value in params.items() if key != "name"}
+            points.extend(_grid(name, rest, path, catalog, document, problems))
+    return points
+
+
+def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to place its errors
+    name: str,
+    params: Mapping[str, Any],
+    path: KeyPath,
+    catalog: Catalog,
+    document: Document,
+    problems: list[str],
+) -> Iterator[MethodPoint]:
+    kind = catalog.params_of(name)
+    if (total := grid.count(params, kind.model_fields)) > _MOST_POINTS:
+        message = f"the grid has {total} points, more than {_MOST_POINTS}; split the recipe"
+        problems.append(document.problem(path, message))
+        return
+    seen: set[str] = set()
+    for combination in grid.expand(params, kind.model_fields, path):
+        checked = _validated(
+            kind, combination.values, combination.origins, document, problems, root=path
+        )
+        if checked is None:
+            continue
+        content = checked.model_dump_json()
+        if content in seen:
+            given = ", ".join(f"{key} {value}" for key, value in combination.values.items())
+            problems.append(document.problem(path, f"the grid names a point twice: {given}"))
+        seen.add(content)
+        yield MethodPoint(name, checked, tuple(combination.values), document.place(path))
+
+
+def _validated(  # noqa: PLR0913
+    kind: type[M],
+    data: Mapping[str, Any],
+    origins: Mapping[str, KeyPath],
+    document: Document,
+    problems: list[str],
+    *,
+    root: KeyPath = (),
+) -> M | None:
+    """Check `data` against `kind`, adding a placed line per mistake; None where there is one.
+
+    Checked as JSON: strict, yet a list may fill a tuple. `origins` maps a key to the place its
+    value came from, where that is not below `root`.
+    """
+    try:
+        return kind.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            place = tuple(detail["loc"])
+            path = (*root, *place)
+            if place and place[0] in origins:
+                path = (*origins[str(place[0])], *place[1:])
+            path = _existing(path, document, detail["type"])
+            problems.append(document.problem(path, _explain(detail, kind, place)))
+        return None
+
+
+def _existing(path: KeyPath, document: Document, kind: str) -> KeyPath:
+    """Cut what pydantic appends for members of a union, which is no key of the document."""
+    if kind in ("missing", "extra_forbidden"):
+        return path
+    while len(path) > 1 and path not in document.places:
+        path = path[:-1]
+    return path
+
+
+def _explain(detail: ErrorDetails, kind: type[BaseModel], place: KeyPath) -> str:
+    given = json.dumps(detail["input"])
+    if len(given) > 60:
+        given = f"{given[:57]}..."
+    if detail["type"] == "extra_forbidden":
+        allowed = _allowed_keys(kind, place[:-1])
+        near = near_miss(str(place[-1]), allowed)
+        return f"unknown key{near}; allowed here: {', '.join(allowed)}"
+    if detail["type"] == "missing":
+        return "missing; add it"
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{message[:1].lower()}{message[1:]} (got {given})"
+
+
+def _allowed_keys(kind: type[BaseModel], section: KeyPath) -> list[str]:
+    for part in section:
+        annotation = kind.model_fields[str(part)].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        kind = annotation
+    return [field.alias or name for name, field in kind.model_fields.items()]
+
+
+def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document) -> Iterator[str]:
+    """Yield a line for each dataset, split, protocol or model that nobody registered."""
+
+    def check(path: KeyPath, kind: str, known: Sequence[str]) -> Iterator[str]:
+        section = data.get(str(path[0]))
+        word = (
+            cast(dict[str, Any], section).get(str(path[1])) if isinstance(section, dict) else None
+        )
+        if isinstance(word, str) and word not in known:
+            yield document.problem(path, unknown(kind, word, known))
+
+    yield from check(("model", "name"), "model", catalog.models)
+    wrong = list(check(("dataset", "name"), "dataset", catalog.datasets))
+    yield from wrong
+    dataset = data.get("dataset")
+    name = cast(dict[str, Any], dataset).get("name") if isinstance(dataset, dict) else None
+    if not wrong and isinstance(name, str):
+        choices = catalog.choices_of(name)
+        yield from check(("dataset", "split"), "split", choices.splits)
+        yield from check(("dataset", "protocol"), "protocol", choices.protocols)
+        yield from check(("heatmap", "split"), "split", choices.splits)
+
+
+def _with_absolute_paths(recipe: Recipe, file: Path, document: Document) -> Recipe:
+    """Resolve path values: against the recipe's folder, or the current one where `--set` gave them.
+
+    `~` and `$NAME` are replaced; a variable that is not set is an error.
+    """
+    problems: list[str] = []
+    for section, key in sorted(overrides.PATH_KEYS, key=str):
+        part = getattr(recipe, str(section))
+        text = getattr(part, str(key))
+        if text is None:
+            continue
+        path: KeyPath = (section, key)
+        base = Path.cwd() if document.place(path).startswith("--set") else file.parent
+        absent = [name for name in re.findall(r"\$\{?(\w+)\}?", text) if name not in os.environ]
+        if absent:
+            problems.append(document.problem(path, f"environment variable {absent[0]} is not set"))
+            continue
+        full = (base / Path(os.path.expandvars(text)).expanduser()).resolve()
+        changed = part.model_copy(update={str(key): str(full)})
+        recipe = recipe.model_copy(update={str(section): changed})
+    if problems:
+        raise RecipeError(problems)
+    return recipe

@@ -1,0 +1,101 @@
+"""What may stand in a recipe: pydantic models, strict, unknown keys forbidden."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from maskvd_cli.core.size import Size
+
+
+def _check_size(text: str) -> str:
+    return str(Size.parse(text))
+
+
+SizeText = Annotated[
+    str,
+    AfterValidator(_check_size),
+    Field(json_schema_extra={"pattern": "^[0-9]+x[0-9]+$"}, examples=["672x672"]),
+]
+
+
+class Section(BaseModel):
+    """A part of a recipe: strict types, no unknown keys, not changed after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DatasetSection(Section):
+    """Which annotations (and frames) the sweep runs over."""
+
+    name: str = Field(description="dataset format: kitti, imagenet-vid or coco-video")
+    root: str | None = Field(
+        default=None,
+        description="the dataset's folder, relative to the recipe; $NAME is replaced; absent: the "
+        "environment variable of the dataset (MASKVD_KITTI, ...)",
+    )
+    split: str | None = Field(default=None, description="default: the dataset's evaluation split")
+    protocol: str | None = Field(
+        default=None, description="how classes are merged, dropped or ignored; default: the first"
+    )
+
+
+class HeatmapSection(Section):
+    """How the object heatmap behind static masks is accumulated."""
+
+    split: str | None = Field(default=None, description="default: the dataset's training split")
+    classes: str | list[str] = Field(
+        default="all",
+        description="all (every annotated box), protocol (the evaluated ones), or class names",
+    )
+    canvas: SizeText | Literal["input"] | None = Field(
+        default=None,
+        description="rows x columns for native pixels, or input: boxes placed as the model sees "
+        "them; default: the dataset's",
+    )
+    accumulate: Literal["sum", "union"] = Field(
+        default="sum", description="count every box, or every pixel once a frame"
+    )
+    align: Literal["canvas", "image"] = Field(
+        default="canvas",
+        description="resize the whole canvas onto the frame (the published code), or only the "
+        "part that the image covers",
+    )
+
+
+class ModelSection(Section):
+    """The detector and the size of what it sees, rows x columns."""
+
+    name: str = Field(default="vitdet-b", description="vitdet-b (windowed) or vitdet-b-global")
+    input: SizeText = Field(default="672x672", description="padded input, a multiple of the patch")
+    frame: SizeText | Literal["fit"] | None = Field(
+        default=None,
+        description="stretch frames to rows x columns, or fit: keep their aspect; default: the "
+        "dataset's",
+    )
+    weights: str | None = Field(default=None, description="weights file, relative to the recipe")
+
+
+class Recipe(Section):
+    """One sweep: a dataset, a model, methods with grids."""
+
+    model_config = ConfigDict(title="maskvd recipe")
+
+    schema_version: Literal[1] = Field(alias="schema", description="version of this format")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="names the folder of the results"
+    )
+    description: str = ""
+    dataset: DatasetSection
+    heatmap: HeatmapSection = HeatmapSection()
+    model: ModelSection = ModelSection()
+    detections: Literal["auto", "labels", "model"] = Field(
+        default="auto",
+        description="what drives masks: annotated boxes, or the detector's; auto: the model "
+        "where weights are given, else the labels",
+    )
+    methods: list[dict[str, Any]] = Field(
+        min_length=1, description="method name and parameters; a list of values makes a grid"
+    )
+    seed: int = Field(default=0, ge=0)

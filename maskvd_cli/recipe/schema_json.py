@@ -1,0 +1,20 @@
+"""The JSON schema of recipes, methods and their grids included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskvd_cli.recipe.grid import grid_schema
+from maskvd_cli.recipe.load import Catalog
+from maskvd_cli.recipe.schema import Recipe
+
+
+def json_schema(catalog: Catalog) -> dict[str, Any]:
+    """Return the schema that editors complete and check recipes with."""
+    schema = Recipe.model_json_schema(by_alias=True)
+    methods = [grid_schema(catalog.params_of(name), name) for name in catalog.methods]
+    schema["properties"]["methods"]["items"] = {"anyOf": methods}
+    definitions = schema["$defs"]
+    definitions["DatasetSection"]["properties"]["name"]["enum"] = list(catalog.datasets)
+    definitions["ModelSection"]["properties"]["name"]["enum"] = list(catalog.models)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
