@@ -1,0 +1,1 @@
+"""What surrounds a number: the machine and software that it was measured with."""

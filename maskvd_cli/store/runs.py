@@ -1,0 +1,176 @@
+"""Run folders, `<results>/<recipe>/<run-id>/`: plan, recipe, environment, points, samples."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ValidationError
+
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.store.atomic import write_atomic, write_bytes
+from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
+
+PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
+_LARGEST_JSON = 16 << 20
+S = TypeVar("S", bound=BaseModel)
+
+
+def utc_now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def new_run_id() -> str:
+    """Return a UTC timestamp with six random hex digits, so that names sort by time."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder; reading never writes."""
+
+    folder: Path
+
+    def plan(self) -> Plan:
+        """Read `plan.json`. Raises ResultError where it is absent or damaged."""
+        return _read(self.folder / PLAN, Plan)
+
+    def environment(self) -> dict[str, Any]:
+        """Read `environment.json`. Raises ResultError where it is absent or damaged."""
+        return _json(self.folder / ENVIRONMENT)
+
+    def has(self, key: str) -> bool:
+        """Tell whether a point's file is there."""
+        return self._point_path(key).is_file()
+
+    def point(self, key: str) -> PointRecord | None:
+        """Return the record of a point, or None where it has not been run."""
+        path = self._point_path(key)
+        if not path.is_file() or path.is_symlink():
+            return None
+        record = _read(path, PointRecord)
+        if record.key != key:
+            raise ResultError(
+                f"holds the point {record.key}", where=path, remedy="remove it and sweep again"
+            )
+        return record
+
+    def write_plan(self, plan: Plan, recipe: bytes, environment: dict[str, Any]) -> None:
+        """Write what a run starts with, the plan first."""
+        write_bytes(self.folder / PLAN, _dump(plan))
+        write_bytes(self.folder / RECIPE, recipe)
+        text = json.dumps(environment, indent=2, allow_nan=False)
+        write_bytes(self.folder / ENVIRONMENT, f"{text}\n".encode())
+
+    def write_point(self, record: PointRecord, samples: pd.DataFrame | None) -> None:
+        """Write the samples, then the point: a point that is there is complete."""
+        if samples is not None:
+            path = self.folder / "samples" / f"{record.key}.parquet"
+            write_atomic(path, lambda temporary: samples.to_parquet(temporary, index=False))
+        write_bytes(self._point_path(record.key), _dump(record))
+
+    def adopt(self, record: PointRecord, source: Run) -> None:
+        """Copy a finished point with its samples from another run, byte for byte."""
+        samples = Path("samples") / f"{record.key}.parquet"
+        if (source.folder / samples).is_file():
+            write_bytes(self.folder / samples, (source.folder / samples).read_bytes())
+        write_bytes(self._point_path(record.key), source._point_path(record.key).read_bytes())
+
+    def lock(self) -> FileLock:
+        """Return the acquired lock that keeps a second sweep out. Raises ResultError if taken."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise ResultError(
+                "another sweep is writing here",
+                where=self.folder,
+                remedy="wait for it, or start a run of its own with --fresh",
+            ) from error
+        return lock
+
+    def _point_path(self, key: str) -> Path:
+        return self.folder / "points" / f"{key}.json"
+
+
+def runs_below(results: Path) -> list[Run]:
+    """Return the runs in a results folder or a recipe's folder in it, the newest last."""
+    plans = [*results.glob(f"*/{PLAN}"), *results.glob(f"*/*/{PLAN}")]
+    folders = {plan.parent for plan in plans if not plan.is_symlink()}
+    return [Run(folder) for folder in sorted(folders, key=lambda folder: folder.name)]
+
+
+def find_run(place: Path) -> Run:
+    """Return the run at `place`: a run folder, or the newest below a results folder.
+
+    Raises ResultError where there is none.
+    """
+    if (place / PLAN).is_file():
+        return Run(place)
+    if not place.is_dir():
+        raise ResultError(
+            "no such folder",
+            where=place,
+            remedy="name a run, or a results folder; see `maskvd sweep`",
+        )
+    runs = runs_below(place)
+    if not runs:
+        raise ResultError("no run here yet", where=place, remedy="make one with `maskvd sweep`")
+    return runs[-1]
+
+
+def _dump(stored: BaseModel) -> bytes:
+    return stored.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            raise ValueError("a key stands twice")
+        return made
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is not allowed")
+
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ValueError("larger than 16 MiB")
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        if not isinstance(data, dict):
+            raise ValueError("no JSON object")
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultError(
+            f"damaged result file ({error})", where=path, remedy="remove it and sweep again"
+        ) from error
+    return data  # pyright: ignore[reportUnknownVariableType]
+
+
+def _read(path: Path, kind: type[S]) -> S:
+    data = _json(path)
+    version = data.get("schema")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ResultError(
+            f"written by a newer maskvd (schema {version}, this one reads {SCHEMA_VERSION})",
+            where=path,
+            remedy="upgrade maskvd",
+        )
+    try:
+        return kind.model_validate_json(json.dumps(data))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ResultError(
+            f"damaged result file ({key}: {first['msg']})",
+            where=path,
+            remedy="remove it and sweep again",
+        ) from error

@@ -1,0 +1,95 @@
+"""What stands in result files, with a version; unknown keys and NaN are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+Real = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Stored(BaseModel):
+    """Base of everything stored: strict, closed, immutable."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+class Metrics(Stored):
+    """What one point measured or counted; None where it was not, never zero.
+
+    Means are over all frames, full ones included.
+    """
+
+    clips: int
+    frames: int
+    tokens: Real = Field(description="mean kept tokens per frame")
+    keep_rate: Real = Field(description="kept tokens / all tokens")
+    keep_rate_real: Real = Field(description="kept real tokens / tokens not wholly padding")
+    full_frame_share: Real = Field(description="share of frames that keep every token")
+    gmacs: Real = Field(description="backbone, matrix products, mean over frames, 1e9 MACs")
+    gmacs_published: Real = Field(description="backbone, the papers' counter, mean over frames")
+    gmacs_published_at_mean_tokens: Real = Field(
+        description="the papers' counter evaluated once, at the mean token count"
+    )
+    cost_curve: tuple[Real, Real, Real] = Field(
+        description="c0, c1, c2: gmacs_published of a frame with n tokens is c0 + c1 n + c2 n^2"
+    )
+    state_bytes: int = Field(description="bytes kept between frames, float32")
+    map50: Real | None = None
+    latency_ms: Real | None = None
+    peak_mib: Real | None = None
+
+
+class Failure(Stored):
+    """Why a point has no metrics."""
+
+    kind: str
+    message: str
+    traceback: str | None = None
+
+
+class PointRecord(Stored):
+    """One file per finished or failed point: `points/<key>.json`."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    key: str
+    label: str
+    status: Literal["ok", "failed"]
+    method: str
+    revision: int
+    params: dict[str, Any]
+    setting: dict[str, Any]
+    backbone: str
+    metrics: Metrics | None
+    failure: Failure | None
+    finished: str = Field(description="UTC, ISO 8601")
+    seconds: Real = Field(description="time this point took")
+    tool_version: str
+
+
+class PlannedPoint(Stored):
+    """A point as the plan lists it."""
+
+    key: str
+    label: str
+    method: str
+    params: dict[str, Any]
+
+
+class Plan(Stored):
+    """`plan.json`, written before anything runs, so that a reader knows what is missing."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    recipe: str
+    description: str
+    recipe_file: str
+    assignments: list[str] = Field(description="--set overrides")
+    created: str = Field(description="UTC, ISO 8601")
+    detections: str
+    detections_reason: str
+    notes: list[str] = Field(description="what the reader of the annotations remarked")
+    points: list[PlannedPoint]
+    tool_version: str

@@ -1,0 +1,1 @@
+"""Recipes to results: plan the points, replay the annotations, run what is missing."""

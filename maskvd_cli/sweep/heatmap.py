@@ -1,0 +1,118 @@
+"""Annotations to heatmap: gather the boxes of a split and accumulate them on a canvas."""
+
+from __future__ import annotations
+
+# torch's own annotations are incomplete.
+# pyright: reportUnknownMemberType=false
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from maskvd_cli import __version__
+from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.core.placement import placement
+from maskvd_cli.core.size import Size
+from maskvd_cli.data.base import Dataset
+from maskvd_cli.data.gather import Gathered, gather, protocol_for
+from maskvd_cli.masks.heatmap import accumulate, accumulate_union
+from maskvd_cli.masks.static import Align, on_input, region_scores
+
+ON_INPUT = "input"
+
+
+@dataclass(frozen=True)
+class HeatmapSpec:
+    """What decides a heatmap besides the dataset's folder.
+
+    `canvas` is a size for native pixels, or None: boxes placed as the model sees them, on a canvas
+    of the input's size. `frame` is the size that frames are stretched to, None for fit.
+    """
+
+    split: str
+    classes: str | tuple[str, ...]
+    canvas: Size | None
+    accumulate: Literal["sum", "union"]
+    input: Size
+    frame: Size | None
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Counts per pixel, (rows, cols) float64, and where they come from."""
+
+    counts: Tensor
+    spec: HeatmapSpec
+    gathered: Gathered
+    dataset: Dataset
+
+    def metadata(self) -> dict[str, Any]:
+        """Return what a reader of the file needs to know, as JSON values."""
+        spec, gathered = self.spec, self.gathered
+        classes = spec.classes if isinstance(spec.classes, str) else list(spec.classes)
+        return {
+            "dataset": self.dataset.name,
+            "split": spec.split,
+            "classes": classes,
+            "clips": gathered.clips,
+            "frames": gathered.frames,
+            "boxes": len(gathered.xyxy),
+            "canvas": str(Size(*self.counts.shape)),
+            "coordinates": "native" if spec.canvas else ON_INPUT,
+            "frame": None if spec.canvas else str(spec.frame or "fit"),
+            "image_size": str(gathered.image_size),
+            "accumulate": spec.accumulate,
+            "fingerprint": gathered.fingerprint,
+            "tool_version": __version__,
+        }
+
+
+def make_heatmap(dataset_type: type[Dataset], root: Path | None, spec: HeatmapSpec) -> Heatmap:
+    """Read the split's annotations and accumulate the chosen boxes.
+
+    Raises DatasetError for unusable annotations and where no box of these classes exists.
+    """
+    dataset = dataset_type(root, spec.split, protocol_for(spec.classes, dataset_type))
+    placed = None if spec.canvas else (spec.input, spec.frame)
+    gathered = gather(dataset, spec.classes, placed)
+    if not len(gathered.xyxy):
+        raise DatasetError(
+            f"no box of classes '{_text(spec.classes)}' in split {spec.split} "
+            f"({gathered.frames} frames)",
+            where=dataset.root,
+            remedy="choose other classes or another split",
+        )
+    boxes, canvas = torch.from_numpy(gathered.xyxy), spec.canvas or spec.input
+    if spec.accumulate == "union":
+        counts = accumulate_union(boxes, torch.from_numpy(gathered.frame_of), canvas)
+    else:
+        counts = accumulate(boxes, canvas)
+    return Heatmap(counts, spec, gathered, dataset)
+
+
+def scores_on_input(  # noqa: PLR0913 - one argument per quantity of the definition
+    counts: Tensor,
+    *,
+    native: bool,
+    align: Align,
+    image: Size,
+    frame: Size | None,
+    input_size: Size,
+    patch: int,
+) -> Tensor:
+    """Return the region scores (N,) float64 of a heatmap for frames of native size `image`.
+
+    A heatmap in native pixels is resized onto the frame first; one on the input is used as it is.
+    """
+    if not native:
+        return region_scores(counts, patch)
+    content = placement(image, frame, input_size).content
+    pixels = on_input(counts, content, input_size, image=image if align == "image" else None)
+    return region_scores(pixels, patch)
+
+
+def _text(classes: str | Sequence[str]) -> str:
+    return classes if isinstance(classes, str) else ", ".join(classes)

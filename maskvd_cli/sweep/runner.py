@@ -1,0 +1,200 @@
+"""Run what is missing of a sweep: plan first, one immutable file per point, resume by key."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maskvd_cli import __version__
+from maskvd_cli.core.errors import MaskvdError, ResultError
+from maskvd_cli.core.point import Point
+from maskvd_cli.measure.environment import environment, tidy_path
+from maskvd_cli.recipe.load import LoadedRecipe
+from maskvd_cli.store.atomic import refuse_inside
+from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
+from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
+from maskvd_cli.sweep.plan import Task, detections_of, tasks_of
+from maskvd_cli.sweep.replay import Outcome, replay
+from maskvd_cli.sweep.scene import Geometry, Scene
+
+Executor = Callable[[Task, Scene], Outcome]
+OnPoint = Callable[[PointRecord], None]
+_TRACEBACK_CHARS = 4096
+
+
+@dataclass
+class Sweep:
+    """A checked recipe with its tasks; points get their keys when the annotations are read."""
+
+    loaded: LoadedRecipe
+    tasks: list[Task]
+    scene: Scene
+    detections: str
+    detections_reason: str
+    points: list[Point] = field(default_factory=list[Point])
+
+    def read_annotations(self) -> None:
+        """Read the dataset and key all points. Raises DatasetError for unusable annotations."""
+        setting = self.scene.setting
+        self.points = [
+            task.point(setting, self.scene.heatmap_setting if task.needs_heatmap else None)
+            for task in self.tasks
+        ]
+
+
+@dataclass(frozen=True)
+class SweepOutcome:
+    """Where the results lie, which points ran now, and which had been there."""
+
+    run: Run
+    ran: list[PointRecord]
+    present: list[PointRecord]
+
+    @property
+    def failed(self) -> list[PointRecord]:
+        """All points of the run without metrics, now or before."""
+        return [record for record in (*self.present, *self.ran) if record.status == "failed"]
+
+
+def plan_tasks(loaded: LoadedRecipe) -> tuple[list[Task], str, str]:
+    """Return the tasks of a recipe, what drives its masks, and why; reads no dataset."""
+    detections, reason = detections_of(loaded.recipe)
+    return tasks_of(loaded, Geometry.of(loaded.recipe).arch), detections, reason
+
+
+def prepare(loaded: LoadedRecipe) -> Sweep:
+    """Check everything that can be checked before a point runs, the annotations included."""
+    tasks, detections, reason = plan_tasks(loaded)
+    sweep = Sweep(loaded, tasks, Scene(loaded.recipe), detections, reason)
+    sweep.read_annotations()
+    return sweep
+
+
+def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[Run]]:
+    """Return the run to write to and earlier runs of this recipe to take finished points from.
+
+    The newest run with the same points goes on; else, and with `fresh`, a new one begins. Raises
+    ResultError where `results` lies in the dataset's folder.
+    """
+    refuse_inside(results, sweep.scene.dataset.root)
+    folder = results / sweep.loaded.recipe.name
+    earlier = [] if fresh else list(reversed(runs_below(folder)))
+    keys = {point.key for point in sweep.points}
+    for run in earlier:
+        try:
+            planned = {point.key for point in run.plan().points}
+        except ResultError:
+            continue
+        if planned == keys:
+            return run, [other for other in earlier if other != run]
+    return Run(folder / new_run_id()), earlier
+
+
+def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is there
+    sweep: Sweep,
+    run: Run,
+    earlier: Sequence[Run] = (),
+    *,
+    retry_failed: bool = False,
+    executor: Executor = replay,
+    on_point: OnPoint = lambda record: None,
+) -> SweepOutcome:
+    """Run the points that `run` lacks, in the plan's order; each is stored as it ends.
+
+    Points that `earlier` runs finished are copied. A point that raises becomes a failed record and
+    the sweep goes on. `on_point` hears of every record, found or made.
+    Raises ResultError while another sweep writes to the same run.
+    """
+    present: list[PointRecord] = []
+    ran: list[PointRecord] = []
+    with run.lock():
+        if not (run.folder / "plan.json").is_file():
+            run.write_plan(_plan(sweep), sweep.loaded.source, environment())
+        for task, point in zip(sweep.tasks, sweep.points, strict=True):
+            record = _stored(run, point.key) or _adopted(run, earlier, point.key)
+            if record is None or (retry_failed and record.status == "failed"):
+                record, outcome = _run_point(task, point, sweep.scene, executor)
+                run.write_point(record, outcome.samples if outcome else None)
+                ran.append(record)
+            else:
+                present.append(record)
+            on_point(record)
+    return SweepOutcome(run, ran, present)
+
+
+def _stored(run: Run, key: str) -> PointRecord | None:
+    """Return a point's record; a damaged file counts as absent, so that the point is run again."""
+    try:
+        return run.point(key)
+    except ResultError:
+        return None
+
+
+def _adopted(run: Run, earlier: Sequence[Run], key: str) -> PointRecord | None:
+    """Copy a point that an earlier run finished into `run`; None where none did."""
+    for other in earlier:
+        record = _stored(other, key)
+        if record is not None and record.status == "ok":
+            run.adopt(record, other)
+            return record
+    return None
+
+
+def _run_point(
+    task: Task, point: Point, scene: Scene, executor: Executor
+) -> tuple[PointRecord, Outcome | None]:
+    started = time.perf_counter()
+    outcome: Outcome | None = None
+    failure: Failure | None = None
+    try:
+        outcome = executor(task, scene)
+    except MaskvdError as error:
+        failure = Failure(kind=type(error).__name__, message=str(error))
+    except Exception as error:
+        trace = tidy_path(traceback.format_exc())[-_TRACEBACK_CHARS:]
+        failure = Failure(kind=type(error).__name__, message=str(error), traceback=trace)
+    record = PointRecord(
+        key=point.key,
+        label=point.label,
+        status="ok" if outcome else "failed",
+        method=point.method,
+        revision=point.revision,
+        params=dict(point.params),
+        setting=dict(point.setting),
+        backbone=scene.geometry.arch.backbone,
+        metrics=outcome.metrics if outcome else None,
+        failure=failure,
+        finished=utc_now(),
+        seconds=round(time.perf_counter() - started, 3),
+        tool_version=__version__,
+    )
+    return record, outcome
+
+
+def _plan(sweep: Sweep) -> Plan:
+    recipe = sweep.loaded.recipe
+    return Plan(
+        recipe=recipe.name,
+        description=recipe.description,
+        recipe_file=tidy_path(str(sweep.loaded.path)),
+        assignments=list(sweep.loaded.assignments),
+        created=utc_now(),
+        detections=sweep.detections,
+        detections_reason=sweep.detections_reason,
+        notes=list(_notes(sweep.scene)),
+        points=[
+            PlannedPoint(
+                key=point.key, label=point.label, method=point.method, params=dict(point.params)
+            )
+            for point in sweep.points
+        ],
+        tool_version=__version__,
+    )
+
+
+def _notes(scene: Scene) -> Iterable[str]:
+    if note := scene.dataset.tally.note():
+        yield tidy_path(note)
