@@ -1,0 +1,76 @@
+"""The `maskvd` command. Nothing heavy is imported here: `maskvd --help` must answer at once."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from maskvd_cli import __version__
+from maskvd_cli.commands.heatmap import heatmap
+from maskvd_cli.commands.mask import mask
+from maskvd_cli.commands.report import report
+from maskvd_cli.commands.schema import schema
+from maskvd_cli.commands.sweep import sweep
+from maskvd_cli.commands.synth import synth
+from maskvd_cli.core.errors import EXIT_INTERRUPTED, MaskvdError, RecipeError
+
+
+class _Commands(TyperGroup):
+    """Turns errors that a user can mend into lines on stderr and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RecipeError as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except MaskvdError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"maskvd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def maskvd(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Compare methods that skip tokens of video detectors: tokens, GMACs, state, side by side.
+
+    annotations -> maskvd heatmap -> maskvd mask; recipe -> maskvd sweep -> maskvd report
+
+    Exit codes: 0 ok, 1 bug, 2 bad input, 3 some points failed, 4 regression, 130 interrupted.
+    """
+
+
+for command in (heatmap, mask, sweep, report, schema, synth):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,196 @@
+"""`maskvd sweep`: run every point of a recipe, keep what is there, show the table."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskvd_cli.commands.terminal import say, table_console
+from maskvd_cli.core.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_POINTS_FAILED,
+    MaskvdError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from maskvd_cli.recipe.load import LoadedRecipe
+    from maskvd_cli.store.runs import Run
+    from maskvd_cli.sweep.runner import Sweep, SweepOutcome
+
+
+def sweep(
+    recipe: Annotated[
+        str | None, typer.Argument(help="Recipe file, or the name of a shipped recipe.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Run the recipe on this dataset; without RECIPE its Table 1 grid."),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder (sets dataset.root).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; [a, b] makes a grid."),
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Where result folders go.")] = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the points and stop.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start a new run, take over no earlier point.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run failed points again.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
+) -> None:
+    """Run a recipe's points and store one result file per point.
+
+    Points that are there already are not run again. Ctrl-C leaves a valid folder. Without model
+    weights the annotated boxes stand for the detector's, so tokens, GMACs and state are planned.
+
+    Examples: maskvd sweep --dataset kitti --root DIR
+    · maskvd sweep recipes/kitti-table1.yaml --set methods.maskvd.period=[4,8] --results OUT
+    """
+    try:
+        loaded = _load(recipe, dataset, root, set_ or [])
+        if dry_run:
+            _print_plan(loaded)
+            return
+        outcome = _run(loaded, results, fresh=fresh, retry_failed=retry_failed, quiet=quiet)
+    except KeyboardInterrupt:
+        say("interrupted before the first point; nothing was lost")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    _print_outcome(outcome, quiet)
+    if outcome.failed:
+        raise typer.Exit(EXIT_POINTS_FAILED)
+
+
+def _load(
+    recipe: str | None, dataset: str | None, root: Path | None, assignments: list[str]
+) -> LoadedRecipe:
+    from maskvd_cli.recipe.load import load_recipe
+    from maskvd_cli.recipe.shipped import find_recipe, shipped_recipes
+    from maskvd_cli.sweep.catalog import catalog
+
+    if recipe is None and dataset is None:
+        raise UsageError(
+            "name a recipe or a dataset",
+            remedy=f"for example `maskvd sweep --dataset kitti`, or one of the shipped recipes: "
+            f"{', '.join(shipped_recipes())}",
+        )
+    first: list[str] = []
+    if dataset is not None:
+        first.append(f"dataset.name={dataset}")
+        if recipe is None and f"{dataset}-table1" in shipped_recipes():
+            recipe = f"{dataset}-table1"
+        elif recipe is None:
+            recipe = "maskvd-grid"
+            first.append(f"name={dataset}-grid")
+    if root is not None:
+        first.append(f"dataset.root={root}")
+    assert recipe is not None
+    return load_recipe(find_recipe(recipe), catalog(), [*first, *assignments])
+
+
+def _print_plan(loaded: LoadedRecipe) -> None:
+    from maskvd_cli.sweep.runner import plan_tasks, prepare
+
+    tasks, detections, reason = plan_tasks(loaded)
+    names = [task.label for task in tasks]
+    try:
+        names = [point.key for point in prepare(loaded).points]
+    except MaskvdError as error:
+        say(f"note: the sweep itself cannot start yet: {error}")
+    for name in names:
+        print(name)
+    say(f"{len(names)} points; masks from {detections}: {reason}; nothing was run")
+
+
+def _run(
+    loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool, quiet: bool
+) -> SweepOutcome:
+    from maskvd_cli.sweep.runner import choose_run, prepare, run_sweep
+
+    sweep = prepare(loaded)
+    run, earlier = choose_run(sweep, results, fresh=fresh)
+    if not quiet:
+        say(f"masks from {sweep.detections}: {sweep.detections_reason}")
+        if note := sweep.scene.dataset.tally.note():
+            say(f"note: {note}")
+    try:
+        with _Progress(len(sweep.points), quiet) as progress:
+            return run_sweep(
+                sweep, run, earlier, retry_failed=retry_failed, on_point=progress.advance
+            )
+    except KeyboardInterrupt:
+        _say_interrupted(sweep, run)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def _say_interrupted(sweep: Sweep, run: Run) -> None:
+    done = sum(1 for point in sweep.points if run.has(point.key))
+    command = shlex.join(["maskvd", *(word for word in sys.argv[1:] if word != "--fresh")])
+    say(f"interrupted: {done} of {len(sweep.points)} points are stored in {run.folder}")
+    say(f"go on with: {command}")
+
+
+def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
+    from maskvd_cli.report.console import print_report
+    from maskvd_cli.report.rows import read_report
+
+    total = len(outcome.ran) + len(outcome.present)
+    if not outcome.ran:
+        say(f"nothing to run: all {total} points of this recipe are in {outcome.run.folder}")
+    else:
+        taken = f", {len(outcome.present)} were there" if outcome.present else ""
+        say(f"{len(outcome.ran)} points run{taken}: {outcome.run.folder}")
+    if outcome.failed:
+        again = "" if any(record in outcome.ran for record in outcome.failed) else (
+            "; --retry-failed runs them again"
+        )  # fmt: skip
+        say(f"{len(outcome.failed)} of {total} points failed, see the table{again}")
+    if not quiet:
+        print_report(read_report(outcome.run), table_console())
+        say(f"as a file: maskvd report {outcome.run.folder} --format markdown -o table1.md")
+
+
+class _Progress:
+    """A progress bar on stderr with time left; silent where stderr is no terminal."""
+
+    def __init__(self, total: int, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not console.is_terminal,
+        )
+        self._task = self._bar.add_task("points", total=total)
+
+    def __enter__(self) -> _Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def advance(self, record: object) -> None:
+        """Count one more point."""
+        self._bar.advance(self._task)

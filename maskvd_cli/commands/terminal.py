@@ -1,0 +1,69 @@
+"""Where output goes: data to stdout, talk to stderr; colours only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.core.size import Size
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_AMPLE_WIDTH = 200
+
+
+def size_option(text: str) -> Size:
+    """Read a `rows x columns` option."""
+    try:
+        return Size.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def say(message: str = "") -> None:
+    """Print a line of talk to stderr."""
+    print(message, file=sys.stderr)
+
+
+def table_console() -> Console:
+    """Return the console for tables: as wide as the terminal, ample where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=_AMPLE_WIDTH)
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print a short table of names and values to stdout."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, escape(str(value)))
+    table_console().print(table)
+
+
+def output_file(path: Path, suffix: str, dataset_root: Path | None = None) -> Path:
+    """Return `path` with `suffix` where it has none.
+
+    Raises ResultError for another suffix, a folder, and a place inside the dataset's folder.
+    """
+    if not path.suffix:
+        path = path.with_suffix(suffix)
+    if path.suffix != suffix:
+        raise ResultError("wrong kind of file", where=path, remedy=f"name it with {suffix}")
+    if path.is_dir():
+        raise ResultError("is a folder", where=path, remedy="name a file")
+    if dataset_root is not None:
+        from maskvd_cli.store.atomic import refuse_inside
+
+        refuse_inside(path, dataset_root)
+    return path

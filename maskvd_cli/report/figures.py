@@ -1,0 +1,74 @@
+"""Pictures: heatmap, region scores and static mask side by side, as MaskVD's Figure 2."""
+
+from __future__ import annotations
+
+# matplotlib's own annotations are incomplete.
+# pyright: reportUnknownMemberType=false
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from maskvd_cli.core.size import Size
+from maskvd_cli.store.atomic import write_atomic
+
+_DOTS_PER_INCH = 150
+_INCHES = 13.0
+_BROADEST_ROW = 8.0
+
+
+def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
+    path: Path,
+    heatmap: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    *,
+    content: Size,
+    patch: int,
+    titles: tuple[str, str, str],
+) -> None:
+    """Write a PNG with the accumulated heatmap, the region scores and the static mask.
+
+    `heatmap` (canvas rows, cols); `scores` and `mask` (token rows, cols), of which the part that
+    covers the frame, `content` pixels, is drawn and the padding left out.
+    """
+    shown = content.tiles(patch)
+    tokens = slice(None, shown.rows), slice(None, shown.cols)
+    extent = (0, shown.cols * patch, shown.rows * patch, 0)
+    aspects = (heatmap.shape[1] / heatmap.shape[0], *[shown.cols / shown.rows] * 2)
+    stacked = sum(aspects) > _BROADEST_ROW
+    figure, axes = _panels(aspects, stacked)
+    drawn = (
+        axes[0].imshow(heatmap, cmap="magma", interpolation="nearest"),
+        axes[1].imshow(scores[tokens], cmap="magma", interpolation="nearest", extent=extent),
+        axes[2].imshow(
+            mask[tokens], cmap="Greens", vmin=0, vmax=1.6, interpolation="nearest", extent=extent
+        ),
+    )
+    names = ("boxes on a pixel", "score of a region", "")
+    for axis, panel, title, name in zip(axes, drawn, titles, names, strict=True):
+        axis.set_title(title, fontsize=10)
+        axis.tick_params(labelsize=7)
+        where = "right" if stacked else "bottom"
+        bar = figure.colorbar(panel, ax=axis, location=where, fraction=0.06, pad=0.03)
+        bar.set_label(name, fontsize=8)
+        bar.ax.tick_params(labelsize=7)
+        # The mask needs no scale; its invisible one keeps the panels aligned.
+        bar.ax.set_visible(bool(name))
+    write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=_DOTS_PER_INCH))
+
+
+def _panels(aspects: tuple[float, ...], stacked: bool) -> tuple[Figure, Any]:
+    """Return a figure with three axes, in a column where a row would be too broad."""
+    if stacked:
+        figure = Figure((_INCHES * 0.7, 0.53 * sum(_INCHES / aspect for aspect in aspects)))
+        axes: Any = figure.subplots(3, 1, height_ratios=[1 / aspect for aspect in aspects])
+    else:
+        figure = Figure((_INCHES, 1.45 * _INCHES / sum(aspects)))
+        axes = figure.subplots(1, 3, width_ratios=aspects)
+    figure.set_layout_engine("constrained")
+    FigureCanvasAgg(figure)
+    return figure, axes

@@ -1,0 +1,142 @@
+"""A run folder to one row per point, with the papers' values beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.report.published import Match, find
+from maskvd_cli.store.runs import Run
+from maskvd_cli.store.schema import Metrics, Plan, PointRecord
+
+COLUMNS = (
+    "method", "version", "backbone", "period", "static_keep_rate", "tokens", "keep_rate",
+    "keep_rate_real", "full_frame_share", "gmacs", "gmacs_published", "state_mb", "paper_tokens",
+    "paper_gmacs", "map50", "latency_ms", "peak_mib",
+    "mask", "score_threshold", "margin",
+    "gmacs_published_at_mean_tokens", "gmacs_at_paper_tokens",
+    "tokens_deviation_percent", "gmacs_deviation_percent",
+    "paper_keep_rate", "paper_map50", "paper_latency_ms", "paper_peak_mib",
+    "paper", "paper_table", "paper_same_data",
+    "clips", "frames", "dataset", "split", "protocol", "model", "input", "detections", "seed",
+    "recipe", "run", "label", "key", "status", "error",
+)  # fmt: skip
+WHOLE = ("period", "margin", "clips", "frames", "seed")
+_PARAMS = ("version", "mask", "period", "static_keep_rate", "score_threshold", "margin")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a renderer needs: rows (`COLUMNS`), facts about the run, notes, damaged files."""
+
+    rows: pd.DataFrame
+    plan: Plan
+    environment: dict[str, Any]
+    setting: dict[str, Any]
+    run: Run
+    notes: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+    def count(self, status: str) -> int:
+        """Return how many points have this status: ok, failed or pending."""
+        return int((self.rows["status"] == status).sum())
+
+
+def read_report(run: Run) -> Report:
+    """Read all points of a run. Raises ResultError where its plan or environment is damaged.
+
+    A damaged point file becomes a failed row and is named in `damaged`.
+    """
+    plan = run.plan()
+    rows: list[dict[str, Any]] = []
+    notes: dict[str, None] = dict.fromkeys(plan.notes)
+    damaged: list[str] = []
+    setting: dict[str, Any] = {}
+    for planned in plan.points:
+        row: dict[str, Any] = {
+            "key": planned.key, "label": planned.label, "method": planned.method,
+            "recipe": plan.recipe, "run": run.folder.name, "detections": plan.detections,
+            **{name: planned.params.get(name) for name in _PARAMS},
+        }  # fmt: skip
+        try:
+            record = run.point(planned.key)
+        except ResultError as error:
+            damaged.append(str(error))
+            rows.append({**row, "status": "failed", "error": f"damaged file: {error.message}"})
+            continue
+        if record is None:
+            rows.append({**row, "status": "pending"})
+            continue
+        setting = setting or {**record.setting, "backbone": record.backbone}
+        match = find(record)
+        notes.update(dict.fromkeys(match.table.notes if match else ()))
+        rows.append({**row, **_result(record), **_paper(record.metrics, match)})
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table.astype({name: "Int64" for name in WHOLE})
+    return Report(
+        table, plan, run.environment(), setting, run,
+        (*notes, *_data_note(table)), tuple(damaged),
+    )  # fmt: skip
+
+
+def _result(record: PointRecord) -> dict[str, Any]:
+    dataset, model = record.setting["dataset"], record.setting["model"]
+    shared = {
+        "status": record.status,
+        "error": record.failure.message if record.failure else None,
+        "backbone": record.backbone,
+        "dataset": dataset["name"],
+        "split": dataset["split"],
+        "protocol": dataset["protocol"],
+        "model": model["name"],
+        "input": model["input"],
+        "seed": record.setting["seed"],
+    }
+    if record.metrics is None:
+        return shared
+    measured = record.metrics.model_dump(exclude={"cost_curve", "state_bytes"})
+    return {**shared, **measured, "state_mb": record.metrics.state_bytes / 1e6}
+
+
+def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
+    """Return the published values, and how far the point's lie from them on the same frames."""
+    if metrics is None or match is None:
+        return {}
+    values = match.values
+    published: dict[str, Any] = {
+        f"paper_{name}": value for name, value in values.model_dump().items()
+    }
+    published |= {
+        "paper": match.paper,
+        "paper_table": match.table.table,
+        "paper_same_data": match.same_data,
+    }
+    if values.tokens is not None:
+        c0, c1, c2 = metrics.cost_curve
+        published["gmacs_at_paper_tokens"] = c0 + c1 * values.tokens + c2 * values.tokens**2
+    if match.same_data:
+        at_mean = match.table.gmacs_evaluated == "at-mean-tokens"
+        gmacs = metrics.gmacs_published_at_mean_tokens if at_mean else metrics.gmacs_published
+        published["tokens_deviation_percent"] = _deviation(metrics.tokens, values.tokens)
+        published["gmacs_deviation_percent"] = _deviation(gmacs, values.gmacs)
+    return published
+
+
+def _deviation(ours: float, theirs: float | None) -> float | None:
+    return None if theirs is None else 100.0 * (ours / theirs - 1.0)
+
+
+def _data_note(table: pd.DataFrame) -> list[str]:
+    """Return the note that published values stand on other frames, where they do."""
+    matched = table[table["paper_same_data"].notna()]
+    other = matched[matched["paper_same_data"] == False]  # noqa: E712 - a column of objects
+    if other.empty:
+        return []
+    first = other.iloc[0]
+    return [
+        f"The published values are those of the paper's own data; this run has {first['clips']} "
+        f"clips and {first['frames']} frames of other data, so no deviation is computed."
+    ]
