@@ -1,0 +1,235 @@
+"""Read annotation files in COCO form into checked rows, and find the images that they name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, NotRequired, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AllowInfNan, Field, Strict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.core.types import Boxes
+from maskvd_cli.data.base import check_boxes, make_boxes
+
+LARGEST_SIDE = 16384
+REMEDY = "correct the file, or fetch or export it again"
+
+_Whole = Annotated[int, Strict(), Field(ge=-(2**62), le=2**62)]
+_Side = Annotated[int, Strict(), Field(ge=1, le=LARGEST_SIDE)]
+_Number = Annotated[float, Strict(), AllowInfNan(False)]
+_Text = Annotated[str, Strict()]
+
+
+class Image(TypedDict):
+    """One entry of `images`; sides in pixels."""
+
+    id: _Whole
+    file_name: _Text
+    width: _Side
+    height: _Side
+
+
+class VideoImage(Image):
+    """One entry of `images` in a CocoVID file."""
+
+    video_id: _Whole
+    frame_id: Annotated[int, Strict(), Field(ge=0, le=2**31)]
+
+
+class Annotation(TypedDict):
+    """One entry of `annotations`; `bbox` is x, y, width, height in pixels."""
+
+    image_id: _Whole
+    category_id: _Whole
+    bbox: tuple[_Number, _Number, _Number, _Number]
+    iscrowd: NotRequired[Literal[0, 1] | Annotated[bool, Strict()]]
+    instance_id: NotRequired[_Whole | None]
+    track_id: NotRequired[_Whole | None]
+
+
+class Named(TypedDict):
+    """One entry of `categories` or `videos`."""
+
+    id: _Whole
+    name: _Text
+
+
+class Document(TypedDict):
+    """A file of images."""
+
+    images: list[Image]
+    annotations: list[Annotation]
+    categories: list[Named]
+
+
+class VideoDocument(TypedDict):
+    """A CocoVID file."""
+
+    images: list[VideoImage]
+    annotations: list[Annotation]
+    categories: list[Named]
+    videos: NotRequired[list[Named]]
+
+
+_DocumentT = TypeVar("_DocumentT", Document, VideoDocument)
+_EXPECTED = {
+    "bbox": "needs four finite numbers: x, y, width, height",
+    "iscrowd": "needs 0 or 1",
+}
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """All boxes of a file, sorted by image: those of image i are `starts[i]:starts[i + 1]`.
+
+    `starts` (images + 1,) int64; `boxes` (m,) with the category id as label and `iscrowd` as
+    `ignore`.
+    """
+
+    starts: NDArray[np.int64]
+    boxes: Boxes
+
+    def of_image(self, row: int) -> Boxes:
+        """Return the boxes of the image at position `row` of `images`."""
+        part = slice(self.starts[row], self.starts[row + 1])
+        boxes = self.boxes
+        return Boxes(
+            boxes.xyxy[part], boxes.labels[part], boxes.track_ids[part], boxes.ignore[part]
+        )
+
+
+def read_document(file: Path, form: type[_DocumentT]) -> _DocumentT:
+    """Read and check one file; DatasetError names the file and the first wrong key."""
+    try:
+        document = TypeAdapter(form).validate_json(file.read_bytes())
+    except OSError as error:
+        raise DatasetError(f"cannot be read ({error.strerror})", where=file) from error
+    except ValidationError as error:
+        raise _first_problem(file, error) from error
+    refuse_repeats(file, "images", document["images"])
+    refuse_repeats(file, "categories", document["categories"])
+    if not document["images"]:
+        raise DatasetError("the list is empty", where=f"{file}: images", remedy=REMEDY)
+    return document
+
+
+def read_annotations(file: Path, document: Document | VideoDocument) -> Annotations:
+    """Gather a document's annotations by image; DatasetError for unknown ids and wrong boxes."""
+    entries = document["annotations"]
+    rows = _positions(file, entries, "image_id", document["images"])
+    _positions(file, entries, "category_id", document["categories"])
+    xywh = np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
+    _refuse_negative(file, xywh)
+    with np.errstate(over="ignore"):
+        xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    check_boxes(xyxy, lambda index: f"{file}: annotations.{index}.bbox")
+    order = np.argsort(rows, kind="stable")
+    boxes = make_boxes(
+        [],
+        [entry["category_id"] for entry in entries],
+        [_track(entry) for entry in entries],
+        [bool(entry.get("iscrowd", 0)) for entry in entries],
+    )
+    starts = np.searchsorted(rows[order], np.arange(len(document["images"]) + 1))
+    return Annotations(
+        starts,
+        Boxes(xyxy[order], boxes.labels[order], boxes.track_ids[order], boxes.ignore[order]),
+    )
+
+
+def refuse_repeats(file: Path, key: str, entries: Sequence[Image] | Sequence[Named]) -> None:
+    """Refuse entries with an id that an earlier one has; `key` names their list. DatasetError."""
+    seen: dict[int, int] = {}
+    for index, entry in enumerate(entries):
+        first = seen.setdefault(entry["id"], index)
+        if first != index:
+            raise DatasetError(
+                f"{entry['id']} is already the id of {key}.{first}",
+                where=f"{file}: {key}.{index}.id",
+                remedy="give each entry an id of its own",
+            )
+
+
+def listing(folder: Path) -> frozenset[str]:
+    """Return the names in a folder, none where it does not exist. Raises DatasetError."""
+    try:
+        return frozenset(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as error:
+        raise DatasetError(f"cannot be listed ({error.strerror})", where=folder) from error
+
+
+class ImageFiles:
+    """Says which images exist, listing each folder once: a stat per frame is slow on a share."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def find(self, folder: Path, name: str) -> Path | None:
+        """Return the path of `name` in `folder`, or None where it is not there."""
+        if folder not in self._names:
+            self._names[folder] = listing(folder)
+        return folder / name if name in self._names[folder] else None
+
+
+def _first_problem(file: Path, error: ValidationError) -> DatasetError:
+    problem = error.errors(include_url=False)[0]
+    # Below list, position and key pydantic names members of a union, which the file does not have.
+    keys = [str(part) for part in problem["loc"][:3]]
+    where = f"{file}: {'.'.join(keys)}" if keys else str(file)
+    if problem["type"] == "json_invalid":
+        reason = problem["msg"].partition(":")[2].strip()
+        return DatasetError(f"no JSON ({reason})", where=where, remedy="fetch or copy it again")
+    if problem["type"] == "missing" and len(problem["loc"]) <= 3:
+        message = "is missing"
+    elif not keys:
+        message = "holds no object with images, annotations and categories"
+    else:
+        message = _EXPECTED.get(keys[-1]) or problem["msg"][:1].lower() + problem["msg"][1:]
+    return DatasetError(message, where=where, remedy=REMEDY)
+
+
+def _positions(
+    file: Path,
+    entries: Sequence[Annotation],
+    key: Literal["image_id", "category_id"],
+    targets: Sequence[Image] | Sequence[Named],
+) -> NDArray[np.int64]:
+    """Return the position in `targets` of the entry that each annotation's `key` means."""
+    position = {target["id"]: index for index, target in enumerate(targets)}
+    rows = np.array([position.get(entry[key], -1) for entry in entries], dtype=np.int64)
+    unknown = np.flatnonzero(rows < 0)
+    if len(unknown):
+        index = int(unknown[0])
+        listed = "images" if key == "image_id" else "categories"
+        raise DatasetError(
+            f"{entries[index][key]} is not the id of any of {listed}",
+            where=f"{file}: annotations.{index}.{key}",
+            remedy="add the missing entry, or remove the annotation",
+        )
+    return rows
+
+
+def _refuse_negative(file: Path, xywh: NDArray[np.float64]) -> None:
+    wrong = np.flatnonzero((xywh[:, 2:] < 0).any(axis=1))
+    if len(wrong):
+        index = int(wrong[0])
+        raise DatasetError(
+            f"width {xywh[index, 2]:g} and height {xywh[index, 3]:g} must not be negative",
+            where=f"{file}: annotations.{index}.bbox",
+            remedy="correct or remove this annotation",
+        )
+
+
+def _track(entry: Annotation) -> int:
+    for track in (entry.get("instance_id"), entry.get("track_id")):
+        if track is not None:
+            return track
+    return -1

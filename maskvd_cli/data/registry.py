@@ -1,0 +1,17 @@
+"""The datasets by name; installed packages add theirs under the entry-point group."""
+
+from __future__ import annotations
+
+from maskvd_cli.core.registry import Registry
+from maskvd_cli.data.base import Dataset
+
+datasets: Registry[Dataset] = Registry(
+    "dataset",
+    Dataset,
+    "maskvd.datasets",
+    {
+        "kitti": "maskvd_cli.data.kitti:Kitti",
+        "imagenet-vid": "maskvd_cli.data.imagenet_vid:ImageNetVid",
+        "coco-video": "maskvd_cli.data.coco_video:CocoVideo",
+    },
+)
