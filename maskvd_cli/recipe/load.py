@@ -78,9 +78,15 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
     problems.extend(_unknown_names(data, catalog, document))
     points = _points(data.get("methods"), catalog, document, problems)
     if recipe is None or problems:
-        raise RecipeError(dict.fromkeys(problems))
+        raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
     recipe = _with_absolute_paths(recipe, path, document)
     return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments))
+
+
+def _position(problem: str) -> tuple[int, int]:
+    """Return the line and column that a problem names; 0, 0 for one from the command line."""
+    found = re.search(r":(\d+):(\d+) ", problem)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _points(
@@ -129,7 +135,9 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
         content = checked.model_dump_json()
         if content in seen:
             given = ", ".join(f"{key} {value}" for key, value in combination.values.items())
-            problems.append(document.problem(path, f"the grid names a point twice: {given}"))
+            message = f"the grid names a point twice, for example {given}"
+            problems.append(document.problem(path, message))
+            return
         seen.add(content)
         yield MethodPoint(name, checked, tuple(combination.values), document.place(path))
 

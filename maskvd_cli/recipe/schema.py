@@ -4,19 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from maskvd_cli.core.size import Size
 
 
-def _check_size(text: str) -> str:
-    return str(Size.parse(text))
+def _size_or(word: str | None) -> BeforeValidator:
+    """Return the check of a size in text, or of one word that may stand in its place."""
+
+    def check(value: object) -> object:
+        if value is None or value == word:
+            return value
+        alternative = f", or {word}" if word else ""
+        try:
+            return str(Size.parse(str(value)))
+        except ValueError as error:
+            reason = f"write rows x columns, for example 384x1280{alternative}"
+            raise ValueError(reason) from error
+
+    return BeforeValidator(check)
 
 
-SizeText = Annotated[
-    str,
-    AfterValidator(_check_size),
-    Field(json_schema_extra={"pattern": "^[0-9]+x[0-9]+$"}, examples=["672x672"]),
+_PATTERN = "[1-9][0-9]*x[1-9][0-9]*"
+SizeText = Annotated[str, _size_or(None), Field(json_schema_extra={"pattern": f"^{_PATTERN}$"})]
+FrameText = Annotated[
+    str, _size_or("fit"), Field(json_schema_extra={"pattern": f"^({_PATTERN}|fit)$"})
+]
+CanvasText = Annotated[
+    str, _size_or("input"), Field(json_schema_extra={"pattern": f"^({_PATTERN}|input)$"})
 ]
 
 
@@ -49,7 +64,7 @@ class HeatmapSection(Section):
         default="all",
         description="all (every annotated box), protocol (the evaluated ones), or class names",
     )
-    canvas: SizeText | Literal["input"] | None = Field(
+    canvas: CanvasText | None = Field(
         default=None,
         description="rows x columns for native pixels, or input: boxes placed as the model sees "
         "them; default: the dataset's",
@@ -69,7 +84,7 @@ class ModelSection(Section):
 
     name: str = Field(default="vitdet-b", description="vitdet-b (windowed) or vitdet-b-global")
     input: SizeText = Field(default="672x672", description="padded input, a multiple of the patch")
-    frame: SizeText | Literal["fit"] | None = Field(
+    frame: FrameText | None = Field(
         default=None,
         description="stretch frames to rows x columns, or fit: keep their aspect; default: the "
         "dataset's",

@@ -13,7 +13,9 @@ _FOLDERS = (_PACKAGE / "shipped", _PACKAGE.parent.parent / "recipes")
 def shipped_recipes() -> dict[str, Path]:
     """Return the shipped recipes by name, without the `.yaml`."""
     for folder in _FOLDERS:
-        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+        found = {
+            path.stem: path for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
+        }
         if found:
             return found
     return {}

@@ -1,9 +1,10 @@
 """Safe YAML with the place of every key: YAML 1.2 scalars; no aliases, tags, repeated keys."""
 
-from __future__ import annotations
-
 # PyYAML's annotations leave its event queue untyped.
 # pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
 import re
 from dataclasses import dataclass, field
 from pathlib import Path

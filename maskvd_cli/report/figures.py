@@ -1,9 +1,10 @@
 """Pictures: heatmap, region scores and static mask side by side, as MaskVD's Figure 2."""
 
-from __future__ import annotations
-
 # matplotlib's own annotations are incomplete.
 # pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

@@ -1,9 +1,10 @@
 """Annotations to heatmap: gather the boxes of a split and accumulate them on a canvas."""
 
-from __future__ import annotations
-
 # torch's own annotations are incomplete.
 # pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

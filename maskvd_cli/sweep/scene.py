@@ -1,9 +1,10 @@
 """A recipe's annotations, opened once: clips as methods see them, region scores, fingerprints."""
 
-from __future__ import annotations
-
 # torch's own annotations are incomplete.
 # pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
