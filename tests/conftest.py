@@ -1,0 +1,21 @@
+"""Fixtures shared by all rooms."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("maskvd", deadline=None)
+settings.load_profile("maskvd")
+
+
+@pytest.fixture(scope="session")
+def kitti_root() -> Path:
+    """The folder of the real KITTI tracking labels; the test is skipped where it is not given."""
+    root = os.environ.get("MASKVD_KITTI")
+    if not root:
+        pytest.skip("MASKVD_KITTI is not set: no KITTI tracking labels here")
+    return Path(root)

@@ -1,0 +1,196 @@
+"""Planned sweeps: token counts by hand on a tiny set, and Table 1 on the real labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskvd_cli.core.errors import DatasetError, RecipeError, UsageError
+from maskvd_cli.methods.registry import methods
+from maskvd_cli.models.zoo import get_arch
+from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.store.schema import Metrics
+from maskvd_cli.sweep.plan import Task, detections_of
+from maskvd_cli.sweep.replay import Outcome, replay
+from maskvd_cli.sweep.scene import Scene
+
+# Table 1 of the paper, windowed, KITTI: (P, k_s) -> tokens, GMACs.
+TABLE_1 = {
+    (8, 0.5): (1005, 110.75),
+    (8, 0.3): (723, 85.08),
+    (8, 0.1): (459, 63.59),
+    (16, 0.5): (952, 106.18),
+    (16, 0.3): (635, 79.16),
+    (16, 0.1): (370, 55.67),
+}
+TINY_MODEL = {"name": "vitdet-b", "input": "64x64", "frame": "48x64"}
+
+
+def recipe(root: Path, **changes: Any) -> Recipe:
+    base: dict[str, Any] = {
+        "schema": 1,
+        "name": "test",
+        "dataset": {"name": "kitti", "root": str(root)},
+        "methods": [{"name": "dense"}],
+    }
+    return Recipe.model_validate({**base, **changes})
+
+
+def task(model: str = "vitdet-b", method: str = "maskvd", **params: Any) -> Task:
+    kind = methods.load(method)
+    resolved = kind.resolve(kind.params_type.model_validate(params), get_arch(model))
+    return Task(kind, resolved, method)
+
+
+def row(frame: int, box: tuple[float, ...], kind: str = "Car", track: int = 0) -> str:
+    corners = " ".join(str(value) for value in box)
+    return f"{frame} {track} {kind} 0 0 0 {corners} 1 1 1 0 0 9 0"
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """Four frames of 375 x 1242 in each half; boxes in cells of 125 x 310.5 native pixels."""
+    first = [row(0, (0, 0, 310, 124)), row(1, (0, 0, 310, 124)), row(2, (311, 125, 620, 249))]
+    # Stretched to 48 x 64: 0.128 rows and 0.0515 columns a pixel, so one 16 x 16 token each.
+    second = [
+        row(4, (0, 0, 310, 124)),
+        row(5, (311, 125, 620, 249), track=1),
+        row(5, (0, 0, 310, 124), kind="DontCare", track=-1),
+    ]
+    folder = tmp_path / "kitti" / "training" / "label_02"
+    folder.mkdir(parents=True)
+    (folder / "0000.txt").write_text("\n".join([*first, *second]) + "\n")
+    seqmap = folder.parent / "evaluate_tracking.seqmap.training"
+    seqmap.write_text("0000 empty 000000 000008\n")
+    return tmp_path / "kitti"
+
+
+def run(root: Path, made: Task, **changes: Any) -> Outcome:
+    return replay(made, Scene(recipe(root, model=TINY_MODEL, **changes)))
+
+
+def test_tokens_by_hand(tiny: Path) -> None:
+    outcome = run(tiny, task(period=8, static_keep_rate=0.0625))
+    samples = outcome.samples
+    # Frame 4 is full; 5 and 6 keep the static token 0 and the box before them; 7 sees no box.
+    assert samples["frame"].tolist() == [4, 5, 6, 7]
+    assert samples["tokens"].tolist() == [16, 1, 2, 16]
+    assert samples["real_tokens"].tolist() == [12, 1, 2, 12]
+    assert samples["is_full"].tolist() == [True, False, False, True]
+    metrics = outcome.metrics
+    assert (metrics.clips, metrics.frames) == (1, 4)
+    assert metrics.tokens == 35 / 4
+    assert metrics.keep_rate == 35 / 64
+    assert metrics.keep_rate_real == 27 / 48
+    assert metrics.full_frame_share == 0.5
+    assert metrics.map50 is metrics.latency_ms is metrics.peak_mib is None
+
+
+def test_ignore_regions_make_no_dynamic_mask(tiny: Path) -> None:
+    ignoring = {"name": "kitti", "root": str(tiny), "protocol": "kitti-ignore"}
+    outcome = run(tiny, task(mask="dynamic"), dataset=ignoring)
+    assert outcome.samples["tokens"].tolist() == [16, 1, 1, 16]
+
+
+def test_costs_are_means_over_frames(tiny: Path) -> None:
+    for version in ("C", "T", "H"):
+        made = task(version=version, period=8, static_keep_rate=0.0625)
+        scene = Scene(recipe(tiny, model=TINY_MODEL))
+        outcome = replay(made, scene)
+        per_frame = [
+            made.method.macs(scene.geometry.arch, scene.geometry.grid, made.params, int(n))
+            for n in outcome.samples["tokens"]
+        ]
+        published = [int(macs.published) for macs in per_frame]
+        matrix = [int(macs.matrix) for macs in per_frame]
+        assert outcome.metrics.gmacs_published == pytest.approx(sum(published) / 4e9, rel=1e-12)
+        assert outcome.metrics.gmacs == pytest.approx(sum(matrix) / 4e9, rel=1e-12)
+
+
+@pytest.mark.parametrize("model", ["vitdet-b", "vitdet-b-global"])
+def test_the_cost_curve_is_the_closed_form(tiny: Path, model: str) -> None:
+    made = task(model, period=8, static_keep_rate=0.0625)
+    scene = Scene(recipe(tiny, model={**TINY_MODEL, "name": model}))
+    metrics = replay(made, scene).metrics
+    c0, c1, c2 = metrics.cost_curve
+    for tokens in (0, 5, 16):
+        exact = made.method.macs(scene.geometry.arch, scene.geometry.grid, made.params, tokens)
+        assert c0 + c1 * tokens + c2 * tokens**2 == pytest.approx(int(exact.published) / 1e9)
+    at_mean = c0 + c1 * metrics.tokens + c2 * metrics.tokens**2
+    assert metrics.gmacs_published_at_mean_tokens == pytest.approx(at_mean)
+    if model == "vitdet-b-global":
+        assert metrics.gmacs_published > metrics.gmacs_published_at_mean_tokens
+
+
+def test_heatmap_on_the_input_places_boxes_as_frames_are(tiny: Path) -> None:
+    scene = Scene(recipe(tiny, model=TINY_MODEL, heatmap={"canvas": "input"}))
+    assert scene.heatmap.counts.shape == (64, 64)
+    (view,) = scene.views(with_scores=True)
+    assert view.region_scores is not None
+    assert view.region_scores.argmax() == 0
+    assert view.region_scores[12:].sum() == 0
+
+
+def test_a_frame_larger_than_the_input_is_refused(tiny: Path) -> None:
+    model = {"name": "vitdet-b", "input": "64x64", "frame": "65x64"}
+    with pytest.raises(UsageError, match="frame 65x64 does not fit into input 64x64"):
+        Scene(recipe(tiny, model=model))
+
+
+def test_classes_without_a_box_are_refused(tiny: Path) -> None:
+    scene = Scene(recipe(tiny, model=TINY_MODEL, heatmap={"classes": ["Tram"]}))
+    with pytest.raises(DatasetError, match="no box of classes 'Tram' in split train-half"):
+        _ = scene.heatmap
+
+
+def test_labels_stand_in_unless_the_model_is_asked_for(tiny: Path) -> None:
+    assert detections_of(recipe(tiny)) == (
+        "labels",
+        "model.weights is not given, so annotated boxes stand for detections",
+    )
+    assert detections_of(recipe(tiny, detections="labels"))[0] == "labels"
+    weights = {**TINY_MODEL, "weights": "w.safetensors"}
+    for changes in ({"detections": "model"}, {"model": weights}):
+        with pytest.raises(RecipeError, match="asks for the detector"):
+            detections_of(recipe(tiny, **changes))
+
+
+@pytest.fixture(scope="module")
+def kitti_scene(kitti_root: Path) -> Scene:
+    return Scene(recipe(kitti_root))
+
+
+def deviation(ours: float, theirs: float) -> float:
+    return 100 * abs(ours / theirs - 1)
+
+
+@pytest.mark.parametrize(("setting", "paper"), TABLE_1.items())
+def test_table_1_windowed_rows(
+    kitti_scene: Scene, setting: tuple[int, float], paper: tuple[float, float]
+) -> None:
+    period, keep_rate = setting
+    metrics = replay(task(period=period, static_keep_rate=keep_rate), kitti_scene).metrics
+    assert (metrics.clips, metrics.frames) == (21, 4009)
+    assert deviation(metrics.tokens, paper[0]) < 3
+    assert deviation(metrics.gmacs_published, paper[1]) < 2.5
+
+
+def test_version_c_fits_the_published_gmacs_better_than_the_text(kitti_scene: Scene) -> None:
+    def error(version: str) -> float:
+        found: list[float] = []
+        for (period, keep_rate), (_, gmacs) in TABLE_1.items():
+            made = task(version=version, period=period, static_keep_rate=keep_rate)
+            found.append(deviation(replay(made, kitti_scene).metrics.gmacs_published, gmacs))
+        return sum(found) / len(found)
+
+    assert error("C") < error("T") < error("H")
+
+
+def test_shorter_periods_and_larger_static_masks_cost_more(kitti_scene: Scene) -> None:
+    def metrics(period: int, keep_rate: float) -> Metrics:
+        return replay(task(period=period, static_keep_rate=keep_rate), kitti_scene).metrics
+
+    assert metrics(4, 0.3).tokens > metrics(8, 0.3).tokens > metrics(16, 0.3).tokens
+    assert metrics(8, 0.5).gmacs > metrics(8, 0.3).gmacs > metrics(8, 0.1).gmacs

@@ -1,0 +1,288 @@
+"""Runs on disk: plan first, one file per point, resume, failures as rows, interruption."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from maskvd_cli.core.errors import DatasetError, ResultError
+from maskvd_cli.data.synthetic import write_labels
+from maskvd_cli.recipe.load import load_recipe
+from maskvd_cli.store.runs import Run
+from maskvd_cli.store.schema import PointRecord
+from maskvd_cli.sweep.catalog import catalog
+from maskvd_cli.sweep.plan import Task
+from maskvd_cli.sweep.replay import Outcome, replay
+from maskvd_cli.sweep.runner import Sweep, SweepOutcome, choose_run, prepare, run_sweep
+from maskvd_cli.sweep.scene import Scene
+
+RECIPE = """\
+schema: 1
+name: small
+dataset: {name: kitti, root: kitti}
+model: {input: 192x352, frame: 185x336}
+methods:
+  - name: dense
+  - name: maskvd
+    period: [4, 8]
+    static_keep_rate: [0.3, 0.1]
+"""
+
+
+@pytest.fixture(scope="module")
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labels") / "kitti"
+    write_labels(folder, clips=3, frames=24, seed=1)
+    return folder
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, labels: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(RECIPE.replace("root: kitti", f"root: {labels}"))
+    return path
+
+
+def prepared(path: Path, *assignments: str) -> Sweep:
+    return prepare(load_recipe(path, catalog(), assignments))
+
+
+def sweep_once(path: Path, results: Path, *assignments: str) -> SweepOutcome:
+    sweep = prepared(path, *assignments)
+    run, earlier = choose_run(sweep, results, fresh=False)
+    return run_sweep(sweep, run, earlier)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_run_holds_plan_recipe_environment_points_and_samples(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    outcome = sweep_once(recipe_file, tmp_path / "results")
+    folder = outcome.run.folder
+    assert folder.parent == tmp_path / "results" / "small"
+    keys = [point.key for point in outcome.run.plan().points]
+    assert len(keys) == 5
+    expected = {"plan.json", "recipe.yaml", "environment.json"}
+    expected |= {f"points/{key}.json" for key in keys}
+    expected |= {f"samples/{key}.parquet" for key in keys}
+    assert set(contents(folder)) == expected
+    assert (folder / "recipe.yaml").read_bytes() == recipe_file.read_bytes()
+    samples = pd.read_parquet(folder / "samples" / f"{keys[1]}.parquet")
+    assert len(samples) == 3 * 12
+    record = outcome.run.point(keys[1])
+    assert record is not None
+    assert record.metrics is not None
+    assert record.metrics.tokens == samples["tokens"].mean()
+    environment = outcome.run.environment()
+    assert environment["tool_version"] == record.tool_version
+    assert environment["packages"]["torch"]
+
+
+def test_the_plan_is_there_before_the_first_point(recipe_file: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def executor(task: Task, scene: Scene) -> Outcome:
+        (plan,) = (tmp_path / "results").glob("small/*/plan.json")
+        seen.append(len(json.loads(plan.read_text())["points"]))
+        return replay(task, scene)
+
+    sweep = prepared(recipe_file)
+    run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
+    run_sweep(sweep, run, executor=executor)
+    assert seen == [5] * 5
+
+
+def test_a_second_run_does_nothing(recipe_file: Path, tmp_path: Path) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    before = contents(first.run.folder)
+    second = sweep_once(recipe_file, tmp_path / "results")
+    assert second.run == first.run
+    assert second.ran == []
+    assert len(second.present) == 5
+    assert contents(first.run.folder) == before
+
+
+def test_missing_and_damaged_points_are_run_again_and_no_other(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    keys = [record.key for record in first.ran]
+    points = first.run.folder / "points"
+    (points / f"{keys[0]}.json").unlink()
+    (points / f"{keys[2]}.json").write_text('{"schema": 1, "key"')
+    second = sweep_once(recipe_file, tmp_path / "results")
+    assert [record.key for record in second.ran] == [keys[0], keys[2]]
+    assert [record.metrics for record in second.ran] == [
+        first.ran[0].metrics,
+        first.ran[2].metrics,
+    ]
+
+
+def test_a_changed_grid_makes_a_new_run_and_keeps_what_was_computed(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    second = sweep_once(recipe_file, tmp_path / "results", "methods.maskvd.period=[8, 16]")
+    assert second.run != first.run
+    assert [record.params["period"] for record in second.ran] == [16, 16]
+    shared = {record.key for record in second.present}
+    for key in shared:
+        name = f"points/{key}.json"
+        assert (second.run.folder / name).read_bytes() == (first.run.folder / name).read_bytes()
+        assert (second.run.folder / "samples" / f"{key}.parquet").is_file()
+
+
+def test_fresh_takes_over_nothing(recipe_file: Path, tmp_path: Path) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    sweep = prepared(recipe_file)
+    run, earlier = choose_run(sweep, tmp_path / "results", fresh=True)
+    assert earlier == []
+    assert run != first.run
+    assert len(run_sweep(sweep, run, earlier).ran) == 5
+
+
+def failing_executor(task: Task, scene: Scene) -> Outcome:
+    if task.params.model_dump().get("period") == 4:
+        raise DatasetError("this one fails", remedy="nothing helps")
+    if task.method.name == "dense":
+        raise ZeroDivisionError("a bug")
+    return replay(task, scene)
+
+
+def test_failed_points_are_stored_with_their_reason(recipe_file: Path, tmp_path: Path) -> None:
+    sweep = prepared(recipe_file)
+    run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
+    outcome = run_sweep(sweep, run, executor=failing_executor)
+    assert [record.status for record in outcome.ran] == ["failed"] * 3 + ["ok"] * 2
+    bug, bad_input = outcome.ran[0].failure, outcome.ran[1].failure
+    assert bug is not None
+    assert bug.kind == "ZeroDivisionError"
+    assert "failing_executor" in str(bug.traceback)
+    assert bad_input is not None
+    assert bad_input.message == "this one fails; nothing helps"
+    assert bad_input.traceback is None
+    assert len(outcome.failed) == 3
+
+
+def test_failed_points_stay_unless_asked_for(recipe_file: Path, tmp_path: Path) -> None:
+    sweep = prepared(recipe_file)
+    run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
+    run_sweep(sweep, run, executor=failing_executor)
+    again = run_sweep(sweep, run)
+    assert again.ran == []
+    assert len(again.failed) == 3
+    retried = run_sweep(sweep, run, retry_failed=True)
+    assert [record.status for record in retried.ran] == ["ok"] * 3
+    assert retried.failed == []
+
+
+def test_keys_depend_on_what_decides_the_result_and_not_on_where_it_lies(
+    recipe_file: Path, labels: Path, tmp_path: Path
+) -> None:
+    def keys(*assignments: str) -> list[str]:
+        return [point.key for point in prepared(recipe_file, *assignments).points]
+
+    base = keys()
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / "training").symlink_to(labels / "training")
+    assert keys(f"dataset.root={moved}") == base
+    assert keys("description=other words") == base
+    for change in ("seed=1", "dataset.protocol=kitti-ignore", "model.frame=180x336"):
+        assert not set(keys(change)) & set(base)
+    # The heatmap decides nothing for dense.
+    aligned = keys("heatmap.align=image")
+    assert aligned[0] == base[0]
+    assert not set(aligned[1:]) & set(base)
+
+
+def test_one_changed_label_changes_every_key(recipe_file: Path, tmp_path: Path) -> None:
+    write_labels(tmp_path / "kitti", clips=3, frames=24, seed=1)
+    base = {point.key for point in prepared(recipe_file, f"dataset.root={tmp_path}/kitti").points}
+    assert base == {point.key for point in prepared(recipe_file).points}
+    file = next((tmp_path / "kitti" / "training" / "label_02").glob("*.txt"))
+    lines = file.read_text().splitlines()
+    index = next(i for i, line in enumerate(lines) if int(line.split()[0]) >= 12)
+    del lines[index]
+    file.write_text("\n".join(lines) + "\n")
+    changed = {
+        point.key for point in prepared(recipe_file, f"dataset.root={tmp_path}/kitti").points
+    }
+    assert not base & changed
+
+
+def test_results_never_go_into_the_datasets_folder(recipe_file: Path, labels: Path) -> None:
+    sweep = prepared(recipe_file)
+    with pytest.raises(ResultError, match="never writes to"):
+        choose_run(sweep, labels / "results", fresh=False)
+
+
+def test_two_sweeps_do_not_write_to_one_run(recipe_file: Path, tmp_path: Path) -> None:
+    sweep = prepared(recipe_file)
+    run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
+
+    def executor(task: Task, scene: Scene) -> Outcome:
+        with pytest.raises(ResultError, match="another sweep is writing here"):
+            run_sweep(sweep, Run(run.folder))
+        return replay(task, scene)
+
+    assert len(run_sweep(sweep, run, executor=executor).ran) == 5
+
+
+def start(recipe_file: Path, results: Path) -> subprocess.Popen[str]:
+    periods = ", ".join(str(period) for period in range(1, 400))
+    command = [
+        sys.executable, "-m", "maskvd_cli", "sweep", str(recipe_file), "--results", str(results),
+        "--set", f"methods.maskvd.period=[{periods}]",
+    ]  # fmt: skip
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_points(results: Path, count: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while len(list(results.glob("small/*/points/*.json"))) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "no points appeared"
+        time.sleep(0.02)
+
+
+def test_ctrl_c_leaves_a_valid_folder_and_says_how_to_go_on(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    process = start(recipe_file, results)
+    wait_for_points(results, 3, process)
+    process.send_signal(signal.SIGINT)
+    _, talk = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (folder,) = results.glob("small/*")
+    points = sorted(folder.glob("points/*.json"))
+    assert f"interrupted: {len(points)} of 799 points are stored in {folder}" in talk
+    assert "go on with: maskvd sweep" in talk
+    assert not list(folder.rglob("*.part*"))
+    records = [PointRecord.model_validate_json(path.read_bytes()) for path in points]
+    assert all(record.status == "ok" for record in records)
+
+
+def test_killed_sweeps_leave_only_whole_files(recipe_file: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for wanted in (1, 20, 60):
+        process = start(recipe_file, results)
+        wait_for_points(results, wanted, process)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        for path in results.glob("small/*/points/*.json"):
+            assert PointRecord.model_validate_json(path.read_bytes()).status == "ok"
+        assert len(list(results.glob("small/*"))) == 1

@@ -1,0 +1,72 @@
+"""Rooms import downwards only, and the command line starts without the heavy packages."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import maskvd_cli
+
+PACKAGE = Path(maskvd_cli.__file__).parent
+ROOMS = (
+    "app", "commands", "report", "sweep", "measure", "methods", "models", "masks", "data",
+    "recipe", "store", "core",
+)  # fmt: skip
+STRANGERS = {("report", "sweep")}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(module: str) -> str | None:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and parts[0] == "maskvd_cli" and parts[1] in ROOMS else None
+
+
+def imported(tree: ast.AST) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downwards(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if own not in ROOMS:
+        return
+    rooms = {room_of(name) for name in imported(ast.parse(path.read_text("utf-8")))}
+    below = set(ROOMS[ROOMS.index(own) :]) | {None}
+    assert rooms <= below, f"{own} must not import {sorted(map(str, rooms - below))}"
+    assert not {(own, room) for room in rooms} & STRANGERS
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_modules_stay_short(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= 400
+
+
+def modules_after(statement: str) -> set[str]:
+    code = f"import sys\ntry:\n    {statement}\nexcept SystemExit:\n    pass\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option: str) -> None:
+    run = f"sys.argv = ['maskvd', '{option}']; from maskvd_cli.app import main; main()"
+    heavy = {"torch", "pandas", "matplotlib", "numpy", "pydantic", "yaml", "PIL"}
+    assert not modules_after(run) & heavy
+
+
+def test_reports_do_without_torch() -> None:
+    names = "console, figures, formats, rows"
+    assert "torch" not in modules_after(f"from maskvd_cli.report import {names}")
