@@ -68,8 +68,11 @@ def count(params: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> int:
 
 
 def grid_schema(params: type[BaseModel], name: str) -> dict[str, Any]:
-    """Return the JSON schema of one method's entry: every parameter, or a list of its values."""
-    schema = params.model_json_schema()
+    """Return the JSON schema of one method's entry: every parameter, or a list of its values.
+
+    It refers to its own `$defs`, if any, as `name.key` among the definitions of the whole schema.
+    """
+    schema = params.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
     properties = cast(dict[str, Any], schema.setdefault("properties", {}))
     for key, value in properties.items():
         notes = {k: value.pop(k) for k in ("description", "default", "title") if k in value}

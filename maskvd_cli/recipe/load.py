@@ -162,7 +162,8 @@ def _validated(  # noqa: PLR0913
         for detail in error.errors(include_url=False):
             place = tuple(detail["loc"])
             path = (*root, *place)
-            if place and place[0] in origins:
+            key_itself = len(place) == 1 and detail["type"] == "extra_forbidden"
+            if place and place[0] in origins and not key_itself:
                 path = (*origins[str(place[0])], *place[1:])
             path = _existing(path, document, detail["type"])
             problems.append(document.problem(path, _explain(detail, kind, place)))
@@ -184,18 +185,24 @@ def _explain(detail: ErrorDetails, kind: type[BaseModel], place: KeyPath) -> str
         given = f"{given[:57]}..."
     if detail["type"] == "extra_forbidden":
         allowed = _allowed_keys(kind, place[:-1])
+        if not allowed:
+            return "unknown key"
         near = near_miss(str(place[-1]), allowed)
         return f"unknown key{near}; allowed here: {', '.join(allowed)}"
     if detail["type"] == "missing":
         return "missing; add it"
     message = detail["msg"].removeprefix("Value error, ")
-    return f"{message[:1].lower()}{message[1:]} (got {given})"
+    message = f"{message[:1].lower()}{message[1:]}"
+    return f"{message} (got {given})" if place else message
 
 
 def _allowed_keys(kind: type[BaseModel], section: KeyPath) -> list[str]:
+    """Return the keys of a section; none where it lies in a list or is one of several kinds."""
     for part in section:
-        annotation = kind.model_fields[str(part)].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        field = kind.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
         kind = annotation
     return [field.alias or name for name, field in kind.model_fields.items()]
 
@@ -240,9 +247,13 @@ def _with_absolute_paths(recipe: Recipe, file: Path, document: Document) -> Reci
         if absent:
             problems.append(document.problem(path, f"environment variable {absent[0]} is not set"))
             continue
-        full = (base / Path(os.path.expandvars(text)).expanduser()).resolve()
+        try:
+            full = (base / Path(os.path.expandvars(text)).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            problems.append(document.problem(path, f"no usable path ({error})"))
+            continue
         changed = part.model_copy(update={str(key): str(full)})
         recipe = recipe.model_copy(update={str(section): changed})
     if problems:
-        raise RecipeError(problems)
+        raise RecipeError(sorted(problems, key=_position))
     return recipe

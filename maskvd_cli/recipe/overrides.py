@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -34,17 +35,20 @@ def _apply_one(document: Document, assignment: str) -> None:
     parts = tuple(key.strip().split("."))
     if not equals or not all(parts):
         raise RecipeError([f"{origin}: write key=value, for example dataset.root=DIR"])
-    value = text if parts in PATH_KEYS else parse(text, origin).data
+    given = Document(origin, text, {(): origin}) if parts in PATH_KEYS else parse(text, origin)
     if document.data is None:
         document.data = {}
     for path in _addressed(document.data, parts, (), origin):
         container = document.data
         for part in path[:-1]:
             container = container[part]
-        container[path[-1]] = value
+        container[path[-1]] = copy.deepcopy(given.data)
         for stale in [known for known in document.places if known[: len(path)] == path]:
             del document.places[stale]
-        document.places[path] = origin
+        for end in range(1, len(path)):
+            document.places.setdefault(path[:end], origin)
+        for below in given.places:
+            document.places[(*path, *below)] = origin
 
 
 def _addressed(data: Any, parts: tuple[str, ...], path: KeyPath, origin: str) -> list[KeyPath]:
@@ -61,18 +65,22 @@ def _addressed(data: Any, parts: tuple[str, ...], path: KeyPath, origin: str) ->
         items = cast(list[Any], data)
         indices = _indices(items, head)
         if not indices:
-            dotted = ".".join(str(part) for part in path)
+            dotted = _dotted(path)
             raise RecipeError([f"{origin}: '{head}' is neither an index nor a name in {dotted}"])
         if not rest:
             return [(*path, index) for index in indices]
         return [found for i in indices for found in _addressed(items[i], rest, (*path, i), origin)]
-    dotted = ".".join(str(part) for part in path)
+    dotted = _dotted(path)
     raise RecipeError([f"{origin}: {dotted} holds a single value, there is no '{head}' in it"])
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(str(part) for part in path) or "the recipe"
 
 
 def _indices(items: list[Any], head: str) -> list[int]:
     if head.isdigit():
-        return [int(head)] if int(head) < len(items) else []
+        return [index for index in range(len(items)) if str(index) == head]
     return [
         index
         for index, item in enumerate(items)

@@ -15,6 +15,9 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
     methods = [grid_schema(catalog.params_of(name), name) for name in catalog.methods]
     schema["properties"]["methods"]["items"] = {"anyOf": methods}
     definitions = schema["$defs"]
+    for name, method in zip(catalog.methods, methods, strict=True):
+        own = method.pop("$defs", {})
+        definitions |= {f"{name}.{key}": value for key, value in own.items()}
     definitions["DatasetSection"]["properties"]["name"]["enum"] = list(catalog.datasets)
     definitions["ModelSection"]["properties"]["name"]["enum"] = list(catalog.models)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

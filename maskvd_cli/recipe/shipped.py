@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from maskvd_cli.core.errors import RecipeError, near_miss
@@ -27,7 +28,7 @@ def find_recipe(word: str) -> Path:
     Raises RecipeError where there is neither.
     """
     path = Path(word)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     shipped = shipped_recipes()
     if path.stem in shipped and word in (path.stem, path.name, f"recipes/{path.name}"):

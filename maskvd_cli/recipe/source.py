@@ -48,7 +48,7 @@ class Document:
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes only; refuses aliases and deep nesting while the text is being read."""
+    """Composes nodes only; refuses aliases, tags and deep nesting while the text is being read."""
 
     depth = 0
 
@@ -56,6 +56,8 @@ class _Loader(yaml.SafeLoader):
         event = cast(yaml.Event, self.peek_event())
         if isinstance(event, yaml.AliasEvent):
             raise _complaint("aliases (*name) are not allowed; write the value out", event)
+        if (tag := cast(str | None, getattr(event, "tag", None))) is not None:
+            raise _complaint(f"tag {tag} is not allowed", event)
         if self.depth >= _DEEPEST:
             raise _complaint(f"nested deeper than {_DEEPEST} levels", event)
         self.depth += 1
@@ -94,27 +96,22 @@ def parse(text: str, name: str) -> Document:
     Scalars follow YAML 1.2: `no` is a string, `1e-3` a number, `010` is ten. Raises RecipeError.
     """
     document = Document(name, None, {(): f"{name}:1:1"})
-    loader = _Loader(text)
     try:
-        node = loader.get_single_node()
+        node = _Loader(text).get_single_node()
         if node is not None:
             document.data = _build(node, (), document)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         raise RecipeError([f"{place}: {error.problem or error.context}"]) from error
-    except yaml.YAMLError as error:
-        raise RecipeError([f"{name}: {' '.join(str(error).split())}"]) from error
-    finally:
-        loader.dispose()
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        raise RecipeError([f"{name}: no YAML ({' '.join(str(error).split())})"]) from error
     return document
 
 
 def _build(node: yaml.Node, path: KeyPath, document: Document) -> Any:
     if isinstance(node, yaml.ScalarNode):
         return _scalar(node)
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise _complaint(f"tag {node.tag} is not allowed", node)
     if isinstance(node, yaml.SequenceNode):
         items: list[Any] = []
         for index, item in enumerate(node.value):
@@ -141,8 +138,6 @@ def _place(document: Document, node: yaml.Node) -> str:
 
 
 def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
-    if not node.tag.startswith("tag:yaml.org,2002:"):
-        raise _complaint(f"tag {node.tag} is not allowed", node)
     text: str = node.value
     if node.style in ("'", '"', "|", ">"):
         return text

@@ -43,11 +43,11 @@ def load_heatmap(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
             if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
                 raise ValueError("more than 2 GiB when unpacked")
         with np.load(path, allow_pickle=False) as file:
-            heatmap, text = file["heatmap"], str(file["metadata"])
+            heatmap, text = np.asarray(file["heatmap"]), str(file["metadata"])
         metadata = json.loads(text)
     except FileNotFoundError as error:
         raise ResultError("no such heatmap file", where=path, remedy=remedy) from error
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ResultError(f"no heatmap file ({reason})", where=path, remedy=remedy) from error
     if heatmap.ndim != 2 or not 0 < heatmap.size <= _MOST_CELLS or heatmap.dtype.kind not in "fiu":

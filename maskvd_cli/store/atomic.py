@@ -10,7 +10,7 @@ from pathlib import Path
 from maskvd_cli.core.errors import ResultError
 
 
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it to `path`.
 
     Makes the folder where it is absent. Raises ResultError where the place cannot be written.
@@ -20,9 +20,7 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         handle, name = tempfile.mkstemp(prefix=".", suffix=f".part{path.suffix}", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise ResultError(
-            f"cannot be written ({error.strerror})", where=path, remedy="choose another place"
-        ) from error
+        raise _unwritable(path, error) from error
     temporary = Path(name)
     try:
         write(temporary)
@@ -30,17 +28,20 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path` atomically."""
-    write_atomic(path, lambda temporary: _write_all(temporary, content))
+    write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
-def _write_all(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+def _unwritable(path: Path, error: OSError) -> ResultError:
+    reason = error.strerror or error
+    return ResultError(f"cannot be written ({reason})", where=path, remedy="choose another place")
 
 
 def _umask() -> int:
@@ -51,7 +52,7 @@ def _umask() -> int:
 
 def refuse_inside(output: Path, dataset_root: Path) -> None:
     """Raise ResultError for an output inside a dataset's folder, which is never written to."""
-    if output.resolve().is_relative_to(dataset_root):
+    if output.resolve().is_relative_to(dataset_root.resolve()):
         raise ResultError(
             "lies inside the dataset's folder, which maskvd never writes to",
             where=output,

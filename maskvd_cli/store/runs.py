@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,12 +49,13 @@ class Run:
 
     def has(self, key: str) -> bool:
         """Tell whether a point's file is there."""
-        return self._point_path(key).is_file()
+        path = self._point_path(key)
+        return path.is_file() and not path.is_symlink()
 
     def point(self, key: str) -> PointRecord | None:
         """Return the record of a point, or None where it has not been run."""
         path = self._point_path(key)
-        if not path.is_file() or path.is_symlink():
+        if not self.has(key):
             return None
         record = _read(path, PointRecord)
         if record.key != key:
@@ -85,15 +87,21 @@ class Run:
 
     def lock(self) -> FileLock:
         """Return the acquired lock that keeps a second sweep out. Raises ResultError if taken."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / ".lock")
             lock.acquire(timeout=0)
         except Timeout as error:
             raise ResultError(
                 "another sweep is writing here",
                 where=self.folder,
                 remedy="wait for it, or start a run of its own with --fresh",
+            ) from error
+        except OSError as error:
+            raise ResultError(
+                f"cannot be written ({error.strerror or error})",
+                where=self.folder,
+                remedy="choose another place",
             ) from error
         return lock
 
@@ -113,9 +121,9 @@ def find_run(place: Path) -> Run:
 
     Raises ResultError where there is none.
     """
-    if (place / PLAN).is_file():
+    if os.path.isfile(place / PLAN):
         return Run(place)
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise ResultError(
             "no such folder",
             where=place,

@@ -1,0 +1,100 @@
+"""The recipes that come with the package load, and are found by name or path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maskvd_cli.core.errors import RecipeError
+from maskvd_cli.recipe.load import load_recipe
+from maskvd_cli.recipe.shipped import find_recipe, shipped_recipes
+from maskvd_cli.sweep.catalog import catalog
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+FILES = sorted(FOLDER.glob("*.yaml"), key=lambda path: path.stem)
+
+
+def test_all_files_are_shipped_under_their_names() -> None:
+    assert FILES
+    assert shipped_recipes() == {path.stem: path for path in FILES}
+    assert list(shipped_recipes()) == sorted(shipped_recipes())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
+    loaded = load_recipe(path, catalog())
+    assert loaded.recipe.name == path.stem
+    assert loaded.recipe.description
+    assert loaded.points
+
+
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [
+        ("kitti-table1", 1 + 3 * 2 * 3),
+        ("kitti-table1-nonwindowed", 1 + 2 * 2),
+        ("kitti-table2-masks", 3),
+        ("imagenet-vid-table1", 1 + 2 * 2 + 2),
+        ("maskvd-grid", 1 + 3 * 3 + 2),
+        ("demo", 1 + 2 * 3),
+    ],
+)
+def test_how_many_points_the_recipes_have(name: str, points: int) -> None:
+    assert len(load_recipe(find_recipe(name), catalog()).points) == points
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_recipes_are_found_by_name(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_recipe(path.stem) == path
+    assert find_recipe(path.name) == path
+    assert find_recipe(f"recipes/{path.name}") == path
+    assert find_recipe(str(path)) == path
+
+
+def test_a_file_at_hand_comes_before_a_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").touch()
+    (tmp_path / "demo.yaml").touch()
+    assert find_recipe("mine.yaml") == Path("mine.yaml")
+    assert find_recipe("./demo.yaml") == Path("demo.yaml")
+    assert find_recipe("demo.yaml") == Path("demo.yaml")
+    assert find_recipe("demo") == FOLDER / "demo.yaml"
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()
+    assert find_recipe("demo") == FOLDER / "demo.yaml"
+    (tmp_path / "other").mkdir()
+    with pytest.raises(RecipeError, match="other: no such recipe file"):
+        find_recipe("other")
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("kitti-table", " (did you mean 'kitti-table1'?)"),
+        ("dmo.yaml", " (did you mean 'demo'?)"),
+        ("elsewhere/demo.yaml", " (did you mean 'demo'?)"),
+        ("zzzzzz", ""),
+        ("", ""),
+        (".", ""),
+        ("z" * 5_000, ""),
+    ],
+)
+def test_words_that_name_no_recipe(
+    word: str, near: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError) as caught:
+        find_recipe(word)
+    names = ", ".join(path.stem for path in FILES)
+    assert caught.value.problems == (
+        f"{word}: no such recipe file{near}; shipped recipes: {names}",
+    )  # fmt: skip
