@@ -21,6 +21,7 @@ from maskvd_cli.data.base import Dataset
 from maskvd_cli.data.gather import Gathered, gather, protocol_for
 from maskvd_cli.masks.heatmap import accumulate, accumulate_union
 from maskvd_cli.masks.static import Align, on_input, region_scores
+from maskvd_cli.measure.threads import single_thread
 
 ON_INPUT = "input"
 
@@ -71,6 +72,7 @@ class Heatmap:
         }
 
 
+@single_thread()
 def make_heatmap(dataset_type: type[Dataset], root: Path | None, spec: HeatmapSpec) -> Heatmap:
     """Read the split's annotations and accumulate the chosen boxes.
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskvd_cli.core.types import Clip
+from maskvd_cli.measure.threads import single_thread
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.store.schema import Metrics
 from maskvd_cli.sweep.plan import Task
@@ -26,6 +27,7 @@ class Outcome:
     samples: pd.DataFrame
 
 
+@single_thread()
 def replay(task: Task, scene: Scene) -> Outcome:
     """Count tokens frame by frame and evaluate the closed forms on them.
 
