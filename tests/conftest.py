@@ -19,3 +19,12 @@ def kitti_root() -> Path:
     if not root:
         pytest.skip("MASKVD_KITTI is not set: no KITTI tracking labels here")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def golden_root() -> Path:
+    """The folder of the golden cases; the test is skipped where it is not given."""
+    root = os.environ.get("MASKVD_GOLDEN")
+    if not root:
+        pytest.skip("MASKVD_GOLDEN is not set: no golden cases here")
+    return Path(root)

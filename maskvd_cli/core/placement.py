@@ -37,16 +37,14 @@ def stretch(native: Size, frame: Size, input_size: Size) -> Placement:
 def fit(native: Size, input_size: Size) -> Placement:
     """Scale by one factor so that the short side is at most 640/1024 of the long input side.
 
-    scale = min(short / min side, long / max side) with long = the input's longer side and
-    short = 640 * long // 1024 (420 at 672); sizes are rounded. ImageNet VID's protocol in
-    Eventful Transformers and MaskVD.
+    scale = min(short / min side, input rows / rows, input cols / cols) with
+    short = 640 * longer input side // 1024 (420 at 672); sizes are rounded. ImageNet VID's
+    protocol in Eventful Transformers and MaskVD, whose inputs are square.
     """
-    long = max(input_size)
-    short = 640 * long // 1024
-    scale = min(short / min(native), long / max(native))
+    short = 640 * max(input_size) // 1024
+    scale = min(short / min(native), input_size.rows / native.rows, input_size.cols / native.cols)
     content = Size(round(native.rows * scale), round(native.cols * scale))
-    clipped = Size(min(content.rows, input_size.rows), min(content.cols, input_size.cols))
-    return Placement(input_size, clipped, scale, scale)
+    return Placement(input_size, content, scale, scale)
 
 
 def placement(native: Size, frame: Size | None, input_size: Size) -> Placement:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -33,13 +33,7 @@ class Registry(Generic[T]):
 
     def register(self, name: str, target: str) -> None:
         """Add `name` for the import string `target`; a name can be taken once."""
-        present = self._targets.get(name)
-        if present is not None:
-            raise MaskvdError(
-                f"{self.kind} '{name}' is registered twice: {present} and {target}",
-                remedy="rename or uninstall one of them",
-            )
-        self._targets[name] = target
+        self._targets = self._with([(name, target)])
 
     def load(self, name: str) -> type[T]:
         """Import and return the class behind `name`."""
@@ -60,7 +54,18 @@ class Registry(Generic[T]):
 
     def _all(self) -> dict[str, str]:
         if not self._plugins_read:
+            plugins = entry_points(group=self._group)
+            self._targets = self._with((plugin.name, plugin.value) for plugin in plugins)
             self._plugins_read = True
-            for plugin in entry_points(group=self._group):
-                self.register(plugin.name, plugin.value)
         return self._targets
+
+    def _with(self, more: Iterable[tuple[str, str]]) -> dict[str, str]:
+        targets = dict(self._targets)
+        for name, target in more:
+            if name in targets:
+                raise MaskvdError(
+                    f"{self.kind} '{name}' is registered twice: {targets[name]} and {target}",
+                    remedy="rename or uninstall one of them",
+                )
+            targets[name] = target
+        return targets

@@ -14,7 +14,7 @@ import numpy as np
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Clip, Frame
+from maskvd_cli.core.types import BoxTally, Clip, Frame
 from maskvd_cli.data.base import RAW, Dataset, clip_boxes, contiguous
 from maskvd_cli.data.coco_json import (
     Annotations,
@@ -58,6 +58,7 @@ class CocoVideo(Dataset):
         return self._source.classes
 
     def clips(self) -> Iterator[Clip]:
+        self.tally = BoxTally()
         files, taken = ImageFiles(), set[str]()
         for video, rows in sorted(self._videos.items()):
             numbers = sorted(rows)

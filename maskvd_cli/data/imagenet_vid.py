@@ -19,7 +19,7 @@ import numpy as np
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Clip, Frame
+from maskvd_cli.core.types import BoxTally, Clip, Frame
 from maskvd_cli.data.base import Dataset, clip_boxes, contiguous
 from maskvd_cli.data.coco_json import (
     REMEDY,
@@ -62,6 +62,7 @@ class ImageNetVid(Dataset):
         return CLASSES
 
     def clips(self) -> Iterator[Clip]:
+        self.tally = BoxTally()
         return self._xml_clips() if self._layout.kind == "xml" else self._json_clips()
 
     @cached_property

@@ -56,9 +56,13 @@ def _opened(file: Path) -> Image.Image:
             return Image.open(file)
     except FileNotFoundError as error:
         raise DatasetError("no such image", where=file, remedy=_REMEDY) from error
-    except (UnidentifiedImageError, SyntaxError, OSError) as error:
+    except (UnidentifiedImageError, SyntaxError, ValueError, OSError) as error:
         raise DatasetError(
             "not a readable image, or its header is damaged", where=file, remedy=_REMEDY
         ) from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise DatasetError(f"image is suspiciously large ({error})", where=file) from error
+        raise DatasetError(
+            f"image is suspiciously large ({error})",
+            where=file,
+            remedy="this is no video frame: put the original image in its place",
+        ) from error

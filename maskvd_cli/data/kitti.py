@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import DatasetError, unknown
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Boxes, Clip, Frame
+from maskvd_cli.core.types import Boxes, BoxTally, Clip, Frame
 from maskvd_cli.data.base import RAW, Dataset, check_boxes, clip_boxes
 from maskvd_cli.data.images import image_size
 
@@ -36,6 +36,7 @@ _LABELS = {
     RAW: {name: index for index, name in enumerate(NATIVE_CLASSES)},
 }
 _COLUMNS = 17
+_MOST_FRAMES, _MOST_TRACKS = 10**6, 2**63
 _SEQMAP = "evaluate_tracking.seqmap.training"
 
 
@@ -54,10 +55,14 @@ def native_size(sequence: str) -> Size:
 
 @dataclass(frozen=True)
 class _Rows:
-    """The rows of one label file, sorted by frame."""
+    """The rows of one label file that the protocol keeps, sorted by frame.
+
+    `last_frame` is the highest frame that any row names, kept or not; -1 where there is no row.
+    """
 
     frames: NDArray[np.int64]
     boxes: Boxes
+    last_frame: int
 
 
 class Kitti(Dataset):
@@ -82,6 +87,7 @@ class Kitti(Dataset):
         return NATIVE_CLASSES if self.protocol == RAW else ("pedestrian", "car", "cyclist")
 
     def clips(self) -> Iterator[Clip]:
+        self.tally = BoxTally()
         files = sorted(self._folder.joinpath("label_02").glob("*.txt"))
         if not files:
             raise DatasetError(
@@ -113,9 +119,9 @@ class Kitti(Dataset):
             size, size_source = image_size(first), first.name
         rows = _read_labels(file, _LABELS[self.protocol])
         count, source = self._frame_count(sequence, images, rows)
-        if len(rows.frames) and rows.frames[-1] >= count:
+        if rows.last_frame >= count:
             raise DatasetError(
-                f"names frame {rows.frames[-1]}, but {source} gives {count} frames "
+                f"names frame {rows.last_frame}, but {source} gives {count} frames "
                 f"(0..{count - 1})",
                 where=file,
                 remedy="complete the images, or correct the label file",
@@ -162,13 +168,13 @@ class Kitti(Dataset):
             return len(images), "image_02"
         if sequence in self._seqmap:
             return self._seqmap[sequence], _SEQMAP
-        if not len(rows.frames):
+        if rows.last_frame < 0:
             raise DatasetError(
                 "no rows, and neither images nor a seqmap tell how many frames there are",
                 where=self._folder / "label_02" / f"{sequence}.txt",
                 remedy=f"add the images or {_SEQMAP}",
             )
-        return int(rows.frames[-1]) + 1, "the label file"
+        return rows.last_frame + 1, "the label file"
 
     @cached_property
     def _seqmap(self) -> dict[str, int]:
@@ -181,13 +187,14 @@ class Kitti(Dataset):
                 fields = line.split()
                 if not fields:
                     continue
-                if len(fields) != 4 or not (fields[2] + fields[3]).isdecimal():
+                numbers = [int(field) for field in fields[2:] if field.isdecimal()]
+                if len(fields) != 4 or len(numbers) != 2 or numbers[0] != 0 or numbers[1] < 1:
                     raise DatasetError(
-                        f"'{line.strip()}' is not `sequence empty first_frame frames`",
+                        f"'{line.strip()}' is not `sequence empty 000000 frames`",
                         where=f"{file}:{number}",
                         remedy="restore the file from the benchmark's development kit",
                     )
-                counts[fields[0]] = int(fields[3]) - int(fields[2])
+                counts[fields[0]] = numbers[1]
             break
         return counts
 
@@ -196,7 +203,11 @@ def _lines(file: Path) -> list[str]:
     try:
         return file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"cannot be read ({error})", where=file) from error
+        raise DatasetError(
+            f"cannot be read ({error})",
+            where=file,
+            remedy="unpack it again from the benchmark's archive, as plain text",
+        ) from error
 
 
 def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
@@ -208,7 +219,7 @@ def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
         fields = line.split()
         if not fields:
             continue
-        label = label_of.get(fields[2]) if len(fields) in (_COLUMNS, _COLUMNS + 1) else None
+        label = label_of.get(fields[2]) if len(fields) == _COLUMNS else None
         if label is None:
             raise _bad_row(file, number, fields)
         try:
@@ -216,7 +227,7 @@ def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
             values = [float(field) for field in fields[3:]]
         except ValueError as error:
             raise DatasetError(
-                f"not a number: {str(error).rpartition(':')[2].strip()}",
+                f"not a number: {str(error).partition(':')[2].strip()}",
                 where=f"{file}:{number}",
                 remedy="correct or remove this row",
             ) from error
@@ -225,6 +236,12 @@ def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
                 f"negative frame {frame}",
                 where=f"{file}:{number}",
                 remedy="frames count from 0; correct or remove this row",
+            )
+        if frame >= _MOST_FRAMES or abs(track) >= _MOST_TRACKS:
+            raise DatasetError(
+                f"frame {frame} or track {track} is too large",
+                where=f"{file}:{number}",
+                remedy="correct or remove this row",
             )
         numbers.append(number)
         heads.append((frame, track, label))
@@ -236,12 +253,13 @@ def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
     kept = head[:, 2] != DROPPED
     order = np.flatnonzero(kept)[np.argsort(head[kept, 0], kind="stable")]
     frames, tracks, labels = head[order].T
-    return _Rows(frames, Boxes(xyxy[order], labels, tracks, labels == IGNORED))
+    last_frame = int(head[:, 0].max(initial=-1))
+    return _Rows(frames, Boxes(xyxy[order], labels, tracks, labels == IGNORED), last_frame)
 
 
 def _bad_row(file: Path, number: int, fields: list[str]) -> DatasetError:
     where = f"{file}:{number}"
-    if len(fields) not in (_COLUMNS, _COLUMNS + 1):
+    if len(fields) != _COLUMNS:
         return DatasetError(
             f"{len(fields)} columns, expected {_COLUMNS}",
             where=where,

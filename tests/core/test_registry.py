@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from collections import OrderedDict
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.registry import Registry
+
+GROUP = "maskvd.things"
+BUILT_IN = {"plain": "builtins:dict", "ordered": "collections:OrderedDict"}
+
+
+def things(**more: str) -> Registry[dict[str, int]]:
+    return Registry("thing", dict, GROUP, BUILT_IN | more)
+
+
+def install(monkeypatch: pytest.MonkeyPatch, *plugins: tuple[str, str]) -> None:
+    """Let these plug-ins be the installed ones of the group; no others exist."""
+    found = [EntryPoint(name, value, GROUP) for name, value in plugins]
+
+    def entry_points(*, group: str) -> list[EntryPoint]:
+        return [plugin for plugin in found if plugin.group == group]
+
+    monkeypatch.setattr("maskvd_cli.core.registry.entry_points", entry_points)
+
+
+@pytest.fixture(autouse=True)
+def no_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch)
+
+
+def message(registry: Registry[dict[str, int]], name: str) -> str:
+    with pytest.raises(MaskvdError) as caught:
+        registry.load(name)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_names_are_sorted_and_load_their_classes() -> None:
+    assert things().names() == ["ordered", "plain"]
+    assert things().load("ordered") is OrderedDict
+
+
+def test_names_are_known_without_importing() -> None:
+    assert "absent" in things(absent="no_such_module:Thing").names()
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("plane", "unknown thing 'plane' (did you mean 'plain'?); there are: ordered, plain"),
+        ("zzz", "unknown thing 'zzz'; there are: ordered, plain"),
+    ],
+)
+def test_unknown_names(name: str, expected: str) -> None:
+    assert message(things(), name) == expected
+
+
+def test_a_name_is_taken_once() -> None:
+    registry = things()
+    registry.register("counter", "collections:Counter")
+    assert "counter" in registry.names()
+    with pytest.raises(MaskvdError) as caught:
+        registry.register("counter", "elsewhere:Counter")
+    assert str(caught.value) == (
+        "thing 'counter' is registered twice: collections:Counter and elsewhere:Counter; "
+        "rename or uninstall one of them"
+    )
+    assert registry.load("counter").__name__ == "Counter"
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("no_such_module:Thing", "No module named 'no_such_module'"),
+        ("collections:NoSuchThing", "has no attribute 'NoSuchThing'"),
+        ("collections", "has no attribute ''"),
+    ],
+)
+def test_targets_that_cannot_be_imported(target: str, reason: str) -> None:
+    text = message(things(broken=target), "broken")
+    assert text.startswith(f"thing 'broken' cannot be imported from {target}: ")
+    assert reason in text
+    assert text.endswith("; mend or uninstall the package that provides it")
+
+
+@pytest.mark.parametrize("target", ["builtins:list", "builtins:len", "math:pi"])
+def test_targets_of_another_kind(target: str) -> None:
+    assert message(things(wrong=target), "wrong").startswith(f"thing 'wrong': {target} is no dict")
+
+
+def test_installed_packages_add_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, ("counter", "collections:Counter"), ("absent", "no_such_module:Thing"))
+    registry = things()
+    assert registry.names() == ["absent", "counter", "ordered", "plain"]
+    assert registry.load("counter").__name__ == "Counter"
+    assert registry.load("plain") is dict
+    assert "cannot be imported from no_such_module:Thing" in message(registry, "absent")
+
+
+@pytest.mark.parametrize(
+    ("plugins", "expected"),
+    [
+        ([("plain", "mine:Dict")], "builtins:dict and mine:Dict"),
+        ([("new", "one:New"), ("new", "two:New")], "one:New and two:New"),
+    ],
+)
+def test_two_packages_with_one_name(
+    plugins: list[tuple[str, str]], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, *plugins)
+    registry = things()
+    for _ in range(2):
+        with pytest.raises(MaskvdError, match=f"is registered twice: {expected}; rename or"):
+            registry.names()

@@ -1,0 +1,50 @@
+"""Closed forms against what the authors' code counted, frame by frame, on its small models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskvd_cli.core.size import Size
+from maskvd_cli.methods.dense import Dense, DenseParams
+from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
+from maskvd_cli.models.arch import ViTArch
+
+MATRIX = ("linear_flops", "matmul_flops", "einsum_flops")
+
+
+def arch_of(config: dict[str, Any]) -> ViTArch:
+    block = config["block_config"]
+    windowed = set(config["window_indices"])
+    return ViTArch(
+        name="golden",
+        description="",
+        dim=block["dim"],
+        heads=block["heads"],
+        depth=config["depth"],
+        patch=16,
+        global_blocks=tuple(i for i in range(config["depth"]) if i not in windowed),
+        window=block["window_size"][0],
+        mlp_ratio=block["mlp_ratio"],
+    )
+
+
+@pytest.mark.parametrize("case", ["dense_A", "dense_B", "maskvd_A"])
+def test_every_frame_costs_what_the_authors_counted(case: str, golden_root: Path) -> None:
+    with np.load(golden_root / f"{case}.npz", allow_pickle=False) as file:
+        config, counts = json.loads(str(file["config"])), json.loads(str(file["counts"]))
+        kept = {int(key[5:]): len(file[key]) for key in file.files if key.startswith("mask/")}
+    arch, grid = arch_of(config), Size(*config["input_size"])
+    assert len(counts) == 6
+    for frame, counted in enumerate(counts):
+        tokens = kept.get(frame, grid.area)
+        if config["case"] == "dense":
+            macs = Dense.macs(arch, grid, DenseParams(), tokens)
+        else:
+            macs = MaskVD.macs(arch, grid, MaskVDParams(version="C"), tokens)
+        assert macs.published == sum(counted.values())
+        assert macs.matrix == sum(counted.get(part, 0) for part in MATRIX)
