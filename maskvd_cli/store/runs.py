@@ -112,8 +112,13 @@ class Run:
 def runs_below(results: Path) -> list[Run]:
     """Return the runs in a results folder or a recipe's folder in it, the newest last."""
     plans = [*results.glob(f"*/{PLAN}"), *results.glob(f"*/*/{PLAN}")]
-    folders = {plan.parent for plan in plans if not plan.is_symlink()}
-    return [Run(folder) for folder in sorted(folders, key=lambda folder: folder.name)]
+    found = {plan for plan in plans if not plan.is_symlink()}
+    return [Run(plan.parent) for plan in sorted(found, key=_age)]
+
+
+def _age(plan: Path) -> tuple[str, int]:
+    """Order runs by the second in their name, and those of one second by when they were made."""
+    return plan.parent.name.partition("-")[0], plan.stat().st_mtime_ns
 
 
 def find_run(place: Path) -> Run:
