@@ -39,6 +39,7 @@ check: type test
 
 bench: setup
 	$(BIN)/python benchmarks/heatmap.py --json benchmarks/heatmap.json
+	$(BIN)/python benchmarks/commands.py --json benchmarks/commands.json
 
 clean:
 	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis
