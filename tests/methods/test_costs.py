@@ -12,7 +12,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import plain_vit, windowed_attention
+from maskvd_cli.models.costs import global_attention, plain_vit, windowed_attention
 from maskvd_cli.models.zoo import get_arch
 
 WINDOWED = get_arch("vitdet-b")
@@ -104,6 +104,12 @@ def test_padding_value_is_counted_only_where_windows_need_padding() -> None:
     assert exact.published == exact.matrix + 2 * 12 * 1764 * 196
     padded = windowed_attention(WINDOWED, AT_1024)
     assert padded.published == padded.matrix + 2 * 12 * 4900 * 196 + 3 * 768
+
+
+def test_relative_terms_follow_rows_and_columns_of_the_grid() -> None:
+    found = global_attention(WINDOWED, Size(3, 5), 4, 15)
+    assert found.matrix == 2 * 4 * 15 * 768 + 4 * (3 + 5) * 768
+    assert found.published == int(found.matrix) + 2 * 12 * 4 * 15
 
 
 def test_plain_vit_equals_counted_operations() -> None:

@@ -188,6 +188,17 @@ def test_failed_points_stay_unless_asked_for(recipe_file: Path, tmp_path: Path) 
     assert retried.failed == []
 
 
+def test_failed_points_of_an_earlier_run_are_not_taken_over(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    sweep = prepared(recipe_file)
+    run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
+    run_sweep(sweep, run, executor=failing_executor)
+    wider = sweep_once(recipe_file, tmp_path / "results", "methods.maskvd.period=[4, 8, 16]")
+    assert [record.params.get("period") for record in wider.ran] == [None, 4, 4, 16, 16]
+    assert wider.failed == []
+
+
 def test_keys_depend_on_what_decides_the_result_and_not_on_where_it_lies(
     recipe_file: Path, labels: Path, tmp_path: Path
 ) -> None:
