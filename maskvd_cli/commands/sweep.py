@@ -156,7 +156,7 @@ def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
         say(f"{len(outcome.failed)} of {total} points failed, see the table{again}")
     if not quiet:
         print_report(read_report(outcome.run), table_console())
-        say(f"as a file: maskvd report {outcome.run.folder} --format markdown -o table1.md")
+        say(f"as a file: maskvd report {outcome.run.folder} -o {outcome.run.folder.parent.name}.md")
 
 
 class _Progress:

@@ -29,10 +29,11 @@ class PaperValues(_Data):
 
 
 class PaperRow(_Data):
-    """A published point: method and parameters, and its values."""
+    """A published point: method and parameters, its values, and what to know about them."""
 
     point: dict[str, Any]
     values: PaperValues
+    note: str | None = None
 
 
 class DataExtent(_Data):
@@ -66,8 +67,13 @@ class Match:
 
     paper: str
     table: PaperTable
-    values: PaperValues
+    row: PaperRow
     same_data: bool
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of this row should know."""
+        return (*self.table.notes, *((self.row.note,) if self.row.note else ()))
 
 
 @cache
@@ -95,7 +101,7 @@ def find(record: PointRecord) -> Match | None:
                 continue
             for row in table.rows:
                 if row.point.items() <= stated.items():
-                    return Match(paper.paper, table, row.values, _same_data(record, table))
+                    return Match(paper.paper, table, row, _same_data(record, table))
     return None
 
 

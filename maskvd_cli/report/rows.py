@@ -72,7 +72,7 @@ def read_report(run: Run) -> Report:
             continue
         setting = setting or {**record.setting, "backbone": record.backbone}
         match = find(record)
-        notes.update(dict.fromkeys(match.table.notes if match else ()))
+        notes.update(dict.fromkeys(match.notes if match else ()))
         rows.append({**row, **_result(record), **_paper(record.metrics, match)})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: "Int64" for name in WHOLE})
@@ -105,7 +105,7 @@ def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     """Return the published values, and how far the point's lie from them on the same frames."""
     if metrics is None or match is None:
         return {}
-    values = match.values
+    values = match.row.values
     published: dict[str, Any] = {
         f"paper_{name}": value for name, value in values.model_dump().items()
     }

@@ -228,6 +228,12 @@ def test_markup_in_results_is_shown_as_text(tmp_path: Path) -> None:
     assert "a [test]" in out.getvalue()
 
 
+def test_notes_come_with_the_rows_that_they_are_about(tmp_path: Path) -> None:
+    masked, dense = record("a", metrics()), record("b", metrics(), method="dense", params={})
+    assert "174.93" not in " ".join(report_of(tmp_path / "1", masked).notes)
+    assert "174.93" in " ".join(report_of(tmp_path / "2", masked, dense).notes)
+
+
 def test_table_1_and_2_are_complete() -> None:
     (maskvd,) = [paper for paper in papers() if paper.paper.startswith("MaskVD")]
     sizes = [len(table.rows) for table in maskvd.tables]
