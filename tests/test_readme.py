@@ -1,0 +1,62 @@
+"""The README's commands exist and its numbers stand in committed results."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from maskvd_cli.app import app
+from maskvd_cli.recipe.shipped import shipped_recipes
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = re.findall(r"^    maskvd (.+?)(?:\s+#.*)?$", README, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_and_option_exists(line: str) -> None:
+    command, *words = shlex.split(line.split(">", maxsplit=1)[0])
+    done = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0
+    options = [word for word in words if word.startswith("-")]
+    assert all(option in done.stdout for option in options)
+
+
+def test_every_shipped_recipe_is_listed() -> None:
+    for name in shipped_recipes():
+        assert f"`{name}`" in README
+
+
+def test_table_1_is_the_committed_result() -> None:
+    with (ROOT / "results" / "reference" / "kitti-table1.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["version"] in ("", "C")]
+    assert len(rows) == 7
+    for row in rows:
+        assert f"| {float(row['tokens']):.1f} | {float(row['paper_tokens']):.0f} |" in README
+        assert f"| {float(row['gmacs_published']):.2f} |" in README
+
+
+def test_times_are_the_committed_ones() -> None:
+    commands = json.loads((ROOT / "benchmarks" / "commands.json").read_text())
+    for name, seconds in commands["median_s"].items():
+        assert f"| `{name}` | {seconds:.2f} s |" in README
+    heatmap = json.loads((ROOT / "benchmarks" / "heatmap.json").read_text())
+    for name, case in heatmap["cases"].items():
+        ours, theirs = (case["median_s"][key] for key in ("corner_differences", "slice_per_box"))
+        assert f"| heatmap of {name} | {ours:.2f} s | {theirs:.2f} s |" in README
+
+
+def test_every_dependency_has_its_line() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    table = README.split("## Dependencies")[1].split("## ")[0].lower()
+    for dependency in project["dependencies"]:
+        name = re.split(r"[><=~ ]", dependency)[0]
+        assert name in table, f"{name} has no line in the table of dependencies"
