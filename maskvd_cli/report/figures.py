@@ -59,7 +59,9 @@ def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
         bar.ax.tick_params(labelsize=7)
         # The mask needs no scale; its invisible one keeps the panels aligned.
         bar.ax.set_visible(bool(name))
-    write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=_DOTS_PER_INCH))
+    write_atomic(
+        path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+    )
 
 
 def _panels(aspects: tuple[float, ...], stacked: bool) -> tuple[Figure, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from maskvd_cli.core.errors import ResultError
+
+_PREFIX, _SUFFIX = ".maskvd-", ".part"
 
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
@@ -15,23 +18,22 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
 
     Makes the folder where it is absent. Raises ResultError where the place cannot be written.
     """
+    temporary = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=f".part{path.suffix}", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    temporary = Path(name)
-    try:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        reason = error.strerror or error
+        raise ResultError(
+            f"cannot be written ({reason})", where=path, remedy="choose another place"
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Nothing to remove after the rename, or where the folder itself could not be made.
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -39,15 +41,10 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
-def _unwritable(path: Path, error: OSError) -> ResultError:
-    reason = error.strerror or error
-    return ResultError(f"cannot be written ({reason})", where=path, remedy="choose another place")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files below `folder` that a killed process left behind."""
+    for path in folder.rglob(f"{_PREFIX}*{_SUFFIX}"):
+        path.unlink(missing_ok=True)
 
 
 def refuse_inside(output: Path, dataset_root: Path) -> None:

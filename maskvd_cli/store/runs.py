@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.atomic import write_atomic, write_bytes
+from maskvd_cli.store.atomic import remove_leftovers, write_atomic, write_bytes
 from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
@@ -46,6 +46,10 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Read `environment.json`. Raises ResultError where it is absent or damaged."""
         return _json(self.folder / ENVIRONMENT)
+
+    def has_begun(self) -> bool:
+        """Tell whether plan, recipe and environment are all there."""
+        return all((self.folder / name).is_file() for name in (PLAN, RECIPE, ENVIRONMENT))
 
     def has(self, key: str) -> bool:
         """Tell whether a point's file is there."""
@@ -86,7 +90,10 @@ class Run:
         write_bytes(self._point_path(record.key), source._point_path(record.key).read_bytes())
 
     def lock(self) -> FileLock:
-        """Return the acquired lock that keeps a second sweep out. Raises ResultError if taken."""
+        """Return the acquired lock that keeps a second sweep out. Raises ResultError if taken.
+
+        Whoever holds it is the only writer, so what a killed sweep left half-written is removed.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.folder / ".lock")
@@ -103,6 +110,7 @@ class Run:
                 where=self.folder,
                 remedy="choose another place",
             ) from error
+        remove_leftovers(self.folder)
         return lock
 
     def _point_path(self, key: str) -> Path:

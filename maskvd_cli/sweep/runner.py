@@ -111,7 +111,7 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     present: list[PointRecord] = []
     ran: list[PointRecord] = []
     with run.lock():
-        if not (run.folder / "plan.json").is_file():
+        if not run.has_begun():
             run.write_plan(_plan(sweep), sweep.loaded.source, environment())
         for task, point in zip(sweep.tasks, sweep.points, strict=True):
             record = _stored(run, point.key) or _adopted(run, earlier, point.key)

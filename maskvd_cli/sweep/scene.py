@@ -143,7 +143,7 @@ class Scene:
 
     def _view(self, clip: Clip) -> ClipView:
         geometry = self.geometry
-        placed = placement(clip.frames[0].size, geometry.frame, geometry.input)
+        placed = placement(_only_size(clip), geometry.frame, geometry.input)
         objects = [frame.boxes.objects for frame in clip.frames]
         frame_of = np.repeat(np.arange(len(clip)), [len(boxes) for boxes in objects])
         return ClipView(
@@ -166,3 +166,14 @@ class Scene:
             input_size=self.geometry.input,
             patch=self.geometry.arch.patch,
         )
+
+
+def _only_size(clip: Clip) -> Size:
+    """Return the native size of a clip's frames. Raises DatasetError where they differ."""
+    sizes = sorted({frame.size for frame in clip.frames})
+    if len(sizes) > 1:
+        raise DatasetError(
+            f"clip {clip.name} has frames of {sizes[0]} and {sizes[-1]} (rows x columns)",
+            remedy="give frames of another size a video of their own",
+        )
+    return sizes[0]

@@ -48,7 +48,7 @@ def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
 
     def write(temporary: Path) -> None:
         assert temporary.parent == tmp_path
-        assert temporary.suffix == ".json"
+        assert temporary.name.startswith(".")
         temporary.write_bytes(b"new")
         assert path.read_bytes() == b"old"
 

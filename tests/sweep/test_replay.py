@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,20 @@ def test_a_frame_larger_than_the_input_is_refused(tiny: Path) -> None:
     model = {"name": "vitdet-b", "input": "64x64", "frame": "65x64"}
     with pytest.raises(UsageError, match="frame 65x64 does not fit into input 64x64"):
         Scene(recipe(tiny, model=model))
+
+
+def test_a_clip_has_frames_of_one_size(tmp_path: Path) -> None:
+    images = [
+        {"id": i, "file_name": f"{i}.jpg", "width": 64 + i, "height": 48, "video_id": 1,
+         "frame_id": i}
+        for i in range(2)
+    ]  # fmt: skip
+    content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    dataset = {"name": "coco-video", "root": str(tmp_path)}
+    scene = Scene(recipe(tmp_path, dataset=dataset, model={"input": "64x64"}))
+    with pytest.raises(DatasetError, match="clip 1 has frames of 48x64 and 48x65"):
+        scene.views(with_scores=False)
 
 
 def test_classes_without_a_box_are_refused(tiny: Path) -> None:

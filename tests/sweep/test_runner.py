@@ -130,6 +130,19 @@ def test_missing_and_damaged_points_are_run_again_and_no_other(
     ]
 
 
+@pytest.mark.parametrize("name", ["recipe.yaml", "environment.json"])
+def test_a_run_that_was_killed_before_it_began_is_completed(
+    name: str, recipe_file: Path, tmp_path: Path
+) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    before = contents(first.run.folder)
+    (first.run.folder / name).unlink()
+    second = sweep_once(recipe_file, tmp_path / "results")
+    assert second.run == first.run
+    assert second.ran == []
+    assert set(contents(first.run.folder)) == set(before)
+
+
 def test_a_changed_grid_makes_a_new_run_and_keeps_what_was_computed(
     recipe_file: Path, tmp_path: Path
 ) -> None:
@@ -282,7 +295,6 @@ def test_ctrl_c_leaves_a_valid_folder_and_says_how_to_go_on(
     points = sorted(folder.glob("points/*.json"))
     assert f"interrupted: {len(points)} of 799 points are stored in {folder}" in talk
     assert "go on with: maskvd sweep" in talk
-    assert not list(folder.rglob("*.part*"))
     records = [PointRecord.model_validate_json(path.read_bytes()) for path in points]
     assert all(record.status == "ok" for record in records)
 
@@ -297,3 +309,12 @@ def test_killed_sweeps_leave_only_whole_files(recipe_file: Path, tmp_path: Path)
         for path in results.glob("small/*/points/*.json"):
             assert PointRecord.model_validate_json(path.read_bytes()).status == "ok"
         assert len(list(results.glob("small/*"))) == 1
+
+
+def test_the_next_sweep_removes_half_written_files(recipe_file: Path, tmp_path: Path) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    before = contents(first.run.folder)
+    for place in (".", "points", "samples"):
+        (first.run.folder / place / ".maskvd-0123456789abcdef.part").write_bytes(b"half")
+    sweep_once(recipe_file, tmp_path / "results")
+    assert contents(first.run.folder) == before
