@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import output_file, print_facts, say, size_option
+from maskvd_cli.commands.terminal import (
+    output_file,
+    print_facts,
+    reading_annotations,
+    say,
+    size_option,
+)
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 
-PATCH = 16
+if TYPE_CHECKING:
+    from maskvd_cli.sweep.heatmap import Heatmap
 
 
 def heatmap(
@@ -20,7 +27,7 @@ def heatmap(
     ] = "kitti",
     root: Annotated[
         Path | None,
-        typer.Option(help="The dataset's folder. Default: the environment variable MASKVD_KITTI."),
+        typer.Option(help="The dataset's folder. Default: $MASKVD_KITTI, $MASKVD_VID, ..."),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Default: the dataset's training split.")
@@ -62,75 +69,67 @@ def heatmap(
     --canvas 384x1280 -o heatmap.npz
     """
     from maskvd_cli.data.registry import datasets
-    from maskvd_cli.masks.static import pad_to, region_scores, static_mask
-    from maskvd_cli.report.figures import draw_static_mask
     from maskvd_cli.store.arrays import save_arrays
     from maskvd_cli.sweep.heatmap import HeatmapSpec, make_heatmap
 
+    output = output_file(output, ".npz")
     if accumulate not in ("sum", "union"):
         raise UsageError(f"--accumulate {accumulate}: choose sum or union")
     kind = datasets.load(dataset)
-    spec = HeatmapSpec(
-        split=split or kind.training_split,
-        classes=_classes(classes),
-        canvas=_canvas(canvas, kind.canvas),
+    spec = HeatmapSpec.of(
+        kind,
+        split=split,
+        classes=[name.strip() for name in classes.split(",") if name.strip()],
+        canvas=canvas,
         accumulate=accumulate,
-        input=input_size,
+        input_size=input_size,
         frame=kind.frame,
     )
-    made = make_heatmap(kind, root, spec)
-    output = output_file(output, ".npz", made.dataset.root)
-    metadata = made.metadata()
-    save_arrays(output, {"heatmap": made.counts.numpy()}, metadata)
+    with reading_annotations():
+        made = make_heatmap(kind, root, spec)
+    output_file(output, ".npz", made.dataset.root)
+    save_arrays(output, {"heatmap": made.counts.numpy()}, made.metadata())
+    _draw(made, keep_rate, output.with_suffix(".png"))
     if note := made.dataset.tally.note():
         say(f"note: {note}")
+    _print(made, output)
 
-    picture = output.with_suffix(".png")
-    size = Size(*made.counts.shape)
-    grid = size.tiles(PATCH)
-    scores = region_scores(pad_to(made.counts, Size(grid.rows * PATCH, grid.cols * PATCH)), PATCH)
-    mask = static_mask(scores, keep_rate)
+
+def _draw(made: Heatmap, keep_rate: float, picture: Path) -> None:
+    from maskvd_cli.report.figures import draw_static_mask
+    from maskvd_cli.sweep.static_mask import PATCH, preview
+
+    counts = made.counts.numpy()
+    shown = preview(counts, keep_rate)
     draw_static_mask(
         picture,
-        made.counts.numpy(),
-        scores.view(*grid).numpy(),
-        mask.view(*grid).numpy(),
-        content=size,
+        counts,
+        shown.scores,
+        shown.mask,
+        content=Size(*counts.shape),
         patch=PATCH,
         titles=(
-            f"accumulated heatmap, {metadata['boxes']} boxes in {metadata['frames']} frames",
+            f"accumulated heatmap, {len(made.gathered.xyxy)} boxes, {made.gathered.frames} frames",
             f"region scores, {PATCH} x {PATCH} pixels of the canvas",
             f"preview: top {keep_rate:.0%} of the canvas's regions",
         ),
     )
-    peak = int(made.counts.max())
+
+
+def _print(made: Heatmap, output: Path) -> None:
+    metadata, counts = made.metadata(), made.counts
+    classes = metadata["classes"]
     print_facts(
         [
-            ("dataset", f"{metadata['dataset']} {metadata['split']}, classes {classes}"),
+            ("dataset", f"{metadata['dataset']} {metadata['split']}"),
+            ("classes", classes if isinstance(classes, str) else ", ".join(classes)),
             ("frames", f"{metadata['frames']} in {metadata['clips']} clips"),
             ("boxes", metadata["boxes"]),
-            ("canvas", f"{size} (rows x columns), {metadata['coordinates']} pixels"),
-            ("sum", f"{int(made.counts.sum()):,}"),
-            ("maximum", f"{peak} boxes on one pixel"),
-            ("touched", f"{float((made.counts > 0).double().mean()):.1%} of the canvas"),
+            ("canvas", f"{metadata['canvas']} (rows x columns), {metadata['coordinates']} pixels"),
+            ("sum", f"{int(counts.sum()):,}"),
+            ("maximum", f"{int(counts.max())} boxes on one pixel"),
+            ("touched", f"{float((counts > 0).double().mean()):.1%} of the canvas"),
             ("heatmap", output),
-            ("picture", picture),
+            ("picture", output.with_suffix(".png")),
         ]
     )
-
-
-def _classes(text: str) -> str | tuple[str, ...]:
-    if text in ("all", "protocol"):
-        return text
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _canvas(text: str | None, default: Size | None) -> Size | None:
-    if text is None:
-        return default
-    if text == "input":
-        return None
-    try:
-        return Size.parse(text)
-    except ValueError as error:
-        raise UsageError(f"--canvas {error}; or write `input`") from error

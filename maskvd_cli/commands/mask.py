@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from maskvd_cli.commands.terminal import output_file, print_facts, size_option
-from maskvd_cli.core.errors import ResultError, UsageError
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 
-PATCH = 16
+if TYPE_CHECKING:
+    from maskvd_cli.sweep.static_mask import StaticMask
 
 
 def mask(
@@ -21,7 +22,11 @@ def mask(
     ] = 0.3,
     frame: Annotated[
         Size,
-        typer.Option(parser=size_option, metavar="RxC", help="Size that frames are stretched to."),
+        typer.Option(
+            parser=size_option,
+            metavar="RxC",
+            help="Size that frames are stretched to; a heatmap on the input has its own.",
+        ),
     ] = "370x672",  # type: ignore[assignment]
     input_size: Annotated[
         Size,
@@ -45,107 +50,66 @@ def mask(
 
     Example: maskvd mask heatmap.npz --keep-rate 0.3 --frame 370x672 --input 672x672 -o mask.npz
     """
-    import torch
-
-    from maskvd_cli import __version__
-    from maskvd_cli.masks.padding import real_tokens
-    from maskvd_cli.masks.static import static_mask
-    from maskvd_cli.report.figures import draw_static_mask
     from maskvd_cli.store.arrays import load_heatmap, save_arrays
-    from maskvd_cli.sweep.heatmap import scores_on_input
 
-    counts, made_from = load_heatmap(heatmap)
     output = output_file(output, ".npz")
     if output.resolve() == heatmap.resolve():
-        raise UsageError(f"{output} is the heatmap itself; name another file with -o")
-    native = made_from.get("coordinates") != "input"
-    content = _check_sizes(heatmap, counts.shape, native, frame, input_size)
-    scores = scores_on_input(
-        torch.from_numpy(counts),
-        native=native,
-        align=_align(align),
-        image=_image_size(heatmap, made_from, align),
+        raise UsageError(f"{output} is the heatmap itself", remedy="name another file with -o")
+    if align not in ("canvas", "image"):
+        raise UsageError(f"--align {align}: choose canvas or image")
+    counts, made_from = load_heatmap(heatmap)
+
+    from maskvd_cli.sweep.static_mask import make_static_mask, mask_metadata
+
+    made = make_static_mask(
+        counts,
+        made_from,
+        heatmap,
+        keep_rate=keep_rate,
         frame=frame,
         input_size=input_size,
-        patch=PATCH,
+        align=align,
     )
-    kept = static_mask(scores, keep_rate)
-    grid = input_size.tiles(PATCH)
-    real = real_tokens(content, input_size, PATCH)
-    metadata = {
-        "keep_rate": keep_rate,
-        "tokens": int(kept.sum()),
-        "frame": str(content),
-        "input": str(input_size),
-        "patch": PATCH,
-        "align": align if native else "input",
-        "heatmap": made_from,
-        "tool_version": __version__,
-    }
-    arrays = {
-        "mask": kept.view(*grid).numpy(),
-        "scores": scores.view(*grid).numpy(),
-        "indices": kept.nonzero().flatten().numpy(),
-    }
-    save_arrays(output, arrays, metadata)
-    in_padding = int((kept & ~real).sum())
-    picture = output.with_suffix(".png")
+    save_arrays(output, made.arrays(), mask_metadata(made, keep_rate, align, made_from))
+    _draw(made, counts, output.with_suffix(".png"))
+    _print(made, keep_rate, output)
+
+
+def _draw(made: StaticMask, counts: Any, picture: Path) -> None:
+    from maskvd_cli.report.figures import draw_static_mask
+    from maskvd_cli.sweep.static_mask import PATCH
+
+    hidden = int((made.mask & ~made.real).sum())
     draw_static_mask(
         picture,
         counts,
-        arrays["scores"],
-        arrays["mask"],
-        content=content,
+        made.scores,
+        made.mask,
+        content=made.content or made.input,
         patch=PATCH,
         titles=(
             f"accumulated heatmap, canvas {Size(*counts.shape)}",
-            f"region scores, frame {content}",
-            f"static mask, {metadata['tokens']} of {grid.area} tokens"
-            + (f" ({in_padding} in padding, not shown)" if in_padding else ""),
+            f"region scores, {'frame' if made.content else 'input'} {made.content or made.input}",
+            f"static mask, {made.mask.sum()} of {made.mask.size} tokens"
+            + (f" ({hidden} in padding, not shown)" if hidden else ""),
         ),
     )
-    seen = int((scores > 0).sum())
-    print_facts(
-        [
-            ("keep rate", f"{keep_rate:g} of {grid.area} tokens ({grid} grid)"),
-            ("tokens", metadata["tokens"]),
-            ("real tokens", f"{int((kept & real).sum())} of {int(real.sum())} (frame {content})"),
-            ("in padding", in_padding),
-            ("without object", max(0, metadata["tokens"] - seen)),
-            ("mask", output),
-            ("picture", picture),
+
+
+def _print(made: StaticMask, keep_rate: float, output: Path) -> None:
+    kept, real = made.mask, made.real
+    facts = [
+        ("keep rate", f"{keep_rate:g} of {kept.size} tokens ({Size(*kept.shape)} grid)"),
+        ("tokens", int(kept.sum())),
+    ]
+    if made.content is not None:
+        facts += [
+            ("real tokens", f"{(kept & real).sum()} of {real.sum()} (frame {made.content})"),
+            ("in padding", int((kept & ~real).sum())),
         ]
-    )
-
-
-def _align(text: str) -> Any:
-    if text not in ("canvas", "image"):
-        raise UsageError(f"--align {text}: choose canvas or image")
-    return text
-
-
-def _check_sizes(
-    file: Path, shape: tuple[int, ...], native: bool, frame: Size, input_size: Size
-) -> Size:
-    """Return the frame's size inside the input. Raises UsageError where sizes do not fit."""
-    if input_size.rows % PATCH or input_size.cols % PATCH:
-        raise UsageError(f"--input {input_size} is no multiple of the {PATCH} x {PATCH} patch")
-    if native:
-        if frame.rows > input_size.rows or frame.cols > input_size.cols:
-            raise UsageError(f"--frame {frame} does not fit into --input {input_size}")
-        return frame
-    if tuple(shape) != tuple(input_size):
-        raise UsageError(
-            f"{file} lies on an input of {Size(*shape)}", remedy=f"use --input {Size(*shape)}"
-        )
-    return input_size
-
-
-def _image_size(file: Path, metadata: dict[str, Any], align: str) -> Size:
-    """Return the native frame size that the heatmap's file states; needed to align by image."""
-    text = metadata.get("image_size")
-    if not isinstance(text, str):
-        if align == "image":
-            raise ResultError("metadata has no image_size", where=file, remedy="use --align canvas")
-        return Size(1, 1)
-    return Size.parse(text)
+    facts += [
+        ("without object", int((kept & (made.scores == 0)).sum())),
+        ("mask", output),
+        ("picture", output.with_suffix(".png")),
+    ]
+    print_facts(facts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import say, table_console
+from maskvd_cli.commands.terminal import reading_annotations, say, table_console
 from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_POINTS_FAILED,
@@ -29,7 +29,10 @@ def sweep(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Run the recipe on this dataset; without RECIPE its Table 1 grid."),
+        typer.Option(
+            help="Run the recipe on this dataset; without RECIPE the grid of its published table, "
+            "or P and k_s."
+        ),
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="The dataset's folder (sets dataset.root).")
@@ -103,7 +106,8 @@ def _print_plan(loaded: LoadedRecipe) -> None:
     tasks, detections, reason = plan_tasks(loaded)
     names = [task.label for task in tasks]
     try:
-        names = [point.key for point in prepare(loaded).points]
+        with reading_annotations():
+            names = [point.key for point in prepare(loaded).points]
     except MaskvdError as error:
         say(f"note: the sweep itself cannot start yet: {error}")
     for name in names:
@@ -116,11 +120,12 @@ def _run(
 ) -> SweepOutcome:
     from maskvd_cli.sweep.runner import choose_run, prepare, run_sweep
 
-    sweep = prepare(loaded)
+    with reading_annotations(quiet):
+        sweep = prepare(loaded)
     run, earlier = choose_run(sweep, results, fresh=fresh)
     if not quiet:
-        say(f"masks from {sweep.detections}: {sweep.detections_reason}")
-        if note := sweep.scene.dataset.tally.note():
+        say(f"masks from {sweep.scene.detections}: {sweep.detections_reason}")
+        for note in sweep.scene.notes():
             say(f"note: {note}")
     try:
         with _Progress(len(sweep.points), quiet) as progress:
@@ -150,10 +155,10 @@ def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
         taken = f", {len(outcome.present)} were there" if outcome.present else ""
         say(f"{len(outcome.ran)} points run{taken}: {outcome.run.folder}")
     if outcome.failed:
-        again = "" if any(record in outcome.ran for record in outcome.failed) else (
-            "; --retry-failed runs them again"
-        )  # fmt: skip
-        say(f"{len(outcome.failed)} of {total} points failed, see the table{again}")
+        say(
+            f"{len(outcome.failed)} of {total} points failed, see the table; "
+            "--retry-failed runs them again"
+        )
     if not quiet:
         print_report(read_report(outcome.run), table_console())
         say(f"as a file: maskvd report {outcome.run.folder} -o {outcome.run.folder.parent.name}.md")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,19 @@ def table_console() -> Console:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=_AMPLE_WIDTH)
+
+
+@contextmanager
+def reading_annotations(quiet: bool = False) -> Generator[None]:
+    """Show on a terminal's stderr that annotations are being read; large sets take minutes."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status("reading annotations"):
+        yield
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-EXIT_OK = 0
-EXIT_BUG = 1
 EXIT_BAD_INPUT = 2
 EXIT_POINTS_FAILED = 3
-EXIT_REGRESSION = 4
 EXIT_INTERRUPTED = 130
 
 

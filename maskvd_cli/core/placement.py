@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-
-FIT = "fit"
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,25 @@ def fit(native: Size, input_size: Size) -> Placement:
     scale = min(short / min(native), input_size.rows / native.rows, input_size.cols / native.cols)
     content = Size(round(native.rows * scale), round(native.cols * scale))
     return Placement(input_size, content, scale, scale)
+
+
+def check_frame(frame: Size | None, input_size: Size) -> None:
+    """Raise UsageError where frames stretched to `frame` do not fit into the input."""
+    if frame is not None and (frame.rows > input_size.rows or frame.cols > input_size.cols):
+        raise UsageError(
+            f"frame {frame} does not fit into input {input_size} (rows x columns)",
+            remedy="make the frame smaller or the input larger",
+        )
+
+
+def check_patch(input_size: Size, patch: int) -> None:
+    """Raise UsageError unless the patch divides both sides of the input."""
+    if input_size.rows % patch or input_size.cols % patch:
+        grid = input_size.tiles(patch)
+        raise UsageError(
+            f"input {input_size} is no multiple of the {patch} x {patch} patch",
+            remedy=f"use for example {grid.rows * patch}x{grid.cols * patch}",
+        )
 
 
 def placement(native: Size, frame: Size | None, input_size: Size) -> Placement:

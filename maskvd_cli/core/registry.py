@@ -49,7 +49,15 @@ class Registry(Generic[T]):
                 remedy="mend or uninstall the package that provides it",
             ) from error
         if not (isinstance(loaded, type) and issubclass(loaded, self._base)):
-            raise MaskvdError(f"{self.kind} '{name}': {targets[name]} is no {self._base.__name__}")
+            raise MaskvdError(
+                f"{self.kind} '{name}': {targets[name]} is no {self._base.__name__}",
+                remedy="mend or uninstall the package that provides it",
+            )
+        if missing := sorted(getattr(loaded, "__abstractmethods__", ())):
+            raise MaskvdError(
+                f"{self.kind} '{name}': {targets[name]} lacks {', '.join(missing)}",
+                remedy="add what is missing",
+            )
         return loaded
 
     def _all(self) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,10 @@ class Boxes:
 
     def __len__(self) -> int:
         return len(self.xyxy)
+
+    def __getitem__(self, rows: slice | NDArray[np.int64] | NDArray[np.bool_]) -> Boxes:
+        """Return the boxes at `rows`: a slice, indices or a mask."""
+        return Boxes(self.xyxy[rows], self.labels[rows], self.track_ids[rows], self.ignore[rows])
 
     @property
     def objects(self) -> NDArray[np.float64]:
@@ -62,18 +66,20 @@ class Clip:
 
 @dataclass
 class BoxTally:
-    """How many boxes a reader met, cut at the image border, and dropped as empty after that."""
+    """How many boxes a reader met, cut at the image border, and dropped because they are empty."""
 
     read: int = 0
     clipped: int = 0
     dropped: int = 0
-    first_clipped: str | None = field(default=None)
+    first: str | None = None
 
     def note(self) -> str | None:
         """Return one line on what was clipped or dropped, or None where nothing was."""
-        if not self.clipped:
+        if not (self.clipped or self.dropped):
             return None
-        text = f"{self.clipped} of {self.read} boxes reached outside their image and were clipped"
+        parts = [
+            f"{self.clipped} of {self.read} boxes reached outside their image and were clipped"
+        ]
         if self.dropped:
-            text += f", {self.dropped} of them lay wholly outside and were dropped"
-        return f"{text} (first: {self.first_clipped})"
+            parts.append(f"{self.dropped} without area inside it were dropped")
+        return f"{', '.join(parts)} (first: {self.first})"

@@ -6,11 +6,12 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from maskvd_cli.core.errors import DatasetError, unknown
 from maskvd_cli.core.size import Size
@@ -78,14 +79,14 @@ class Dataset(ABC):
 
 
 def make_boxes(
-    rows: Sequence[tuple[float, float, float, float]],
+    xyxy: ArrayLike,
     labels: Sequence[int],
     track_ids: Sequence[int],
     ignore: Sequence[bool],
 ) -> Boxes:
-    """Pack rows into `Boxes`; the sequences have one entry per box."""
+    """Pack (n, 4) corners and n labels, track ids and ignore flags into `Boxes`."""
     return Boxes(
-        np.array(rows, dtype=np.float64).reshape(-1, 4),
+        np.asarray(xyxy, dtype=np.float64).reshape(-1, 4),
         np.array(labels, dtype=np.int64),
         np.array(track_ids, dtype=np.int64),
         np.array(ignore, dtype=np.bool_),
@@ -111,19 +112,18 @@ def check_boxes(xyxy: NDArray[np.float64], where: Callable[[int], str]) -> None:
 
 
 def clip_boxes(boxes: Boxes, size: Size, tally: BoxTally, where: str) -> Boxes:
-    """Cut boxes at the image border, drop what lies wholly outside, and count both in `tally`."""
+    """Cut boxes at the image border, drop those without area, and count both in `tally`."""
     tally.read += len(boxes)
     limits = np.array([size.cols, size.rows, size.cols, size.rows], dtype=np.float64)
     inside = np.clip(boxes.xyxy, 0.0, limits)
     changed = (inside != boxes.xyxy).any(axis=1)
-    if not changed.any():
+    empty = (inside[:, 2] <= inside[:, 0]) | (inside[:, 3] <= inside[:, 1])
+    if not (changed | empty).any():
         return boxes
-    empty = changed & ((inside[:, 2] <= inside[:, 0]) | (inside[:, 3] <= inside[:, 1]))
     tally.clipped += int(changed.sum())
     tally.dropped += int(empty.sum())
-    tally.first_clipped = tally.first_clipped or where
-    keep = ~empty
-    return Boxes(inside[keep], boxes.labels[keep], boxes.track_ids[keep], boxes.ignore[keep])
+    tally.first = tally.first or where
+    return replace(boxes, xyxy=inside)[~empty]
 
 
 def contiguous(indices: Sequence[int], step: int = 1) -> list[slice]:
@@ -134,14 +134,29 @@ def contiguous(indices: Sequence[int], step: int = 1) -> list[slice]:
     return [slice(a, b) for a, b in zip([0, *cuts], [*cuts, len(indices)], strict=True)]
 
 
-def fingerprint(clips: Iterable[Clip]) -> str:
-    """Return a sha256 over everything that clips say: names, frame numbers, sizes and boxes."""
-    digest = hashlib.sha256()
-    for clip in clips:
-        digest.update(f"{clip.name}\0{len(clip)}\0".encode())
+class Fingerprint:
+    """A sha256 over everything that clips say, fed clip by clip: names, frames, sizes, boxes."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._digest = hashlib.sha256("\0".join(classes).encode())
+
+    def add(self, clip: Clip) -> None:
+        """Feed one more clip."""
+        self._digest.update(f"\0{clip.name}\0{len(clip)}\0".encode())
         for frame in clip.frames:
-            digest.update(f"{frame.index} {frame.size} {len(frame.boxes)}\0".encode())
             boxes = frame.boxes
+            self._digest.update(f"{frame.index} {frame.size} {len(boxes)}\0".encode())
             for column in (boxes.xyxy, boxes.labels, boxes.track_ids, boxes.ignore):
-                digest.update(column.tobytes())
-    return digest.hexdigest()
+                self._digest.update(column.tobytes())
+
+    def hexdigest(self) -> str:
+        """Return the digest of what was fed so far."""
+        return self._digest.hexdigest()
+
+
+def fingerprint(classes: Sequence[str], clips: Iterable[Clip]) -> str:
+    """Return the fingerprint of all clips under these class names."""
+    made = Fingerprint(classes)
+    for clip in clips:
+        made.add(clip)
+    return made.hexdigest()

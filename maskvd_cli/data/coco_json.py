@@ -97,11 +97,7 @@ class Annotations:
 
     def of_image(self, row: int) -> Boxes:
         """Return the boxes of the image at position `row` of `images`."""
-        part = slice(self.starts[row], self.starts[row + 1])
-        boxes = self.boxes
-        return Boxes(
-            boxes.xyxy[part], boxes.labels[part], boxes.track_ids[part], boxes.ignore[part]
-        )
+        return self.boxes[self.starts[row] : self.starts[row + 1]]
 
 
 def read_document(file: Path, form: type[_DocumentT]) -> _DocumentT:
@@ -131,16 +127,13 @@ def read_annotations(file: Path, document: Document | VideoDocument) -> Annotati
     check_boxes(xyxy, lambda index: f"{file}: annotations.{index}.bbox")
     order = np.argsort(rows, kind="stable")
     boxes = make_boxes(
-        [],
+        xyxy,
         [entry["category_id"] for entry in entries],
         [_track(entry) for entry in entries],
         [bool(entry.get("iscrowd", 0)) for entry in entries],
     )
     starts = np.searchsorted(rows[order], np.arange(len(document["images"]) + 1))
-    return Annotations(
-        starts,
-        Boxes(xyxy[order], boxes.labels[order], boxes.track_ids[order], boxes.ignore[order]),
-    )
+    return Annotations(starts, boxes[order])
 
 
 def refuse_repeats(file: Path, key: str, entries: Sequence[Image] | Sequence[Named]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from maskvd_cli.core.errors import DatasetError, unknown
 from maskvd_cli.core.placement import placement
 from maskvd_cli.core.size import Size
-from maskvd_cli.data.base import RAW, Dataset, fingerprint
+from maskvd_cli.data.base import RAW, Dataset, Fingerprint
 
 
 @dataclass(frozen=True)
@@ -49,23 +49,27 @@ def gather(
     parts: list[NDArray[np.float64]] = []
     counts: list[int] = []
     sizes: Counter[Size] = Counter()
-    clips = list(dataset.clips())
-    for frame in (frame for clip in clips for frame in clip.frames):
-        boxes = frame.boxes
-        chosen = boxes.xyxy if wanted is None else boxes.xyxy[np.isin(boxes.labels, wanted)]
-        if on_input is not None:
-            input_size, frame_size = on_input
-            chosen = placement(frame.size, frame_size, input_size).place(chosen)
-        parts.append(chosen)
-        counts.append(len(chosen))
-        sizes[frame.size] += 1
+    clips = 0
+    content = Fingerprint(dataset.classes)
+    for clip in dataset.clips():
+        clips += 1
+        content.add(clip)
+        for frame in clip.frames:
+            boxes = frame.boxes
+            chosen = boxes.xyxy if wanted is None else boxes.xyxy[np.isin(boxes.labels, wanted)]
+            if on_input is not None:
+                input_size, frame_size = on_input
+                chosen = placement(frame.size, frame_size, input_size).place(chosen)
+            parts.append(chosen)
+            counts.append(len(chosen))
+            sizes[frame.size] += 1
     return Gathered(
         np.concatenate(parts) if parts else np.zeros((0, 4)),
         np.repeat(np.arange(len(counts)), counts),
-        len(clips),
+        clips,
         len(counts),
         sizes.most_common(1)[0][0] if sizes else None,
-        fingerprint(clips),
+        content.hexdigest(),
     )
 
 

@@ -135,13 +135,8 @@ class Kitti(Dataset):
         made: list[Frame] = []
         for index in frames:
             part = slice(starts[index], starts[index + 1])
-            boxes = Boxes(
-                rows.boxes.xyxy[part],
-                rows.boxes.labels[part],
-                rows.boxes.track_ids[part],
-                rows.boxes.ignore[part],
-            )
-            boxes = clip_boxes(boxes, size, self.tally, f"{file.name} frame {index}")
+            where = f"{file.name} frame {index}"
+            boxes = clip_boxes(rows.boxes[part], size, self.tally, where)
             made.append(Frame(index, images.get(index), size, boxes, size_source))
         return Clip(sequence, tuple(made))
 

@@ -108,8 +108,7 @@ def read_xml(file: Path) -> tuple[Size, Boxes]:
         corners.append([_number(node, prefix, f"bndbox.{key}") for key in _CORNERS])
     xyxy = np.array(corners, dtype=np.float64).reshape(-1, 4)
     check_boxes(xyxy, lambda index: f"{file}: object.{index}.bndbox")
-    blank = make_boxes([], labels, tracks, [False] * len(labels))
-    return Size(height, width), Boxes(xyxy, blank.labels, blank.track_ids, blank.ignore)
+    return Size(height, width), make_boxes(xyxy, labels, tracks, [False] * len(labels))
 
 
 def _parse(file: Path) -> Element:

@@ -1,4 +1,4 @@
-"""Dynamic mask: the tokens that the boxes of the previous frame touch. MaskVD, section 3.1."""
+"""Dynamic mask: the tokens that the boxes of the previous frame touch. MaskVD, section 3.2."""
 
 from __future__ import annotations
 
@@ -79,5 +79,5 @@ def _cover_per_frame(
     one = torch.ones(len(base), dtype=torch.int32)
     for y, x, sign in ((y1, x1, 1), (y2, x2, 1), (y1, x2, -1), (y2, x1, -1)):
         steps.index_add_(0, base + y * cols + x, one, alpha=sign)
-    cover = steps.view(frames, rows, cols).cumsum(1, dtype=torch.int32).cumsum(2)
+    cover = steps.view(frames, rows, cols).cumsum(1, dtype=torch.int32).cumsum(2, dtype=torch.int32)
     return cover[:, :-1, :-1] > 0

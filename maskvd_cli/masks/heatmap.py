@@ -1,7 +1,8 @@
 """Object heatmap: how often each pixel of a canvas lies inside an annotated box.
 
-MaskVD, Algorithm 1. The text assigns ones; the authors' published KITTI heatmap adds one per box,
-which is what `accumulate` does. A box counts the pixels `[int(y1):int(y2), int(x1):int(x2)]`.
+MaskVD, section 3.2, Algorithm 1. The text assigns ones; the authors' published KITTI heatmap adds
+one per box, which is what `accumulate` does. A box counts the pixels
+`[int(y1):int(y2), int(x1):int(x2)]`.
 """
 
 from __future__ import annotations
@@ -65,10 +66,16 @@ def accumulate_union(boxes: Tensor, frame_of: Tensor, canvas: Size) -> Tensor:
 
 def _disjoint(corners: Tensor) -> Tensor:
     """Cut overlapping (n, 4) int64 boxes along all their edges; return the covered cells once."""
-    x1, y1, x2, y2 = corners.unbind(1)
+    x1, y1, x2, y2 = (side.contiguous() for side in corners.unbind(1))
     xs, ys = torch.unique(torch.cat([x1, x2])), torch.unique(torch.cat([y1, y2]))
-    in_rows = (y1[:, None] <= ys[:-1]) & (ys[1:] <= y2[:, None])
-    in_cols = (x1[:, None] <= xs[:-1]) & (xs[1:] <= x2[:, None])
-    covered = (in_rows[:, :, None] & in_cols[:, None, :]).any(0)
+    ordered = (x2 > x1) & (y2 > y1)
+    cells = torch.stack(
+        [
+            torch.searchsorted(edges, side)
+            for edges, side in zip((xs, ys) * 2, (x1, y1, x2, y2), strict=True)
+        ],
+        dim=1,
+    )
+    covered = _cover(cells[ordered], Size(len(ys) - 1, len(xs) - 1)) > 0
     row, col = covered.nonzero(as_tuple=True)
     return torch.stack([xs[col], ys[row], xs[col + 1], ys[row + 1]], dim=1)

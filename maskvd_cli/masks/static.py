@@ -1,4 +1,4 @@
-"""Static mask: the tokens whose regions hold the most of the heatmap. MaskVD, section 3.1."""
+"""Static mask: the tokens whose regions hold the most of the heatmap. MaskVD, section 3.2."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from torch import Tensor
 from maskvd_cli.core.size import Size
 
 Align = Literal["canvas", "image"]
+
+
+def normalised(heatmap: Tensor) -> Tensor:
+    """Divide (rows, cols) by its maximum; an empty heatmap stays zero."""
+    peak = heatmap.max()
+    return heatmap / peak if peak > 0 else heatmap
 
 
 def on_input(
@@ -37,15 +43,13 @@ def pad_to(pixels: Tensor, size: Size) -> Tensor:
 
 
 def region_scores(pixels: Tensor, patch: int) -> Tensor:
-    """Sum (rows, cols) inside each patch x patch region, after division by the maximum.
+    """Sum (rows, cols) inside each patch x patch region.
 
-    Returns (rows / patch * cols / patch,) in raster order; all zeros for an empty heatmap. Rows
-    and columns must be multiples of `patch`.
+    Returns (rows / patch * cols / patch,) in raster order. Rows and columns must be multiples of
+    `patch`.
     """
-    peak = pixels.max()
-    scaled = pixels / peak if peak > 0 else pixels
     rows, cols = pixels.shape[0] // patch, pixels.shape[1] // patch
-    return scaled.view(rows, patch, cols, patch).sum((1, 3)).flatten()
+    return pixels.view(rows, patch, cols, patch).sum((1, 3)).flatten()
 
 
 def kept_tokens(keep_rate: float, tokens: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -38,7 +39,7 @@ def environment(argv: list[str] | None = None) -> dict[str, Any]:
 def tidy_path(text: str) -> str:
     """Replace the home folder by `~`, so that results can be shared."""
     home = str(Path.home())
-    return text.replace(home, "~") if len(home) > 1 else text
+    return re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text) if len(home) > 1 else text
 
 
 def _version(package: str) -> str | None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
 
 
 @contextmanager
-def single_thread() -> Iterator[None]:
+def single_thread() -> Generator[None]:
     """Let torch use one thread inside the block.
 
     For small tensors more threads save nothing, and where other work keeps the cores busy their

@@ -55,7 +55,8 @@ class Method(ABC, Generic[P]):
     """A way of running the backbone over a clip.
 
     `revision` rises when the same parameters give other results, so that stored points of the
-    former revision are not taken for them.
+    former revision are not taken for them. `naming`: parameters that stand in a point's name also
+    where they have their default.
     """
 
     name: ClassVar[str]
@@ -63,6 +64,7 @@ class Method(ABC, Generic[P]):
     paper: ClassVar[str]
     revision: ClassVar[int] = 1
     params_type: ClassVar[type[Params]] = Params
+    naming: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def resolve(cls, params: P, arch: ViTArch) -> P:
@@ -84,7 +86,10 @@ class Method(ABC, Generic[P]):
     @classmethod
     @abstractmethod
     def macs(cls, arch: ViTArch, grid: Size, params: P, tokens: Tokens) -> Macs:
-        """Return the backbone's MACs for a frame (or one per frame) of `tokens` kept tokens."""
+        """Return the backbone's MACs for a frame (or one per frame) of `tokens` kept tokens.
+
+        Must be a polynomial of at most second degree in `tokens`.
+        """
 
     @classmethod
     @abstractmethod

@@ -70,9 +70,12 @@ class MaskVD(Method[MaskVDParams]):
     description = "static mask from a heatmap and dynamic mask from the last boxes, period P"
     paper = "MaskVD (WACV 2025, arXiv 2407.12067)"
     params_type = MaskVDParams
+    naming = ("version", "period", "static_keep_rate")
 
     @classmethod
     def resolve(cls, params: MaskVDParams, arch: ViTArch) -> MaskVDParams:
+        if params.static_keep_rate == 0:
+            params = params.model_copy(update={"mask": "dynamic"})
         if arch.windowed_depth:
             return params.model_copy(update={"version": params.version or "C"})
         if params.version is not None:
@@ -90,8 +93,7 @@ class MaskVD(Method[MaskVDParams]):
     def select(cls, params: MaskVDParams, view: ClipView) -> Tensor:
         static = dynamic = None
         if cls.needs_heatmap(params):
-            if view.region_scores is None:
-                raise UsageError("a static mask needs a heatmap, and the training split is empty")
+            assert view.region_scores is not None
             static = static_mask(view.region_scores, params.static_keep_rate)
         if params.mask != "static":
             dynamic = dynamic_masks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.placement import check_patch
 from maskvd_cli.core.size import Size
 
 
@@ -42,12 +42,7 @@ class ViTArch:
 
     def grid(self, input_size: Size) -> Size:
         """Return the token grid of an input. Raises UsageError unless the patch divides it."""
-        if input_size.rows % self.patch or input_size.cols % self.patch:
-            raise UsageError(
-                f"input {input_size} is no multiple of the {self.patch} x {self.patch} patch",
-                remedy=f"use for example {input_size.tiles(self.patch).rows * self.patch}x"
-                f"{input_size.tiles(self.patch).cols * self.patch}",
-            )
+        check_patch(input_size, self.patch)
         return input_size.tiles(self.patch)
 
     def padded(self, grid: Size) -> Size:

@@ -43,11 +43,10 @@ class Catalog:
 
 @dataclass(frozen=True)
 class MethodPoint:
-    """One method with one value for each parameter; `given` names those that the recipe states."""
+    """One method with one value for each parameter, and where its entry stands."""
 
     method: str
     params: BaseModel
-    given: tuple[str, ...]
     place: str
 
 
@@ -139,7 +138,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
             problems.append(document.problem(path, message))
             return
         seen.add(content)
-        yield MethodPoint(name, checked, tuple(combination.values), document.place(path))
+        yield MethodPoint(name, checked, document.place(path))
 
 
 def _validated(  # noqa: PLR0913

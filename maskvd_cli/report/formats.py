@@ -67,7 +67,7 @@ def to_json(report: Report) -> str:
         "run": report.run.folder.name,
         "facts": dict(facts(report)),
         "notes": closing_notes(report),
-        "environment": report.environment,
+        "environments": list(report.environments),
         "rows": rows.to_dict(orient="records"),
     }
     return json.dumps(content, indent=2, allow_nan=False, default=_plain) + "\n"

@@ -37,10 +37,15 @@ class PaperRow(_Data):
 
 
 class DataExtent(_Data):
-    """On how many clips and frames a table stands."""
+    """On how many clips and frames a table stands, how they were resized, and on which heatmap.
+
+    `heatmap` holds what is known of it; points without a static mask do not depend on it.
+    """
 
     clips: int
     frames: int
+    frame: str
+    heatmap: dict[str, str] = {}
 
 
 class PaperTable(_Data):
@@ -63,7 +68,7 @@ class Paper(_Data):
 
 @dataclass(frozen=True)
 class Match:
-    """The published row for a point; `same_data` tells whether its frames are the paper's."""
+    """The published row for a point; `same_data` tells whether data and setting are the paper's."""
 
     paper: str
     table: PaperTable
@@ -92,7 +97,7 @@ def find(record: PointRecord) -> Match | None:
         "split": dataset["split"],
         "protocol": dataset["protocol"],
         "input": model["input"],
-        "backbone": record.backbone,
+        "backbone": model["backbone"],
     }
     stated = {"method": record.method, **record.params}
     for paper in papers():
@@ -106,6 +111,9 @@ def find(record: PointRecord) -> Match | None:
 
 
 def _same_data(record: PointRecord, table: PaperTable) -> bool:
-    metrics = record.metrics
-    extent = table.data
-    return metrics is not None and (metrics.clips, metrics.frames) == (extent.clips, extent.frames)
+    metrics, data = record.metrics, table.data
+    if metrics is None or (metrics.clips, metrics.frames) != (data.clips, data.frames):
+        return False
+    heatmap = record.setting["heatmap"]
+    same_heatmap = heatmap is None or data.heatmap.items() <= heatmap.items()
+    return same_heatmap and record.setting["model"]["frame"] == data.frame

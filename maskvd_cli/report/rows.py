@@ -30,11 +30,15 @@ _PARAMS = ("version", "mask", "period", "static_keep_rate", "score_threshold", "
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a renderer needs: rows (`COLUMNS`), facts about the run, notes, damaged files."""
+    """Everything a renderer needs: rows (`COLUMNS`), facts about the run, notes, damaged files.
+
+    `environments`: the run's own and those of its points, each once; points may be taken over from
+    a run on another machine or with other software.
+    """
 
     rows: pd.DataFrame
     plan: Plan
-    environment: dict[str, Any]
+    environments: tuple[dict[str, Any], ...]
     setting: dict[str, Any]
     run: Run
     notes: tuple[str, ...]
@@ -55,6 +59,7 @@ def read_report(run: Run) -> Report:
     notes: dict[str, None] = dict.fromkeys(plan.notes)
     damaged: list[str] = []
     setting: dict[str, Any] = {}
+    environments = [run.environment()]
     for planned in plan.points:
         row: dict[str, Any] = {
             "key": planned.key, "label": planned.label, "method": planned.method,
@@ -70,16 +75,23 @@ def read_report(run: Run) -> Report:
         if record is None:
             rows.append({**row, "status": "pending"})
             continue
-        setting = setting or {**record.setting, "backbone": record.backbone}
+        setting = setting or record.setting
+        if record.environment not in environments:
+            environments.append(record.environment)
         match = find(record)
         notes.update(dict.fromkeys(match.notes if match else ()))
         rows.append({**row, **_result(record), **_paper(record.metrics, match)})
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: "Int64" for name in WHOLE})
     return Report(
-        table, plan, run.environment(), setting, run,
-        (*notes, *_data_note(table)), tuple(damaged),
-    )  # fmt: skip
+        rows=table,
+        plan=plan,
+        environments=tuple(environments),
+        setting=setting,
+        run=run,
+        notes=(*notes, *_data_note(table)),
+        damaged=tuple(damaged),
+    )
 
 
 def _result(record: PointRecord) -> dict[str, Any]:
@@ -87,7 +99,7 @@ def _result(record: PointRecord) -> dict[str, Any]:
     shared = {
         "status": record.status,
         "error": record.failure.message if record.failure else None,
-        "backbone": record.backbone,
+        "backbone": model["backbone"],
         "dataset": dataset["name"],
         "split": dataset["split"],
         "protocol": dataset["protocol"],
@@ -130,13 +142,14 @@ def _deviation(ours: float, theirs: float | None) -> float | None:
 
 
 def _data_note(table: pd.DataFrame) -> list[str]:
-    """Return the note that published values stand on other frames, where they do."""
+    """Return the note that published values stand on other data or settings, where they do."""
     matched = table[table["paper_same_data"].notna()]
     other = matched[matched["paper_same_data"] == False]  # noqa: E712 - a column of objects
     if other.empty:
         return []
     first = other.iloc[0]
     return [
-        f"The published values are those of the paper's own data; this run has {first['clips']} "
-        f"clips and {first['frames']} frames of other data, so no deviation is computed."
+        f"The published values stand on the paper's own data and setting; this run "
+        f"({first['clips']} clips, {first['frames']} frames) differs in frames, their size or the "
+        f"heatmap, so no deviation is computed."
     ]

@@ -53,7 +53,7 @@ _HUMAN = (
     Column("keep_rate_real", "real %", _percent, spare=5),
     Column("full_frame_share", "full %", _percent, spare=6),
     Column("gmacs", "GMACs", _number(2), spare=3),
-    Column("gmacs_published", "published", _number(2)),
+    Column("gmacs_published", "publ. counter", _number(2)),
     Column("gmacs_published_at_mean_tokens", "at mean", _number(2), spare=3),
     Column("paper_gmacs", "paper", _number(2), spare=1),
     Column("gmacs_deviation_percent", "dev. %", _signed, spare=1),
@@ -78,7 +78,7 @@ LEGEND = {
     "keep_rate_real": "real %: kept of the tokens that are not wholly padding",
     "full_frame_share": "full %: frames that keep every token",
     "gmacs": "GMACs: 1e9 multiply-accumulates of the backbone per frame, matrix products only",
-    "gmacs_published": "published: GMACs under the counter of the papers",
+    "gmacs_published": "publ. counter: GMACs under the counter of the papers",
     "gmacs_published_at_mean_tokens": "at mean: the same, evaluated once at the mean token count",
     "gmacs_at_paper_tokens": "at paper's: the same, evaluated at the paper's own token count",
     "state_mb": "state MB: kept between frames, float32, 1e6 bytes",
@@ -101,7 +101,8 @@ class HumanTable:
     def legend(self) -> str:
         """What the columns mean."""
         shown = [column.source for column in self.columns]
-        return "; ".join(text for source, text in LEGEND.items() if source in shown) + "."
+        parts = [text for source, text in LEGEND.items() if source in shown]
+        return f"{'; '.join(parts)}." if parts else ""
 
     def width(self, gap: int) -> int:
         """Return how many characters a line takes with `gap` characters between columns."""
@@ -157,16 +158,20 @@ def _cell(value: Any, column: Column) -> str:
 
 def facts(report: Report) -> list[tuple[str, str]]:
     """Return what a reader must know to judge or repeat the table, in order."""
-    plan, environment = report.plan, report.environment
+    plan = report.plan
+
+    def each(of: Callable[[dict[str, Any]], str]) -> str:
+        return "; ".join(dict.fromkeys(of(environment) for environment in report.environments))
+
     found = [("recipe", f"{plan.recipe} ({plan.description})" if plan.description else plan.recipe)]
     if report.setting:
         found += list(_setting_facts(report))
     found += [
         ("masks from", f"{plan.detections}: {plan.detections_reason}"),
-        ("command", str(environment.get("command"))),
+        ("command", each(lambda environment: str(environment.get("command")))),
         ("date", plan.created),
-        ("machine", _machine(environment)),
-        ("software", _software(environment)),
+        ("machine", each(_machine)),
+        ("software", each(_software)),
         ("run", report.run.folder.name),
     ]
     return found
@@ -185,7 +190,7 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
         ),
         (
             "model",
-            f"{model['name']} ({report.setting['backbone']}), input {model['input']}, "
+            f"{model['name']} ({model['backbone']}), input {model['input']}, "
             f"frame {model['frame']} (rows x columns)",
         ),
         ("seed", str(report.setting["seed"])),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,8 +91,9 @@ class Run:
             write_bytes(self.folder / samples, (source.folder / samples).read_bytes())
         write_bytes(self._point_path(record.key), source._point_path(record.key).read_bytes())
 
-    def lock(self) -> FileLock:
-        """Return the acquired lock that keeps a second sweep out. Raises ResultError if taken.
+    @contextmanager
+    def lock(self) -> Generator[None]:
+        """Keep other sweeps out while the block runs. Raises ResultError where one is in.
 
         Whoever holds it is the only writer, so what a killed sweep left half-written is removed.
         """
@@ -110,8 +113,11 @@ class Run:
                 where=self.folder,
                 remedy="choose another place",
             ) from error
-        remove_leftovers(self.folder)
-        return lock
+        try:
+            remove_leftovers(self.folder)
+            yield
+        finally:
+            lock.release()
 
     def _point_path(self, key: str) -> Path:
         return self.folder / "points" / f"{key}.json"

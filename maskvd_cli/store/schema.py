@@ -62,7 +62,7 @@ class PointRecord(Stored):
     revision: int
     params: dict[str, Any]
     setting: dict[str, Any]
-    backbone: str
+    environment: dict[str, Any] = Field(description="command, machine and software of this point")
     metrics: Metrics | None
     failure: Failure | None
     finished: str = Field(description="UTC, ISO 8601")

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from maskvd_cli import __version__
-from maskvd_cli.core.errors import DatasetError
-from maskvd_cli.core.placement import placement
+from maskvd_cli.core.errors import DatasetError, UsageError
+from maskvd_cli.core.placement import check_frame
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.base import Dataset
 from maskvd_cli.data.gather import Gathered, gather, protocol_for
 from maskvd_cli.masks.heatmap import accumulate, accumulate_union
-from maskvd_cli.masks.static import Align, on_input, region_scores
+from maskvd_cli.masks.static import normalised, on_input, region_scores
 from maskvd_cli.measure.threads import single_thread
 
 ON_INPUT = "input"
@@ -40,6 +40,36 @@ class HeatmapSpec:
     accumulate: Literal["sum", "union"]
     input: Size
     frame: Size | None
+
+    @classmethod
+    def of(  # noqa: PLR0913 - the choices of a recipe's heatmap section
+        cls,
+        dataset: type[Dataset],
+        *,
+        split: str | None,
+        classes: Sequence[str],
+        canvas: str | None,
+        accumulate: Literal["sum", "union"],
+        input_size: Size,
+        frame: Size | None,
+    ) -> HeatmapSpec:
+        """Fill in the dataset's defaults; `classes` are names, or only `all` or `protocol`.
+
+        Raises UsageError for a canvas that is no size, and where frames do not fit into the input.
+        """
+        words = classes[0] if list(classes) in (["all"], ["protocol"]) else tuple(sorted(classes))
+        size = None if canvas == ON_INPUT else _size(canvas) if canvas else dataset.canvas
+        if size is None:
+            check_frame(frame, input_size)
+        split = split or dataset.training_split
+        return cls(split, words, size, accumulate, input_size, frame)
+
+
+def _size(text: str) -> Size:
+    try:
+        return Size.parse(text)
+    except ValueError as error:
+        raise UsageError(f"canvas {error}; or write `{ON_INPUT}`") from error
 
 
 @dataclass(frozen=True)
@@ -96,25 +126,20 @@ def make_heatmap(dataset_type: type[Dataset], root: Path | None, spec: HeatmapSp
     return Heatmap(counts, spec, gathered, dataset)
 
 
-def scores_on_input(  # noqa: PLR0913 - one argument per quantity of the definition
-    counts: Tensor,
-    *,
-    native: bool,
-    align: Align,
-    image: Size,
-    frame: Size | None,
-    input_size: Size,
-    patch: int,
+def native_scores(
+    counts: Tensor, content: Size, input_size: Size, patch: int, image: Size | None = None
 ) -> Tensor:
-    """Return the region scores (N,) float64 of a heatmap for frames of native size `image`.
+    """Return the region scores (N,) float64 of a heatmap in native pixels.
 
-    A heatmap in native pixels is resized onto the frame first; one on the input is used as it is.
+    Normalised, then resized onto the frame (`content` pixels of the input), whole or, with
+    `image`, only the part that images of this native size cover.
     """
-    if not native:
-        return region_scores(counts, patch)
-    content = placement(image, frame, input_size).content
-    pixels = on_input(counts, content, input_size, image=image if align == "image" else None)
-    return region_scores(pixels, patch)
+    return region_scores(on_input(normalised(counts), content, input_size, image=image), patch)
+
+
+def input_scores(counts: Tensor, patch: int) -> Tensor:
+    """Return the region scores (N,) float64 of a heatmap that lies on the input already."""
+    return region_scores(normalised(counts), patch)
 
 
 def _text(classes: str | Sequence[str]) -> str:

@@ -63,10 +63,18 @@ def _task(planned: MethodPoint, arch: ViTArch) -> Task:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
     params = method.resolve(planned.params, arch)
-    values = params.model_dump(mode="json")
-    return Task(
-        method, params, label_of(method.name, {name: values[name] for name in planned.given})
-    )
+    return Task(method, params, _name(method, params))
+
+
+def _name(method: type[Method[Params]], params: Params) -> str:
+    """Name a point by what differs from the defaults, whatever the recipe spelled out."""
+    fields = type(params).model_fields
+    told = {
+        name: value
+        for name, value in params.model_dump(mode="json").items()
+        if value is not None and (name in method.naming or value != fields[name].default)
+    }
+    return label_of(method.name, told)
 
 
 def detections_of(recipe: Recipe) -> tuple[str, str]:

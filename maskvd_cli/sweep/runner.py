@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import MaskvdError, ResultError
@@ -25,24 +26,15 @@ OnPoint = Callable[[PointRecord], None]
 _TRACEBACK_CHARS = 4096
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sweep:
-    """A checked recipe with its tasks; points get their keys when the annotations are read."""
+    """A checked recipe with its opened annotations, its tasks, and one keyed point for each."""
 
     loaded: LoadedRecipe
-    tasks: list[Task]
     scene: Scene
-    detections: str
+    tasks: list[Task]
+    points: list[Point]
     detections_reason: str
-    points: list[Point] = field(default_factory=list[Point])
-
-    def read_annotations(self) -> None:
-        """Read the dataset and key all points. Raises DatasetError for unusable annotations."""
-        setting = self.scene.setting
-        self.points = [
-            task.point(setting, self.scene.heatmap_setting if task.needs_heatmap else None)
-            for task in self.tasks
-        ]
 
 
 @dataclass(frozen=True)
@@ -68,9 +60,12 @@ def plan_tasks(loaded: LoadedRecipe) -> tuple[list[Task], str, str]:
 def prepare(loaded: LoadedRecipe) -> Sweep:
     """Check everything that can be checked before a point runs, the annotations included."""
     tasks, detections, reason = plan_tasks(loaded)
-    sweep = Sweep(loaded, tasks, Scene(loaded.recipe), detections, reason)
-    sweep.read_annotations()
-    return sweep
+    scene = Scene(loaded.recipe, detections)
+    points = [
+        task.point(scene.setting, scene.heatmap_setting if task.needs_heatmap else None)
+        for task in tasks
+    ]
+    return Sweep(loaded, scene, tasks, points, reason)
 
 
 def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[Run]]:
@@ -110,13 +105,14 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     """
     present: list[PointRecord] = []
     ran: list[PointRecord] = []
+    here = environment()
     with run.lock():
         if not run.has_begun():
-            run.write_plan(_plan(sweep), sweep.loaded.source, environment())
+            run.write_plan(_plan(sweep), sweep.loaded.source, here)
         for task, point in zip(sweep.tasks, sweep.points, strict=True):
             record = _stored(run, point.key) or _adopted(run, earlier, point.key)
             if record is None or (retry_failed and record.status == "failed"):
-                record, outcome = _run_point(task, point, sweep.scene, executor)
+                record, outcome = _run_point(task, point, sweep.scene, executor, here)
                 run.write_point(record, outcome.samples if outcome else None)
                 ran.append(record)
             else:
@@ -144,7 +140,7 @@ def _adopted(run: Run, earlier: Sequence[Run], key: str) -> PointRecord | None:
 
 
 def _run_point(
-    task: Task, point: Point, scene: Scene, executor: Executor
+    task: Task, point: Point, scene: Scene, executor: Executor, here: dict[str, Any]
 ) -> tuple[PointRecord, Outcome | None]:
     started = time.perf_counter()
     outcome: Outcome | None = None
@@ -153,7 +149,7 @@ def _run_point(
         outcome = executor(task, scene)
     except MaskvdError as error:
         failure = Failure(kind=type(error).__name__, message=str(error))
-    except Exception as error:
+    except Exception as error:  # a bug in one method must not cost the other points
         trace = tidy_path(traceback.format_exc())[-_TRACEBACK_CHARS:]
         failure = Failure(kind=type(error).__name__, message=str(error), traceback=trace)
     record = PointRecord(
@@ -164,7 +160,7 @@ def _run_point(
         revision=point.revision,
         params=dict(point.params),
         setting=dict(point.setting),
-        backbone=scene.geometry.arch.backbone,
+        environment=here,
         metrics=outcome.metrics if outcome else None,
         failure=failure,
         finished=utc_now(),
@@ -182,9 +178,9 @@ def _plan(sweep: Sweep) -> Plan:
         recipe_file=tidy_path(str(sweep.loaded.path)),
         assignments=list(sweep.loaded.assignments),
         created=utc_now(),
-        detections=sweep.detections,
+        detections=sweep.scene.detections,
         detections_reason=sweep.detections_reason,
-        notes=list(_notes(sweep.scene)),
+        notes=[tidy_path(note) for note in sweep.scene.notes()],
         points=[
             PlannedPoint(
                 key=point.key, label=point.label, method=point.method, params=dict(point.params)
@@ -193,8 +189,3 @@ def _plan(sweep: Sweep) -> Plan:
         ],
         tool_version=__version__,
     )
-
-
-def _notes(scene: Scene) -> Iterable[str]:
-    if note := scene.dataset.tally.note():
-        yield tidy_path(note)

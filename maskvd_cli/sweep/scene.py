@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from maskvd_cli.core.errors import DatasetError, UsageError
-from maskvd_cli.core.placement import placement
+from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.core.placement import check_frame, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip
 from maskvd_cli.data.base import Dataset, fingerprint
@@ -24,7 +24,13 @@ from maskvd_cli.methods.base import ClipView
 from maskvd_cli.models.arch import ViTArch
 from maskvd_cli.models.zoo import get_arch
 from maskvd_cli.recipe.schema import Recipe
-from maskvd_cli.sweep.heatmap import ON_INPUT, Heatmap, HeatmapSpec, make_heatmap, scores_on_input
+from maskvd_cli.sweep.heatmap import (
+    Heatmap,
+    HeatmapSpec,
+    input_scores,
+    make_heatmap,
+    native_scores,
+)
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,7 @@ class Geometry:
         default = datasets.load(recipe.dataset.name).frame
         chosen = recipe.model.frame
         frame = default if chosen is None else None if chosen == "fit" else Size.parse(chosen)
-        if frame and (frame.rows > input_size.rows or frame.cols > input_size.cols):
-            raise UsageError(
-                f"frame {frame} does not fit into input {input_size}",
-                remedy="make model.frame smaller or model.input larger (rows x columns)",
-            )
+        check_frame(frame, input_size)
         return cls(arch, input_size, frame, arch.grid(input_size))
 
 
@@ -58,12 +60,14 @@ class Scene:
     Raises DatasetError for unusable annotations, UsageError for sizes that do not fit.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, detections: str) -> None:
         self.recipe = recipe
+        self.detections = detections
         self.geometry = Geometry.of(recipe)
         self._type: type[Dataset] = datasets.load(recipe.dataset.name)
         self._root = Path(recipe.dataset.root) if recipe.dataset.root else None
         self.dataset = self._type(self._root, recipe.dataset.split, recipe.dataset.protocol)
+        self._scores_of: dict[Size, torch.Tensor] = {}
 
     @cached_property
     def clips(self) -> tuple[Clip, ...]:
@@ -80,43 +84,39 @@ class Scene:
     @cached_property
     def heatmap(self) -> Heatmap:
         """The object heatmap of the training split."""
-        return make_heatmap(self._type, self._root, self.heatmap_spec)
-
-    @property
-    def heatmap_spec(self) -> HeatmapSpec:
-        """The recipe's heatmap section, defaults filled in."""
-        section = self.recipe.heatmap
-        canvas = self._type.canvas
-        if section.canvas is not None:
-            canvas = None if section.canvas == ON_INPUT else Size.parse(section.canvas)
-        classes = section.classes if isinstance(section.classes, str) else tuple(section.classes)
-        return HeatmapSpec(
-            split=section.split or self._type.training_split,
-            classes=classes,
-            canvas=canvas,
+        section, geometry = self.recipe.heatmap, self.geometry
+        spec = HeatmapSpec.of(
+            self._type,
+            split=section.split,
+            classes=[section.classes] if isinstance(section.classes, str) else section.classes,
+            canvas=section.canvas,
             accumulate=section.accumulate,
-            input=self.geometry.input,
-            frame=self.geometry.frame,
+            input_size=geometry.input,
+            frame=geometry.frame,
         )
+        return make_heatmap(self._type, self._root, spec)
 
     @cached_property
     def setting(self) -> dict[str, Any]:
         """What all points of the sweep share and what decides their results."""
-        geometry, recipe = self.geometry, self.recipe
+        geometry, dataset = self.geometry, self.dataset
+        shape = asdict(geometry.arch)
+        del shape["description"]
         return {
             "dataset": {
-                "name": self.dataset.name,
-                "split": self.dataset.split,
-                "protocol": self.dataset.protocol,
-                "fingerprint": fingerprint(self.clips),
+                "name": dataset.name,
+                "split": dataset.split,
+                "protocol": dataset.protocol,
+                "fingerprint": fingerprint(dataset.classes, self.clips),
             },
             "model": {
-                "name": geometry.arch.name,
+                **shape,
+                "backbone": geometry.arch.backbone,
                 "input": str(geometry.input),
                 "frame": str(geometry.frame or "fit"),
             },
-            "detections": "labels",
-            "seed": recipe.seed,
+            "detections": self.detections,
+            "seed": self.recipe.seed,
         }
 
     @cached_property
@@ -124,7 +124,15 @@ class Scene:
         """What decides the static mask, for points that use one."""
         metadata = self.heatmap.metadata()
         kept = ("split", "classes", "canvas", "coordinates", "accumulate", "fingerprint")
-        return {key: metadata[key] for key in kept} | {"align": self.recipe.heatmap.align}
+        align = self.recipe.heatmap.align if self.heatmap.spec.canvas else None
+        return {key: metadata[key] for key in kept} | {"align": align}
+
+    def notes(self) -> list[str]:
+        """Return what the readers of the annotations remarked, for both splits."""
+        tallies = [self.dataset.tally]
+        if "heatmap" in self.__dict__:
+            tallies.append(self.heatmap.dataset.tally)
+        return [note for tally in tallies if (note := tally.note())]
 
     def views(self, *, with_scores: bool) -> list[ClipView]:
         """Return the clips as methods may see them; region scores only where asked for."""
@@ -157,15 +165,19 @@ class Scene:
         )
 
     def _scores(self, native: Size) -> torch.Tensor:
-        return scores_on_input(
-            self.heatmap.counts,
-            native=self.heatmap.spec.canvas is not None,
-            align=self.recipe.heatmap.align,
-            image=native,
-            frame=self.geometry.frame,
-            input_size=self.geometry.input,
-            patch=self.geometry.arch.patch,
-        )
+        """Return the region scores for frames of this native size, computed once."""
+        geometry, heatmap = self.geometry, self.heatmap
+        if native not in self._scores_of:
+            if heatmap.spec.canvas is None:
+                scores = input_scores(heatmap.counts, geometry.arch.patch)
+            else:
+                content = placement(native, geometry.frame, geometry.input).content
+                image = native if self.recipe.heatmap.align == "image" else None
+                scores = native_scores(
+                    heatmap.counts, content, geometry.input, geometry.arch.patch, image
+                )
+            self._scores_of[native] = scores
+        return self._scores_of[native]
 
 
 def _only_size(clip: Clip) -> Size:

@@ -180,7 +180,7 @@ def test_the_fingerprint_tells_any_change_of_the_annotations(changed: list[Clip]
 
 def test_the_fingerprint_tells_tracks_apart() -> None:
     found = [make_boxes([BOX[1:]], [0], [track], [False]) for track in (3, 4)]
-    assert len({fingerprint([clip("a", one)]) for one in found}) == 2
+    assert len({fingerprint(("car",), [clip("a", one)]) for one in found}) == 2
 
 
 def test_the_fingerprint_does_not_depend_on_what_is_asked_for() -> None:
@@ -188,7 +188,7 @@ def test_the_fingerprint_does_not_depend_on_what_is_asked_for() -> None:
         gather(two_clips(), "all").fingerprint,
         gather(two_clips(), ["cat"]).fingerprint,
         gather(two_clips(), "all", (Size(64, 64), None)).fingerprint,
-        fingerprint(two_clips().clips()),
+        fingerprint(two_clips().classes, two_clips().clips()),
     }
     assert len(found) == 1
 

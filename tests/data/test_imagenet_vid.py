@@ -200,8 +200,8 @@ def test_all_layouts_and_raw_say_the_same(tmp_path: Path) -> None:
     roots = [
         xml_set(tmp_path / "a"), archive_set(tmp_path / "b"), unpacked_set(tmp_path / "c")
     ]  # fmt: skip
-    prints = {fingerprint(clips(root)) for root in roots}
-    prints.add(fingerprint(ImageNetVid(roots[0], protocol="raw").clips()))
+    prints = {fingerprint(NAMES, clips(root)) for root in roots}
+    prints.add(fingerprint(NAMES, ImageNetVid(roots[0], protocol="raw").clips()))
     assert len(prints) == 1
 
 

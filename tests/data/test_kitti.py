@@ -309,8 +309,8 @@ def test_boxes_are_cut_at_the_border_and_counted(tmp_path: Path) -> None:
     assert cut.boxes.xyxy.tolist() == [[0, 0, 20, 30], [1200, 300, 1242, 375]]
     assert cut.boxes.track_ids.tolist() == [0, 1]
     assert dataset.tally.note() == (
-        "5 of 6 boxes reached outside their image and were clipped, 3 of them lay wholly outside "
-        "and were dropped (first: 0000.txt frame 1)"
+        "5 of 6 boxes reached outside their image and were clipped, 3 without area inside it "
+        "were dropped (first: 0000.txt frame 1)"
     )
 
 
@@ -337,9 +337,15 @@ def test_boxes_are_cut_at_the_size_of_the_images(tmp_path: Path) -> None:
     assert clips(tmp_path)[0].frames[0].boxes.xyxy.tolist() == [[10, 20, 60, 40]]
 
 
-def test_boxes_without_an_area_are_kept(tmp_path: Path) -> None:
-    labels(tmp_path, [row(0, 0, "Car", "10 20 10 20")])
-    assert clips(tmp_path)[0].frames[0].boxes.xyxy.tolist() == [[10, 20, 10, 20]]
+def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
+    labels(tmp_path, [row(0, 0, "Car", "10 20 10 40"), row(0, 1, "Car", "10 20 30 40")])
+    dataset = Kitti(tmp_path, "train")
+    (clip,) = dataset.clips()
+    assert clip.frames[0].boxes.xyxy.tolist() == [[10, 20, 30, 40]]
+    assert dataset.tally.note() == (
+        "0 of 2 boxes reached outside their image and were clipped, 1 without area inside it were "
+        "dropped (first: 0000.txt frame 0)"
+    )
 
 
 def test_reading_never_writes(tmp_path: Path) -> None:

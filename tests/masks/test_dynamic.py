@@ -62,12 +62,10 @@ def test_a_margin_at_the_border_is_clamped_and_does_not_wrap() -> None:
     assert torch.equal(mask, expected)
 
 
-@given(box_lists)
-def test_boxes_may_reach_into_padding_but_not_beyond_the_input(
-    boxes: list[tuple[float, ...]],
-) -> None:
-    inside = as_tensor(boxes).clamp(min=0)
-    assert dynamic_mask(inside, INPUT, 16).shape == (GRID.area,)
+def test_boxes_beyond_the_input_keep_its_last_tokens_only() -> None:
+    mask = dynamic_mask(as_tensor([(120, 90, 500, 500)]), INPUT, 16)
+    assert mask.nonzero().flatten().tolist() == [GRID.area - 1]
+    assert not dynamic_mask(as_tensor([(128, 96, 500, 500)]), INPUT, 16).any()
 
 
 def test_a_box_thinner_than_a_pixel_keeps_nothing() -> None:

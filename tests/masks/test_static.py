@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.masks.static import kept_tokens, on_input, region_scores, static_mask
+from maskvd_cli.masks.static import kept_tokens, normalised, on_input, region_scores, static_mask
 
 INPUT = Size(672, 672)
 FRAME = Size(370, 672)
@@ -59,12 +59,12 @@ def test_resizing_is_bilinear_without_antialiasing() -> None:
     assert made.tolist() == [[0.5, 0], [0, 0]]
 
 
-def test_scores_sum_regions_after_division_by_the_maximum() -> None:
-    pixels = torch.zeros(32, 48, dtype=torch.float64)
-    pixels[0:16, 16:32] = 2
-    pixels[31, 47] = 4
-    assert region_scores(pixels, 16).tolist() == [0, 128, 0, 0, 0, 1]
+def test_scores_sum_regions_of_the_normalised_heatmap() -> None:
+    heatmap = torch.zeros(32, 48, dtype=torch.float64)
+    heatmap[0:16, 16:32] = 2
+    heatmap[31, 47] = 4
+    assert region_scores(normalised(heatmap), 16).tolist() == [0, 128, 0, 0, 0, 1]
 
 
-def test_an_empty_heatmap_scores_zero_everywhere() -> None:
-    assert region_scores(torch.zeros(32, 32, dtype=torch.float64), 16).tolist() == [0, 0, 0, 0]
+def test_an_empty_heatmap_stays_zero() -> None:
+    assert normalised(torch.zeros(32, 32, dtype=torch.float64)).sum() == 0

@@ -145,9 +145,8 @@ seed: 3
     assert recipe.heatmap.canvas == "384x1280"
     assert (recipe.model.input, recipe.model.frame) == ("192x352", "fit")
     dense, masked = loaded.points
-    assert (dense.method, dense.params, dense.given) == ("dense", Plain(), ())
+    assert (dense.method, dense.params) == ("dense", Plain())
     assert (masked.method, masked.params) == ("masked", Masked(period=4))
-    assert masked.given == ("period",)
     assert (dense.place, masked.place) == ("recipe.yaml:9:5", "recipe.yaml:10:5")
 
 
@@ -375,7 +374,6 @@ def test_grids_expand_with_the_last_key_fastest(folder: Path) -> None:
     assert [point.params for point in loaded.points] == [
         Masked(rate=rate, margin=2, period=period) for rate in (0.5, 0.1) for period in (4, 8)
     ]
-    assert {point.given for point in loaded.points} == {("rate", "margin", "period")}
     assert {point.place for point in loaded.points} == {"recipe.yaml:8:5"}
 
 

@@ -26,10 +26,19 @@ SETTING = {
     "dataset": {
         "name": "kitti", "split": "val-half", "protocol": "maskvd-paper", "fingerprint": "0" * 64,
     },
-    "model": {"name": "vitdet-b", "input": "672x672", "frame": "370x672"},
+    "model": {
+        "name": "vitdet-b", "backbone": "windowed", "input": "672x672", "frame": "370x672",
+    },
     "detections": "labels",
     "seed": 0,
-    "heatmap": None,
+    "heatmap": {
+        "split": "train-half", "classes": "all", "canvas": "384x1280", "coordinates": "native",
+        "accumulate": "sum", "align": "canvas", "fingerprint": "1" * 64,
+    },
+}  # fmt: skip
+ENVIRONMENT = {
+    "command": "maskvd sweep test.yaml", "tool_version": "0.1.0", "git": None, "python": "3.11.7",
+    "packages": {"torch": "2.15.0"}, "processor": "A CPU", "cores": 2, "memory_gib": 24.0,
 }  # fmt: skip
 
 
@@ -46,7 +55,7 @@ def metrics(**changes: Any) -> Metrics:
 def record(key: str, made: Metrics | None, **changes: Any) -> PointRecord:
     base: dict[str, Any] = {
         "key": key, "label": key, "status": "ok" if made else "failed", "method": "maskvd",
-        "revision": 1, "params": MASKVD, "setting": SETTING, "backbone": "windowed",
+        "revision": 1, "params": MASKVD, "setting": SETTING, "environment": ENVIRONMENT,
         "metrics": made, "failure": None if made else Failure(kind="X", message="=1+1 | broke"),
         "finished": "2026-01-01T00:00:00Z", "seconds": 0.1, "tool_version": "0.1.0",
     }  # fmt: skip
@@ -68,12 +77,7 @@ def write_run(folder: Path, records: list[PointRecord], pending: int = 0) -> Run
         created="2026-01-01T00:00:00Z", detections="labels", detections_reason="said so",
         notes=["1 of 2 boxes was clipped"], points=planned, tool_version="0.1.0",
     )  # fmt: skip
-    environment = {
-        "command": "maskvd sweep test.yaml", "tool_version": "0.1.0", "git": None,
-        "python": "3.11.7", "packages": {"torch": "2.15.0"}, "processor": "A CPU", "cores": 2,
-        "memory_gib": 24.0,
-    }  # fmt: skip
-    run.write_plan(plan, b"schema: 1\n", environment)
+    run.write_plan(plan, b"schema: 1\n", ENVIRONMENT)
     for made in records:
         run.write_point(made, None)
     return run
@@ -118,10 +122,13 @@ def test_what_was_not_measured_is_empty_and_never_zero(tmp_path: Path) -> None:
 
 
 def test_non_windowed_compares_at_the_mean_token_count(tmp_path: Path) -> None:
-    plain = {**SETTING, "model": {**SETTING["model"], "name": "vitdet-b-global"}}  # type: ignore[dict-item]
+    plain = {
+        **SETTING,
+        "model": {**SETTING["model"], "name": "vitdet-b-global", "backbone": "non-windowed"},
+    }  # type: ignore[dict-item]
     made = record(
         "a", metrics(gmacs_published_at_mean_tokens=106.353), setting=plain,
-        backbone="non-windowed", params={**MASKVD, "version": None},
+        params={**MASKVD, "version": None},
     )  # fmt: skip
     (row,) = parsed(report_of(tmp_path, made))
     assert row["version"] == ""
@@ -145,7 +152,32 @@ def test_other_data_shows_the_papers_values_without_a_deviation(tmp_path: Path) 
     (row,) = parsed(report)
     assert (row["paper_tokens"], row["paper_same_data"]) == ("1005.0", "False")
     assert row["tokens_deviation_percent"] == row["gmacs_deviation_percent"] == ""
-    assert "this run has 8 clips and 480 frames of other data" in to_markdown(report)
+    assert "(8 clips, 480 frames) differs" in to_markdown(report)
+
+
+@pytest.mark.parametrize(
+    ("section", "change"),
+    [
+        ("model", {"frame": "fit"}),
+        ("heatmap", {"classes": ["Car"]}),
+        ("heatmap", {"accumulate": "union"}),
+        ("heatmap", {"align": "image"}),
+    ],
+)
+def test_other_settings_have_no_deviation(
+    section: str, change: dict[str, Any], tmp_path: Path
+) -> None:
+    setting = {**SETTING, section: {**SETTING[section], **change}}  # type: ignore[dict-item]
+    (row,) = parsed(report_of(tmp_path, record("a", metrics(), setting=setting)))
+    assert row["paper_tokens"] == "1005.0"
+    assert row["tokens_deviation_percent"] == ""
+
+
+def test_points_from_another_machine_are_told(tmp_path: Path) -> None:
+    other = {**ENVIRONMENT, "processor": "Another CPU", "git": "abc"}
+    text = to_markdown(report_of(tmp_path, record("a", metrics(), environment=other)))
+    assert "A CPU, 2 cores, 24.0 GiB; Another CPU, 2 cores, 24.0 GiB" in text
+    assert "maskvd 0.1.0, Python 3.11.7, torch 2.15.0; maskvd 0.1.0 (git abc)" in text
 
 
 def test_failed_and_pending_points_are_rows(tmp_path: Path) -> None:

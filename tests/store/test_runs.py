@@ -51,7 +51,7 @@ def record(key: str = KEY, **changes: Any) -> PointRecord:
         "revision": 1,
         "params": {"period": 8, "static_keep_rate": 0.1, "version": None, "sizes": [1, [2]]},
         "setting": {"dataset": {"name": "kitti"}},
-        "backbone": "vitdet-b 42x42",
+        "environment": {"command": "maskvd sweep"},
         "metrics": metrics(),
         "failure": None,
         "finished": "2025-01-02T03:04:05Z",
@@ -425,7 +425,7 @@ def test_one_sweep_writes_at_a_time(tmp_path: Path) -> None:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "held\n"
             with pytest.raises(ResultError, match="another sweep is writing here") as caught:
-                run.lock()
+                run.lock().__enter__()
             assert str(caught.value).startswith(f"{run.folder}: ")
             with Run(tmp_path / "small" / "other").lock():
                 pass
@@ -438,7 +438,7 @@ def test_one_sweep_writes_at_a_time(tmp_path: Path) -> None:
 def test_a_lock_is_free_again_after_use(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     with run.lock(), pytest.raises(ResultError, match="another sweep is writing here"):
-        run.lock()
+        run.lock().__enter__()
     with run.lock():
         pass
     assert runs_below(tmp_path) == []
@@ -449,7 +449,7 @@ def test_a_folder_that_cannot_be_locked(tmp_path: Path) -> None:
     (tmp_path / "run" / ".lock").mkdir(parents=True)
     for folder in (tmp_path / "file" / "run", tmp_path / "file", tmp_path / "run"):
         with pytest.raises(ResultError, match="cannot be written") as caught:
-            Run(folder).lock()
+            Run(folder).lock().__enter__()
         assert str(caught.value).startswith(f"{folder}: ")
 
 

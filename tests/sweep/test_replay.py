@@ -69,7 +69,7 @@ def tiny(tmp_path: Path) -> Path:
 
 
 def run(root: Path, made: Task, **changes: Any) -> Outcome:
-    return replay(made, Scene(recipe(root, model=TINY_MODEL, **changes)))
+    return replay(made, Scene(recipe(root, model=TINY_MODEL, **changes), "labels"))
 
 
 def test_tokens_by_hand(tiny: Path) -> None:
@@ -98,7 +98,7 @@ def test_ignore_regions_make_no_dynamic_mask(tiny: Path) -> None:
 def test_costs_are_means_over_frames(tiny: Path) -> None:
     for version in ("C", "T", "H"):
         made = task(version=version, period=8, static_keep_rate=0.0625)
-        scene = Scene(recipe(tiny, model=TINY_MODEL))
+        scene = Scene(recipe(tiny, model=TINY_MODEL), "labels")
         outcome = replay(made, scene)
         per_frame = [
             made.method.macs(scene.geometry.arch, scene.geometry.grid, made.params, int(n))
@@ -113,7 +113,7 @@ def test_costs_are_means_over_frames(tiny: Path) -> None:
 @pytest.mark.parametrize("model", ["vitdet-b", "vitdet-b-global"])
 def test_the_cost_curve_is_the_closed_form(tiny: Path, model: str) -> None:
     made = task(model, period=8, static_keep_rate=0.0625)
-    scene = Scene(recipe(tiny, model={**TINY_MODEL, "name": model}))
+    scene = Scene(recipe(tiny, model={**TINY_MODEL, "name": model}), "labels")
     metrics = replay(made, scene).metrics
     c0, c1, c2 = metrics.cost_curve
     for tokens in (0, 5, 16):
@@ -126,7 +126,7 @@ def test_the_cost_curve_is_the_closed_form(tiny: Path, model: str) -> None:
 
 
 def test_heatmap_on_the_input_places_boxes_as_frames_are(tiny: Path) -> None:
-    scene = Scene(recipe(tiny, model=TINY_MODEL, heatmap={"canvas": "input"}))
+    scene = Scene(recipe(tiny, model=TINY_MODEL, heatmap={"canvas": "input"}), "labels")
     assert scene.heatmap.counts.shape == (64, 64)
     (view,) = scene.views(with_scores=True)
     assert view.region_scores is not None
@@ -137,7 +137,7 @@ def test_heatmap_on_the_input_places_boxes_as_frames_are(tiny: Path) -> None:
 def test_a_frame_larger_than_the_input_is_refused(tiny: Path) -> None:
     model = {"name": "vitdet-b", "input": "64x64", "frame": "65x64"}
     with pytest.raises(UsageError, match="frame 65x64 does not fit into input 64x64"):
-        Scene(recipe(tiny, model=model))
+        Scene(recipe(tiny, model=model), "labels")
 
 
 def test_a_clip_has_frames_of_one_size(tmp_path: Path) -> None:
@@ -149,13 +149,13 @@ def test_a_clip_has_frames_of_one_size(tmp_path: Path) -> None:
     content = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "thing"}]}
     (tmp_path / "val.json").write_text(json.dumps(content))
     dataset = {"name": "coco-video", "root": str(tmp_path)}
-    scene = Scene(recipe(tmp_path, dataset=dataset, model={"input": "64x64"}))
+    scene = Scene(recipe(tmp_path, dataset=dataset, model={"input": "64x64"}), "labels")
     with pytest.raises(DatasetError, match="clip 1 has frames of 48x64 and 48x65"):
         scene.views(with_scores=False)
 
 
 def test_classes_without_a_box_are_refused(tiny: Path) -> None:
-    scene = Scene(recipe(tiny, model=TINY_MODEL, heatmap={"classes": ["Tram"]}))
+    scene = Scene(recipe(tiny, model=TINY_MODEL, heatmap={"classes": ["Tram"]}), "labels")
     with pytest.raises(DatasetError, match="no box of classes 'Tram' in split train-half"):
         _ = scene.heatmap
 
@@ -174,7 +174,7 @@ def test_labels_stand_in_unless_the_model_is_asked_for(tiny: Path) -> None:
 
 @pytest.fixture(scope="module")
 def kitti_scene(kitti_root: Path) -> Scene:
-    return Scene(recipe(kitti_root))
+    return Scene(recipe(kitti_root), "labels")
 
 
 def deviation(ours: float, theirs: float) -> float:
