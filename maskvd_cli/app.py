@@ -63,7 +63,7 @@ def maskvd(
 
     annotations -> maskvd heatmap -> maskvd mask; recipe -> maskvd sweep -> maskvd report
 
-    Exit codes: 0 ok, 1 bug, 2 bad input, 3 some points failed, 4 regression, 130 interrupted.
+    Exit codes: 0 ok, 1 bug, 2 bad input, 3 some points failed, 130 interrupted.
     """
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.kitti import native_size
+from maskvd_cli.store.atomic import write_folder
 
 FOCAL_PX, CENTRE_X_PX, CENTRE_Y_PX = 721.5377, 609.5593, 172.854
 CAMERA_HEIGHT_M, FRAMES_PER_S = 1.65, 10.0
@@ -236,15 +237,14 @@ def write_labels(folder: Path, clips: int, frames: int, seed: int) -> LabelSumma
             raise UsageError(f"{value} is too small", where=what, remedy=f"give {least} or more")
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
         raise UsageError("is not an empty folder", where=folder, remedy="name a new or empty one")
-    labels = folder / "training" / "label_02"
-    labels.mkdir(parents=True)
     boxes: Counter[str] = Counter()
+    files: dict[str, bytes] = {}
     for clip in range(clips):
         rows = scene_rows(clip, frames, seed)
         boxes.update(row.kind for row in rows)
         text = "".join(row.line() for row in rows)
-        (labels / f"{clip:04d}.txt").write_text(text, encoding="ascii", newline="\n")
-    text = "".join(f"{clip:04d} empty 000000 {frames:06d}\n" for clip in range(clips))
-    seqmap = labels.parent / "evaluate_tracking.seqmap.training"
-    seqmap.write_text(text, encoding="ascii", newline="\n")
+        files[f"training/label_02/{clip:04d}.txt"] = text.encode("ascii")
+    seqmap = "".join(f"{clip:04d} empty 000000 {frames:06d}\n" for clip in range(clips))
+    files["training/evaluate_tracking.seqmap.training"] = seqmap.encode("ascii")
+    write_folder(folder, files)
     return LabelSummary(clips, clips * frames, dict(sorted(boxes.items())))

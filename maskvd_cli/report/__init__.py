@@ -1,1 +1,1 @@
-"""Result files to tables and pictures; runs nothing, knows no method."""
+"""Result files to tables and pictures; runs nothing, imports no method."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from maskvd_cli.core.errors import ResultError
@@ -26,10 +27,7 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or error
-        raise ResultError(
-            f"cannot be written ({reason})", where=path, remedy="choose another place"
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         # Nothing to remove after the rename, or where the folder itself could not be made.
         with contextlib.suppress(OSError):
@@ -41,10 +39,33 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_atomic(path, lambda temporary: temporary.write_bytes(content))
 
 
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a new folder with `files` (relative path to content) whole or not at all.
+
+    `folder` must be absent or empty. Raises ResultError where the place cannot be written.
+    """
+    temporary = folder.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
+    try:
+        for name, content in files.items():
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        temporary.replace(folder)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files below `folder` that a killed process left behind."""
     for path in folder.rglob(f"{_PREFIX}*{_SUFFIX}"):
         path.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> ResultError:
+    reason = error.strerror or error
+    return ResultError(f"cannot be written ({reason})", where=path, remedy="choose another place")
 
 
 def refuse_inside(output: Path, dataset_root: Path) -> None:

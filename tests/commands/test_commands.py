@@ -112,6 +112,22 @@ def test_mask_of_a_heatmap_on_the_input_needs_the_same_input(labels: Path) -> No
     assert "use --input 672x672" in refused.stderr
 
 
+def test_mask_of_a_heatmap_on_the_input_knows_its_frame(labels: Path) -> None:
+    run("heatmap", "--root", labels, "--canvas", "input")
+    done = run("mask", "heatmap.npz", "--keep-rate", 0.3)
+    assert "of 1008 (frame 370x672)" in done.stdout
+    assert done.stdout.split("in padding")[1].split()[0] == "0"
+
+
+@pytest.mark.parametrize("key", ["image_size", "frame"])
+def test_mask_of_a_heatmap_with_odd_metadata(key: str) -> None:
+    metadata = {"coordinates": "input" if key == "frame" else "native", key: "foo"}
+    np.savez("odd.npz", heatmap=np.ones((672, 672)), metadata=json.dumps(metadata))
+    done = run("mask", "odd.npz", "--align", "image")
+    assert done.exit_code == 2
+    assert f"odd.npz: metadata has no usable {key}; make the heatmap again" in done.stderr
+
+
 def test_alignment_by_image_moves_the_mask(labels: Path) -> None:
     run("heatmap", "--root", labels)
     run("mask", "heatmap.npz", "-o", "canvas.npz")
@@ -131,6 +147,11 @@ def test_alignment_by_image_moves_the_mask(labels: Path) -> None:
         (["heatmap", "--root", "LABELS", "--classes", "Tram"], "no box of classes 'Tram'"),
         (["heatmap", "--root", "LABELS", "--canvas", "384"], "rows x columns"),
         (["heatmap", "--root", "LABELS", "--accumulate", "max"], "choose sum or union"),
+        (
+            ["heatmap", "--root", "LABELS", "--canvas", "input", "--input", "320x320"],
+            "frame 370x672 does not fit into input 320x320",
+        ),
+        (["heatmap", "--root", "nowhere", "-o", "h.png"], "name it with .npz"),
         (["heatmap", "--root", "LABELS", "-o", "LABELS/h.npz"], "never writes to"),
         (["heatmap", "--root", "LABELS", "-o", "h.png"], "name it with .npz"),
         (["mask", "absent.npz"], "absent.npz: no such heatmap file"),

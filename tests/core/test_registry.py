@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -116,3 +117,15 @@ def test_two_packages_with_one_name(
     for _ in range(2):
         with pytest.raises(MaskvdError, match=f"is registered twice: {expected}; rename or"):
             registry.names()
+
+
+def test_classes_that_lack_something_are_refused() -> None:
+    registry: Registry[Collection[int]] = Registry(
+        "thing", Collection, GROUP, {"half": "collections.abc:MutableSet"}
+    )
+    with pytest.raises(MaskvdError) as caught:
+        registry.load("half")
+    assert str(caught.value) == (
+        "thing 'half': collections.abc:MutableSet lacks __contains__, __iter__, __len__, add, "
+        "discard; add what is missing"
+    )

@@ -178,6 +178,11 @@ def test_the_fingerprint_tells_any_change_of_the_annotations(changed: list[Clip]
     assert gather(given_clips(changed), "all").fingerprint != original
 
 
+def test_the_fingerprint_tells_class_names_apart() -> None:
+    one = [clip("a", boxes(BOX))]
+    assert fingerprint(("car", "bus"), one) != fingerprint(("bus", "car"), one)
+
+
 def test_the_fingerprint_tells_tracks_apart() -> None:
     found = [make_boxes([BOX[1:]], [0], [track], [False]) for track in (3, 4)]
     assert len({fingerprint(("car",), [clip("a", one)]) for one in found}) == 2

@@ -39,3 +39,4 @@ def test_environment_tells_no_variable_and_no_home(monkeypatch: pytest.MonkeyPat
 def test_home_is_shortened_in_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert tidy_path(f"{tmp_path}/x {tmp_path}/y") == "~/x ~/y"
+    assert tidy_path(f"{tmp_path}2/x {tmp_path}") == f"{tmp_path}2/x ~"

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from maskvd_cli.core.errors import DatasetError, ResultError
+from maskvd_cli.core.errors import DatasetError, RecipeError, ResultError
 from maskvd_cli.data.synthetic import write_labels
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.store.runs import Run
@@ -230,6 +230,29 @@ def test_keys_depend_on_what_decides_the_result_and_not_on_where_it_lies(
     aligned = keys("heatmap.align=image")
     assert aligned[0] == base[0]
     assert not set(aligned[1:]) & set(base)
+
+
+def test_spelling_out_defaults_or_reordering_changes_no_key(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    text = recipe_file.read_text()
+    other = tmp_path / "other.yaml"
+    head = text[: text.index("  - name: maskvd")]
+    other.write_text(
+        f"{head}  - margin: 0\n    static_keep_rate: [0.3, 0.1]\n    version: C\n"
+        "    period: [4, 8]\n    mask: combined\n    name: maskvd\n"
+    )
+    keys = {point.key for point in prepared(recipe_file).points}
+    assert keys == {point.key for point in prepared(other).points}
+
+
+def test_a_static_keep_rate_of_zero_is_the_dynamic_mask(recipe_file: Path) -> None:
+    sweep = prepared(recipe_file, "methods.maskvd.static_keep_rate=0", "methods.maskvd.period=4")
+    assert sweep.points[1].params["mask"] == "dynamic"
+    assert sweep.points[1].setting["heatmap"] is None
+    with pytest.raises(RecipeError, match="the same point as"):
+        prepared(recipe_file, 'methods=[{name: maskvd, mask: dynamic}, '
+                              '{name: maskvd, static_keep_rate: 0}]')  # fmt: skip
 
 
 def test_one_changed_label_changes_every_key(recipe_file: Path, tmp_path: Path) -> None:
