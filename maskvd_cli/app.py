@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from maskvd_cli.commands.report import report
 from maskvd_cli.commands.schema import schema
 from maskvd_cli.commands.sweep import sweep
 from maskvd_cli.commands.synth import synth
-from maskvd_cli.core.errors import EXIT_INTERRUPTED, MaskvdError, RecipeError
+from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, MaskvdError, RecipeError
 
 
 class _Commands(TyperGroup):
@@ -23,13 +25,26 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            if not sys.stdout.closed:
+                sys.stdout.flush()
+            return result
         except RecipeError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except MaskvdError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
+        except BrokenPipeError:
+            # The reader, `head` for instance, has seen enough; nothing is left to flush at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit from None
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+                raise
+            print(f"error: cannot write output ({error.strerror}); free space", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_BAD_INPUT) from None
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None

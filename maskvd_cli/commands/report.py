@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import say, table_console
+from maskvd_cli.commands.terminal import refuse_datasets, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
 _BY_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
@@ -46,7 +47,8 @@ def report(
     elif output in (None, "-"):
         sys.stdout.write(FORMATS[kind](made))
     else:
-        write_bytes(Path(output), FORMATS[kind](made).encode())
+        refuse_datasets(Path(output))
+        write_bytes(Path(os.path.realpath(output)), FORMATS[kind](made).encode())
         say(f"{len(made.rows)} points of {made.run.folder} written to {output}")
     for problem in made.damaged:
         say(f"warning: {problem}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import print_facts
+from maskvd_cli.commands.terminal import print_facts, refuse_datasets
 
 
 def synth(
@@ -24,6 +24,7 @@ def synth(
     """
     from maskvd_cli.data.synthetic import write_labels
 
+    refuse_datasets(output)
     summary = write_labels(output, clips, frames, seed)
     boxes = ", ".join(f"{name} {count}" for name, count in summary.boxes.items())
     print_facts(

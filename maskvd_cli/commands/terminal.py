@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
@@ -36,7 +37,13 @@ def table_console() -> Console:
     """Return the console for tables: as wide as the terminal, ample where there is none."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=_AMPLE_WIDTH)
+    class PipeConsole(Console):
+        """Rich ends the program with code 1 where a reader closes the pipe; that is no failure."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PipeConsole() if sys.stdout.isatty() else PipeConsole(width=_AMPLE_WIDTH)
 
 
 @contextmanager
@@ -68,16 +75,26 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 def output_file(path: Path, suffix: str, dataset_root: Path | None = None) -> Path:
     """Return `path` with `suffix` where it has none.
 
-    Raises ResultError for another suffix, a folder, and a place inside the dataset's folder.
+    A link is followed. Raises ResultError for another suffix, a folder, and a place inside the
+    dataset's folder or one that an environment variable names.
     """
     if not path.suffix:
         path = path.with_suffix(suffix)
     if path.suffix != suffix:
         raise ResultError("wrong kind of file", where=path, remedy=f"name it with {suffix}")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ResultError("is a folder", where=path, remedy="name a file")
-    if dataset_root is not None:
-        from maskvd_cli.store.atomic import refuse_inside
+    refuse_datasets(path, dataset_root)
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
-        refuse_inside(path, dataset_root)
-    return path
+
+def refuse_datasets(output: Path, dataset_root: Path | None = None) -> None:
+    """Raise ResultError for an output inside a dataset: the one in use, or any that is known."""
+    from maskvd_cli.data.registry import datasets
+    from maskvd_cli.store.atomic import refuse_inside
+
+    kinds = [datasets.load(name) for name in datasets.names()]
+    named = [Path(root) for kind in kinds if (root := os.environ.get(kind.env))]
+    named += [root.parent for root in named if root.name == "training"]
+    for root in [*named, *([dataset_root] if dataset_root else [])]:
+        refuse_inside(output, root)

@@ -71,7 +71,7 @@ class Dataset(ABC):
                     f"environment variable {cls.env}",
                 )
             root = Path(value)
-        if not root.exists():
+        if not os.path.exists(root):
             raise DatasetError(
                 "no such folder", where=root, remedy=f"name the folder of the {cls.name} dataset"
             )

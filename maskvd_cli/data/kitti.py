@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,6 +98,12 @@ class Kitti(Dataset):
             )
         for file in files:
             yield self._clip(file)
+
+    @classmethod
+    def _existing(cls, root: Path | None) -> Path:
+        # The seqmap may lie beside training/, so the folder above is the dataset's.
+        found = super()._existing(root)
+        return found.parent if found.name == "training" else found
 
     @cached_property
     def _folder(self) -> Path:
@@ -205,6 +212,13 @@ def _lines(file: Path) -> list[str]:
         ) from error
 
 
+def _whole(text: str) -> int:
+    """Read an integer as KITTI writes it; Python also takes `1_0` and digits of other scripts."""
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(f"no whole number: {text!r}")
+    return int(text)
+
+
 def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
     """Read one label file: frame, track, type, truncated, occluded, alpha, box (4), 3-D (7)."""
     numbers: list[int] = []
@@ -218,7 +232,7 @@ def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
         if label is None:
             raise _bad_row(file, number, fields)
         try:
-            frame, track = int(fields[0]), int(fields[1])
+            frame, track = _whole(fields[0]), _whole(fields[1])
             values = [float(field) for field in fields[3:]]
         except ValueError as error:
             raise DatasetError(

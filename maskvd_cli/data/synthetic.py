@@ -7,6 +7,7 @@ without images. No figure measured on such a set says anything about KITTI.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,7 +236,7 @@ def write_labels(folder: Path, clips: int, frames: int, seed: int) -> LabelSumma
     for what, value, least in (("clips", clips, 1), ("frames", frames, 2), ("seed", seed, 0)):
         if value < least:
             raise UsageError(f"{value} is too small", where=what, remedy=f"give {least} or more")
-    if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+    if os.path.exists(folder) and not (folder.is_dir() and next(folder.iterdir(), None) is None):
         raise UsageError("is not an empty folder", where=folder, remedy="name a new or empty one")
     boxes: Counter[str] = Counter()
     files: dict[str, bytes] = {}

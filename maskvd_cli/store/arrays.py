@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from maskvd_cli.store.atomic import write_atomic
 
 _MOST_CELLS = 1 << 28
 _MOST_BYTES = _MOST_CELLS * 8
+_MOST_BOXES = 2.0**53
 
 
 def save_arrays(
@@ -32,10 +34,22 @@ def save_arrays(
     write_atomic(path, write)
 
 
+def finite_json(text: str, **hooks: Any) -> Any:
+    """Read JSON whose numbers are all finite. Raises ValueError for others, or for no JSON."""
+
+    def finite(number: str) -> float:
+        value = float(number)
+        if not math.isfinite(value):
+            raise ValueError(f"{number} is no finite number")
+        return value
+
+    return json.loads(text, parse_constant=finite, parse_float=finite, **hooks)
+
+
 def load_heatmap(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Read array `heatmap` (rows, cols) float64 and its metadata.
 
-    Raises ResultError where the file is absent, no heatmap, or has negative or infinite values.
+    Raises ResultError where the file is absent, no heatmap, or has counts outside 0..2^53.
     """
     remedy = "make one with `maskvd heatmap -o heatmap.npz`"
     try:
@@ -44,7 +58,7 @@ def load_heatmap(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
                 raise ValueError("more than 2 GiB when unpacked")
         with np.load(path, allow_pickle=False) as file:
             heatmap, text = np.asarray(file["heatmap"]), str(file["metadata"])
-        metadata = json.loads(text)
+        metadata = finite_json(text)
     except FileNotFoundError as error:
         raise ResultError("no such heatmap file", where=path, remedy=remedy) from error
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
@@ -58,8 +72,8 @@ def load_heatmap(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
             remedy=remedy,
         )
     heatmap = heatmap.astype(np.float64)
-    if not (np.isfinite(heatmap).all() and (heatmap >= 0).all()):
-        raise ResultError("negative or infinite counts", where=path, remedy=remedy)
+    if not ((heatmap >= 0) & (heatmap <= _MOST_BOXES)).all():
+        raise ResultError("counts outside 0..2^53", where=path, remedy=remedy)
     if not isinstance(metadata, dict):
         raise ResultError("metadata is no JSON object", where=path, remedy=remedy)
     return heatmap, metadata  # pyright: ignore[reportUnknownVariableType]

@@ -17,8 +17,11 @@ _PREFIX, _SUFFIX = ".maskvd-", ".part"
 def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it to `path`.
 
-    Makes the folder where it is absent. Raises ResultError where the place cannot be written.
+    Makes the folder where it is absent. Raises ResultError where the place cannot be written, or is
+    a device or a pipe, which a rename would replace.
     """
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise ResultError("is no regular file", where=path, remedy="name a file")
     temporary = path.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +47,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
     `folder` must be absent or empty. Raises ResultError where the place cannot be written.
     """
+    # The current folder can be replaced under its full name only.
+    folder = Path(os.path.realpath(folder))
     temporary = folder.parent / f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}"
     try:
         for name, content in files.items():
@@ -58,9 +63,12 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files below `folder` that a killed process left behind."""
-    for path in folder.rglob(f"{_PREFIX}*{_SUFFIX}"):
-        path.unlink(missing_ok=True)
+    """Remove the temporary files and folders below `folder` that a killed process left behind."""
+    for path in list(folder.rglob(f"{_PREFIX}*{_SUFFIX}")):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _unwritable(path: Path, error: OSError) -> ResultError:

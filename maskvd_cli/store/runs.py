@@ -17,12 +17,17 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.store.arrays import finite_json
 from maskvd_cli.store.atomic import remove_leftovers, write_atomic, write_bytes
 from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
 _LARGEST_JSON = 16 << 20
 S = TypeVar("S", bound=BaseModel)
+
+
+class NewerResultError(ResultError):
+    """A result file of a newer maskvd: never taken for a damaged one, never overwritten."""
 
 
 def utc_now() -> str:
@@ -56,7 +61,7 @@ class Run:
     def has(self, key: str) -> bool:
         """Tell whether a point's file is there."""
         path = self._point_path(key)
-        return path.is_file() and not path.is_symlink()
+        return os.path.isfile(path) and not os.path.islink(path)
 
     def point(self, key: str) -> PointRecord | None:
         """Return the record of a point, or None where it has not been run."""
@@ -125,6 +130,8 @@ class Run:
 
 def runs_below(results: Path) -> list[Run]:
     """Return the runs in a results folder or a recipe's folder in it, the newest last."""
+    if not os.path.isdir(results):
+        return []
     plans = [*results.glob(f"*/{PLAN}"), *results.glob(f"*/*/{PLAN}")]
     found = {plan for plan in plans if not plan.is_symlink()}
     return [Run(plan.parent) for plan in sorted(found, key=_age)]
@@ -165,16 +172,17 @@ def _json(path: Path) -> dict[str, Any]:
             raise ValueError("a key stands twice")
         return made
 
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is not allowed")
-
     try:
         if path.stat().st_size > _LARGEST_JSON:
             raise ValueError("larger than 16 MiB")
         text = path.read_text(encoding="utf-8")
-        data = json.loads(text, object_pairs_hook=once, parse_constant=refuse)
+        data = finite_json(text, object_pairs_hook=once)
         if not isinstance(data, dict):
             raise ValueError("no JSON object")
+    except FileNotFoundError as error:
+        raise ResultError(
+            "is missing; the sweep was killed as it began", where=path, remedy="sweep again"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ResultError(
             f"damaged result file ({error})", where=path, remedy="remove it and sweep again"
@@ -186,7 +194,7 @@ def _read(path: Path, kind: type[S]) -> S:
     data = _json(path)
     version = data.get("schema")
     if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise ResultError(
+        raise NewerResultError(
             f"written by a newer maskvd (schema {version}, this one reads {SCHEMA_VERSION})",
             where=path,
             remedy="upgrade maskvd",

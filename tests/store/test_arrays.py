@@ -144,12 +144,12 @@ def test_counts_that_cannot_be(number: float, tmp_path: Path) -> None:
     counts = COUNTS.copy()
     counts[1, 2] = number
     path = archive(tmp_path / "h.npz", heatmap=npy(counts), metadata=METADATA)
-    assert refusal(path).startswith("negative or infinite counts")
+    assert refusal(path).startswith("counts outside 0..2^53")
 
 
 def test_negative_whole_numbers(tmp_path: Path) -> None:
     path = archive(tmp_path / "h.npz", heatmap=npy(np.full((1, 1), -1)), metadata=METADATA)
-    assert refusal(path).startswith("negative or infinite counts")
+    assert refusal(path).startswith("counts outside 0..2^53")
 
 
 @pytest.mark.parametrize(
@@ -284,3 +284,18 @@ def test_damaged_files_are_read_or_refused(good: Path, data: st.DataObject) -> N
     assert heatmap.ndim == 2
     assert np.isfinite(heatmap).all()
     json.dumps(metadata)
+
+
+@pytest.mark.parametrize("number", ["NaN", "1e999", "-Infinity"])
+def test_metadata_holds_finite_numbers_only(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "heatmap.npz"
+    np.savez(path, heatmap=np.ones((2, 2)), metadata=np.array(f'{{"x": {number}}}'))
+    with pytest.raises(ResultError, match="no finite number"):
+        load_heatmap(path)
+
+
+def test_counts_are_counts(tmp_path: Path) -> None:
+    path = tmp_path / "heatmap.npz"
+    np.savez(path, heatmap=np.full((2, 2), 1e308), metadata=np.array("{}"))
+    with pytest.raises(ResultError, match="outside"):
+        load_heatmap(path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.atomic import refuse_inside, write_atomic, write_bytes
+from maskvd_cli.store.atomic import refuse_inside, remove_leftovers, write_atomic, write_bytes
 
 
 def names(folder: Path) -> list[str]:
@@ -194,3 +194,9 @@ def test_no_output_inside_the_dataset_by_relative_paths(
 def test_outputs_beside_the_dataset(output: str, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     refuse_inside(tmp_path / output, tmp_path / "data")
+
+
+def test_leftover_folders_go_too(tmp_path: Path) -> None:
+    (tmp_path / ".maskvd-0.part" / "inner").mkdir(parents=True)
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == []

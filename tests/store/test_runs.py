@@ -246,10 +246,10 @@ def test_truncated_files(kept: int, stored: Run) -> None:
         ('"status": "ok"', '"status": "fine"', "status: Input should be 'ok' or 'failed'"),
         ('"revision": 1', '"revision": 1, "more": 2', "more: Extra inputs are not permitted"),
         ('"clips": 3', '"clips": 3, "more": 2', "metrics.more: Extra inputs are not permitted"),
-        ('"keep_rate": 0.1', '"keep_rate": NaN', "NaN is not allowed"),
-        ('"keep_rate": 0.1', '"keep_rate": -Infinity', "-Infinity is not allowed"),
-        ('"period": 8', '"period": NaN', "NaN is not allowed"),
-        ('"keep_rate": 0.1', '"keep_rate": 1e999', "metrics.keep_rate: Input should be a finite"),
+        ('"keep_rate": 0.1', '"keep_rate": NaN', "NaN is no finite number"),
+        ('"keep_rate": 0.1', '"keep_rate": -Infinity', "-Infinity is no finite number"),
+        ('"period": 8', '"period": NaN', "NaN is no finite number"),
+        ('"keep_rate": 0.1', '"keep_rate": 1e999', "1e999 is no finite number"),
         ('"revision": 1', '"revision": 1, "revision": 1', "a key stands twice"),
         ('"period": 8', '"period": 8, "period": 8', "a key stands twice"),
         ('"schema": 1', '"schema": 0', "schema: Input should be 1"),
@@ -302,23 +302,19 @@ def test_links_and_folders_are_no_points(stored: Run) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [None, b"", b"[]", b'{"recipe": NaN}', b"{}", b"\xff"],
+    [b"", b"[]", b'{"recipe": NaN}', b"{}", b"\xff"],
 )
-def test_damaged_plans(content: bytes | None, stored: Run) -> None:
+def test_damaged_plans(content: bytes, stored: Run) -> None:
     path = stored.folder / "plan.json"
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(ResultError, match=rf"^{re.escape(str(path))}: damaged result file \("):
         stored.plan()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"a": 1, "a": 2}'])
-def test_damaged_environments(content: bytes | None, stored: Run) -> None:
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"a": 1, "a": 2}', b'{"a": 1e999}'])
+def test_damaged_environments(content: bytes, stored: Run) -> None:
     path = stored.folder / "environment.json"
-    path.unlink()
-    if content is not None:
-        path.write_bytes(content)
+    path.write_bytes(content)
     with pytest.raises(ResultError, match=rf"^{re.escape(str(path))}: damaged result file \("):
         stored.environment()
 
@@ -477,3 +473,11 @@ def test_an_adopted_point_is_a_file_of_its_own(stored: Run, tmp_path: Path) -> N
     run.adopt(record(), stored)
     stored.write_point(record(label="again"), None)
     assert run.point(KEY) == record()
+
+
+@pytest.mark.parametrize("name", ["plan.json", "environment.json"])
+def test_what_a_killed_sweep_has_not_written_is_called_missing(name: str, stored: Run) -> None:
+    path = stored.folder / name
+    path.unlink()
+    with pytest.raises(ResultError, match=r"is missing; .*; sweep again"):
+        stored.plan() if name == "plan.json" else stored.environment()

@@ -1,0 +1,128 @@
+"""Where commands may write, and what happens when they cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from maskvd_cli.app import app
+from maskvd_cli.data.synthetic import write_labels
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small set in KITTI's layout that the environment names, and a heatmap beside it."""
+    root = tmp_path / "set"
+    write_labels(root, 2, 8, 0)
+    monkeypatch.setenv("MASKVD_KITTI", str(root))
+    monkeypatch.chdir(tmp_path)
+    assert run("heatmap", "-o", "heatmap.npz").exit_code == 0
+    return root
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_no_command_writes_into_a_known_dataset(dataset: Path) -> None:
+    before = contents(dataset)
+    for words in (
+        ("heatmap", "-o", dataset / "h.npz"),
+        ("heatmap", "--root", dataset / "training", "-o", dataset / "h.npz"),
+        ("mask", "heatmap.npz", "-o", dataset / "m.npz"),
+        ("synth", "-o", dataset / "new"),
+        ("synth", "-o", dataset / "training" / "new"),
+    ):
+        done = run(*words)
+        assert done.exit_code == 2
+        assert "never writes to" in done.output
+    assert contents(dataset) == before
+
+
+def test_the_folder_above_training_belongs_to_the_dataset(
+    dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MASKVD_KITTI", str(dataset / "training"))
+    assert run("mask", "heatmap.npz", "-o", dataset / "m.npz").exit_code == 2
+
+
+def test_a_pipe_is_not_replaced_by_a_file(dataset: Path, tmp_path: Path) -> None:
+    del dataset
+    pipe = tmp_path / "pipe.npz"
+    os.mkfifo(pipe)
+    done = run("mask", "heatmap.npz", "-o", pipe)
+    assert done.exit_code == 2
+    assert "is no regular file" in done.output
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_written_through(dataset: Path, tmp_path: Path) -> None:
+    del dataset
+    target, link = tmp_path / "target.npz", tmp_path / "link.npz"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    assert run("mask", "heatmap.npz", "-o", link).exit_code == 0
+    assert link.is_symlink()
+    assert target.read_bytes() != b"old"
+
+
+def test_the_current_empty_folder_takes_a_synthetic_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASKVD_KITTI", raising=False)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    assert run("synth", "-o", ".", "--clips", 1, "--frames", 4).exit_code == 0
+    assert (empty / "training" / "label_02" / "0000.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("heatmap", "--root", "x" * 300),
+        ("heatmap", "-o", f"{'x' * 300}.npz"),
+        ("report", "x" * 300),
+        ("synth", "-o", "x" * 300, "--clips", 1),
+    ],
+)
+def test_names_too_long_for_the_system_are_told_in_one_line(
+    dataset: Path, words: tuple[object, ...]
+) -> None:
+    del dataset
+    done = run(*words)
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+
+
+def maskvd(*words: str, stdout: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "maskvd_cli", *words],
+        stdout=stdout, stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = maskvd("schema", stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="/dev/full is not here")
+def test_a_full_disk_is_told_in_one_line() -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = maskvd("schema", stdout=full.fileno())
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: cannot write output (No space left on device)")
+    assert done.stderr.count("\n") == 1
