@@ -12,9 +12,14 @@ from maskvd_cli.core.size import Size
 class ViTArch:
     """A pre-norm ViT: `depth` blocks of width `dim`, the `global_blocks` (0-based) attend globally.
 
-    The other blocks attend within `window` x `window` tokens. `relative_positions`: decomposed
-    relative position terms in every attention. `class_token`: one token without a position more.
-    `final_norm`: a LayerNorm after the last block.
+    The other blocks attend within windows of `window` tokens. `position_table`: grid of the
+    absolute positions, resized to the input's. `relative_table`: grid that the decomposed relative
+    positions of global blocks are made for, also resized (windowed blocks have `window`); None:
+    no relative positions. `class_token`: one token without a position more. `final_norm`: a
+    LayerNorm after the last block. `paper`: where the architecture comes from.
+
+    Raises ValueError for heads that do not divide the width, a global block that is none of the
+    blocks, and a class token beside windows or relative positions, in which it has no place.
     """
 
     name: str
@@ -24,11 +29,26 @@ class ViTArch:
     depth: int
     patch: int
     global_blocks: tuple[int, ...]
-    window: int
+    window: Size
+    position_table: Size
+    relative_table: Size | None
     mlp_ratio: int = 4
-    relative_positions: bool = True
+    paper: str = ""
     class_token: bool = False
     final_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dim % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide the width {self.dim}")
+        if not set(self.global_blocks) <= set(range(self.depth)):
+            raise ValueError(f"global blocks {self.global_blocks} lie outside 0..{self.depth - 1}")
+        if self.class_token and (self.windowed_depth or self.relative_table):
+            raise ValueError("a class token needs global attention without relative positions")
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one head."""
+        return self.dim // self.heads
 
     @property
     def windowed_depth(self) -> int:
@@ -47,5 +67,9 @@ class ViTArch:
 
     def padded(self, grid: Size) -> Size:
         """Return the token grid padded at the bottom and right to whole windows."""
-        windows = grid.tiles(self.window)
-        return Size(windows.rows * self.window, windows.cols * self.window)
+        windows = self.windows(grid)
+        return Size(windows.rows * self.window.rows, windows.cols * self.window.cols)
+
+    def windows(self, grid: Size) -> Size:
+        """Return how many windows cover the token grid, downwards and across."""
+        return Size(-(-grid.rows // self.window.rows), -(-grid.cols // self.window.cols))

@@ -33,8 +33,13 @@ class Macs:
     def __add__(self, other: Macs) -> Macs:
         return Macs(self.matrix + other.matrix, self.published + other.published)
 
-    def __mul__(self, times: int) -> Macs:
+    def __mul__(self, times: Tokens) -> Macs:
         return Macs(self.matrix * times, self.published * times)
+
+
+def ones(frames: int) -> NDArray[np.int64]:
+    """Return what a cost per frame is multiplied with to stand for `frames` frames."""
+    return np.ones(frames, dtype=np.int64)
 
 
 def qkv(arch: ViTArch, tokens: Tokens) -> Macs:
@@ -62,17 +67,23 @@ def position_add(arch: ViTArch, grid: Size) -> Macs:
 def windowed_attention(arch: ViTArch, grid: Size) -> Macs:
     """Attention of one windowed block over all windows, padding included.
 
-    Products 2 Np w^2 D; relative terms 2 Np w D and 2 H Np w^2 additions, with Np padded tokens;
-    where windows need padding, the padding value costs 3D.
+    With w x w windows and Np padded tokens: products 2 Np w^2 D; relative terms 2 Np w D and
+    2 H Np w^2 additions; where windows need padding, the padding value costs 3D.
     """
     padded = arch.padded(grid)
-    tokens, window = padded.area, arch.window
-    matrix = 2 * tokens * window**2 * arch.dim
+    matrix = window_products(arch, padded.area)
     published = 3 * arch.dim if padded != grid else 0
-    if arch.relative_positions:
-        matrix += 2 * tokens * window * arch.dim
-        published += 2 * arch.heads * tokens * window**2
+    if arch.relative_table:
+        published += 2 * arch.heads * padded.area * arch.window.area
     return Macs(matrix, matrix + published)
+
+
+def window_products(arch: ViTArch, queries: Tokens) -> Tokens:
+    """Matrix products of `queries` that attend within their windows: 2 n w^2 D + 2 n w D."""
+    products = 2 * queries * arch.window.area * arch.dim
+    if arch.relative_table:
+        products = products + queries * sum(arch.window) * arch.dim
+    return products
 
 
 def global_attention(
@@ -80,17 +91,34 @@ def global_attention(
     grid: Size,
     queries: Tokens,
     keys: Tokens,
+    pool: int = 1,
 ) -> Macs:
     """Attention of one global block of a queries to b keys.
 
-    Products 2abD; relative terms a(R + C)D and 2Hab additions on a grid of R rows and C columns.
+    Products 2abD; relative terms a(R + C)D and 2Hab additions on a grid of R rows and C columns of
+    keys, which pooling divides.
     """
     matrix = 2 * queries * keys * arch.dim
     published = 0 * matrix
-    if arch.relative_positions:
-        matrix = matrix + queries * (grid.rows + grid.cols) * arch.dim
+    if arch.relative_table:
+        matrix = matrix + queries * (sum(grid) // pool) * arch.dim
         published = published + 2 * arch.heads * queries * keys
     return Macs(matrix, matrix + published)
+
+
+def dense(arch: ViTArch, grid: Size, pool: int = 1) -> Macs:
+    """The whole backbone on all tokens of one frame."""
+    tokens = grid.area
+    if not arch.windowed_depth:
+        return plain_vit(arch, grid, tokens)
+    layers = qkv(arch, tokens) + projection_and_mlp(arch, tokens) + residuals(arch, tokens)
+    global_blocks = global_attention(arch, grid, tokens, tokens // pool**2, pool)
+    return (
+        layers * arch.depth
+        + windowed_attention(arch, grid) * arch.windowed_depth
+        + global_blocks * len(arch.global_blocks)
+        + position_add(arch, grid)
+    )
 
 
 def plain_vit(arch: ViTArch, grid: Size, tokens: Tokens) -> Macs:
