@@ -1,0 +1,59 @@
+"""What a detector returns and what it is trained on. Boxes are xyxy in pixels of its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The detections of one image, best first.
+
+    `xyxy` (n, 4) float32 in pixels of the padded input; `scores` (n,) float32; `labels` (n,) int64.
+    """
+
+    xyxy: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    def to(self, device: torch.device | str) -> Detections:
+        """Return the same detections on another device."""
+        return Detections(self.xyxy.to(device), self.scores.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The objects of one training image.
+
+    `xyxy` (m, 4) in pixels of the padded input; `labels` (m,) int64, 0 .. classes - 1; `ignore`
+    (k, 4) regions in which nothing is learnt. Raises ValueError for other shapes, and for an object
+    that is not finite or has no area.
+    """
+
+    xyxy: Tensor
+    labels: Tensor
+    ignore: Tensor
+
+    def __post_init__(self) -> None:
+        if self.xyxy.shape != (len(self.labels), 4) or self.ignore.shape != (len(self.ignore), 4):
+            raise ValueError(
+                f"boxes {tuple(self.xyxy.shape)}, labels {tuple(self.labels.shape)} and ignore "
+                f"regions {tuple(self.ignore.shape)} are not (m, 4), (m,) and (k, 4)"
+            )
+        sides = self.xyxy[:, 2:] - self.xyxy[:, :2]
+        if not (torch.isfinite(self.xyxy).all() and (sides > 0).all()):
+            raise ValueError("an object's box is not finite or has no area; leave it out")
+
+    def to(self, device: torch.device | str) -> Targets:
+        """Return the same targets on another device, boxes as float32."""
+        return Targets(
+            self.xyxy.to(device, torch.float32),
+            self.labels.to(device),
+            self.ignore.to(device, torch.float32),
+        )

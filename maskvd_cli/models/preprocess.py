@@ -1,0 +1,57 @@
+"""Pixels as the backbone takes them: normalised, then padded with zeros."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.size import Size
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+def to_input(images: Sequence[Tensor], input_size: Size, device: torch.device) -> Tensor:
+    """Normalise images and pad them at the bottom and right to the input size.
+
+    `images`: one or more (3, rows, cols) uint8 RGB, each of its own size. Returns (B, 3, input
+    rows, input cols) float32 on `device`; padding is 0 after normalisation, as in ViTDet. Raises
+    UsageError for an image larger than the input or of another shape or type.
+    """
+    if not images:
+        raise UsageError("no image given", remedy="give at least one")
+    for image in images:
+        _check(image, input_size)
+    mean, std = _mean_and_std(device)
+    batch = torch.zeros(len(images), 3, *input_size, device=device)
+    for row, image in zip(batch, images, strict=True):
+        _, rows, cols = image.shape
+        row[:, :rows, :cols] = (image.to(device).float() - mean) / std
+    return batch
+
+
+@cache
+def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+    # No buffers of a module: `module.half()` would round them. Kept per device, because a copy to
+    # a GPU on every frame would wait for it.
+    with torch.inference_mode(mode=False):
+        mean, std = torch.tensor([PIXEL_MEAN, PIXEL_STD], dtype=torch.float32, device=device)
+        return mean[:, None, None], std[:, None, None]
+
+
+def _check(image: Tensor, input_size: Size) -> None:
+    if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+        raise UsageError(
+            f"an image is {tuple(image.shape)} {image.dtype}",
+            remedy="give (3, rows, columns) torch.uint8",
+        )
+    size = Size(*image.shape[1:])
+    if size.rows > input_size.rows or size.cols > input_size.cols:
+        raise UsageError(
+            f"image {size} does not fit into input {input_size} (rows x columns)",
+            remedy="resize the image or make the input larger",
+        )
