@@ -1,0 +1,110 @@
+"""`maskvd convert`: a published checkpoint to this package's names, as safetensors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskvd_cli.commands.terminal import output_file, print_facts, say
+from maskvd_cli.core.errors import ResultError
+
+if TYPE_CHECKING:
+    from maskvd_cli.models.renaming import Converted
+
+
+def convert(
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Checkpoint: .pth, .pt, .safetensors or .npz.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="DST", help="The file to write, ending in .safetensors.")
+    ],
+    naming: Annotated[
+        str | None,
+        typer.Option(
+            help="detectron2, eventful, maskvd-nonwindowed, timm or own. Default: recognised."
+        ),
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(help="Architecture that the shapes must have. Default: any, recognised."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite DST.")] = False,
+) -> None:
+    """Convert a published checkpoint to maskvd's own names; SRC is read, never run.
+
+    Every tensor is renamed, or named as dropped, or the reason to stop. Reads the checkpoints of
+    ViTDet (Detectron2), Eventful Transformers and MaskVD, and ViT-B backbones of timm and MAE.
+    The same SRC and options always give the same bytes.
+
+    Example: maskvd convert frcnn_vitdet_final.pth vitdet-b-vid.safetensors --arch vitdet-b
+    """
+    _check_output(output, force)
+
+    from maskvd_cli.models.checkpoints import save, sha256_of
+
+    converted, archs = _converted(source, naming, arch)
+    metadata = {
+        "source_naming": converted.naming,
+        "source_sha256": sha256_of(source),
+        "contains": converted.contains,
+        "dropped": json.dumps(converted.dropped),
+    }
+    save(output, converted.tensors, metadata | ({"arch": archs[0]} if len(archs) == 1 else {}))
+    if not archs:
+        say("note: no architecture of maskvd has these shapes; name one with --arch to see why")
+    print_facts(
+        [
+            ("source", source),
+            ("source sha256", metadata["source_sha256"]),
+            *_facts(converted),
+            ("architecture", " or ".join(archs) or "none of maskvd's"),
+            ("output", output),
+            ("output sha256", sha256_of(output)),
+        ]
+    )
+
+
+def _check_output(output: Path, force: bool) -> None:
+    if not output.suffix:
+        raise ResultError("wrong kind of file", where=output, remedy="name it with .safetensors")
+    output_file(output, ".safetensors")
+    if output.exists() and not force:
+        raise ResultError("exists", where=output, remedy="choose another name, or --force")
+
+
+def _converted(source: Path, naming: str | None, arch: str | None) -> tuple[Converted, list[str]]:
+    """Return the checkpoint under our names, and the architectures that have its shapes."""
+    from maskvd_cli.models.checkpoints import read_tensors
+    from maskvd_cli.models.fitting import fitted_to, matching_archs
+    from maskvd_cli.models.namings import get_naming
+    from maskvd_cli.models.renaming import to_our_names
+    from maskvd_cli.models.zoo import get_arch
+
+    wanted = None if arch is None else get_arch(arch)
+    if naming is not None:
+        get_naming(naming)
+    converted = to_our_names(read_tensors(source), naming, where=source)
+    if wanted is None:
+        return converted, [match.name for match in matching_archs(converted)]
+    return fitted_to(converted, wanted, source), [wanted.name]
+
+
+def _facts(converted: Converted) -> list[tuple[str, object]]:
+    from maskvd_cli.models.renaming import listed
+
+    reasons: dict[str, list[str]] = {}
+    for name, reason in converted.dropped.items():
+        reasons.setdefault(reason, []).append(name)
+    parts = {"detector": "detector", "backbone": "backbone (no pyramid, RPN and box head)"}
+    return [
+        ("naming", converted.naming),
+        ("contains", parts[converted.contains]),
+        ("tensors", len(converted.tensors)),
+        ("parameters", f"{sum(tensor.numel() for tensor in converted.tensors.values()):,}"),
+        ("dropped", len(converted.dropped)),
+        *[("", f"{listed(names)}: {reason}") for reason, names in reasons.items()],
+    ]

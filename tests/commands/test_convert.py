@@ -1,0 +1,221 @@
+"""`maskvd convert` as a user types it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from torch import Tensor
+from typer.testing import CliRunner, Result
+
+from maskvd_cli import app as maskvd
+from maskvd_cli.commands.convert import convert
+from maskvd_cli.models.checkpoints import read_metadata, read_tensors, sha256_of
+
+app = typer.Typer(cls=maskvd.app.info.cls, rich_markup_mode=None)
+app.callback()(lambda: None)
+app.command()(convert)
+
+LAYERS = {
+    "norm1": (1, None), "attn.qkv": (3, 1), "attn.proj": (1, 1), "norm2": (1, None),
+    "mlp.fc1": (4, 1), "mlp.fc2": (1, 4),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["convert", *map(str, arguments)])
+
+
+def fact(done: Result, name: str) -> str:
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"{name}  "))
+    return line.removeprefix(name).strip()
+
+
+def timm_backbone(dim: int = 128, side: int = 21, patch: int = 16) -> dict[str, Tensor]:
+    """A plain ViT of 12 blocks in float16; the numbers by default are those of vitdet-ti-global."""
+    names: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, dim),
+        "pos_embed": (1, 1 + side * side, dim),
+        "patch_embed.proj.weight": (dim, 3, patch, patch),
+        "patch_embed.proj.bias": (dim,),
+        "norm.weight": (dim,),
+        "norm.bias": (dim,),
+        "head.weight": (10, dim),
+        "head.bias": (10,),
+    }
+    for block in range(12):
+        for layer, (out, into) in LAYERS.items():
+            weight = (out * dim,) if into is None else (out * dim, into * dim)
+            names[f"blocks.{block}.{layer}.weight"] = weight
+            names[f"blocks.{block}.{layer}.bias"] = (out * dim,)
+    return {
+        name: torch.tensor(float(number), dtype=torch.float16).expand(shape)
+        for number, (name, shape) in enumerate(names.items(), 1)
+    }
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "mae.pth"
+    torch.save({"model": timm_backbone()}, path)
+    return path
+
+
+def test_a_timm_backbone(source: Path) -> None:
+    done = run(source, "out.safetensors")
+    assert done.exit_code == 0, done.output
+    tensors, metadata = (
+        read_tensors(Path("out.safetensors")),
+        read_metadata(Path("out.safetensors")),
+    )
+    assert tensors["backbone.class_token"].unique().tolist() == [1 + 2]
+    assert tensors["backbone.positions"].shape == (21, 21, 128)
+    assert tensors["backbone.positions"].dtype == torch.float16
+    assert tensors["backbone.blocks.11.qkv.weight"].shape == (384, 128)
+    assert metadata["source_naming"] == "timm"
+    assert metadata["source_sha256"] == sha256_of(source)
+    assert metadata["contains"] == "backbone"
+    assert metadata["arch"] == "vitdet-ti-global"
+    assert set(json.loads(metadata["dropped"])) == {"head.weight", "head.bias"}
+    assert fact(done, "naming") == "timm"
+    assert fact(done, "contains").startswith("backbone (no pyramid")
+    assert fact(done, "tensors") == str(len(tensors)) == str(len(timm_backbone()) - 2)
+    parameters = sum(tensor.numel() for tensor in tensors.values())
+    assert fact(done, "parameters") == f"{parameters:,}"
+    assert fact(done, "dropped") == "2"
+    assert "head.weight, head.bias: a classifier's layer" in done.stdout
+    assert fact(done, "architecture") == "vitdet-ti-global"
+    assert fact(done, "output sha256") == sha256_of(Path("out.safetensors"))
+    assert done.stderr == ""
+
+
+def test_the_same_source_gives_the_same_bytes(source: Path) -> None:
+    assert run(source, "one.safetensors").exit_code == 0
+    assert run(source, "two.safetensors", "--arch", "vitdet-ti-global").exit_code == 0
+    assert Path("one.safetensors").read_bytes() == Path("two.safetensors").read_bytes()
+
+
+def test_our_own_files_convert_to_the_same_tensors(source: Path) -> None:
+    run(source, "one.safetensors")
+    done = run("one.safetensors", "two.safetensors")
+    assert done.exit_code == 0, done.output
+    assert fact(done, "naming") == "own"
+    one, two = read_tensors(Path("one.safetensors")), read_tensors(Path("two.safetensors"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_a_detector_of_no_known_architecture_is_told(golden_root: Path) -> None:
+    done = run(golden_root / "pipeline_64.npz", "out.safetensors")
+    assert done.exit_code == 0, done.output
+    assert fact(done, "naming") == "eventful"
+    assert fact(done, "contains") == "detector"
+    assert fact(done, "architecture") == "none of maskvd's"
+    assert "no architecture of maskvd has these shapes" in done.stderr
+    assert "arch" not in read_metadata(Path("out.safetensors"))
+    assert len(read_tensors(Path("out.safetensors"))) == 103
+
+
+def test_the_architecture_asked_for_is_checked(source: Path) -> None:
+    done = run(source, "out.safetensors", "--arch", "vitdet-b-global")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: {source}: is no vitdet-b-global: ")
+    assert "backbone.positions is 21x21x128, expected 14x14x768" in done.stderr
+    assert "and" in done.stderr
+    assert done.stdout == ""
+    assert not Path("out.safetensors").exists()
+    done = run(source, "out.safetensors", "--arch", "vitdet-ti")
+    assert done.exit_code == 2
+    assert "24 missing: backbone.blocks.0.relative.rows" in done.stderr
+    assert "class_token" not in done.stderr
+
+
+def test_names_that_nobody_knows(source: Path) -> None:
+    done = run(source, "out.safetensors", "--arch", "vitdet-ti-globl")
+    assert (done.exit_code, "did you mean 'vitdet-ti-global'" in done.stderr) == (2, True)
+    done = run(source, "out.safetensors", "--naming", "tim")
+    assert (done.exit_code, "did you mean 'timm'" in done.stderr) == (2, True)
+    done = run(source, "out.safetensors", "--naming", "eventful")
+    assert (done.exit_code, "naming 'eventful' does not know" in done.stderr) == (2, True)
+    assert not Path("out.safetensors").exists()
+
+
+def test_nothing_is_overwritten_without_force(source: Path) -> None:
+    Path("out.safetensors").write_text("precious")
+    done = run(source, "out.safetensors")
+    assert done.exit_code == 2
+    assert done.stderr == "error: out.safetensors: exists; choose another name, or --force\n"
+    assert Path("out.safetensors").read_text() == "precious"
+    assert run(source, "out.safetensors", "--force").exit_code == 0
+    assert read_metadata(Path("out.safetensors"))["source_naming"] == "timm"
+
+
+def test_a_failure_leaves_the_old_file_in_spite_of_force(source: Path) -> None:
+    Path("out.safetensors").write_text("precious")
+    content = timm_backbone()
+    del content["norm.bias"]
+    torch.save(content, source)
+    done = run(source, "out.safetensors", "--force")
+    assert done.exit_code == 2
+    assert "1 missing (in our names): backbone.final_norm.bias" in done.stderr
+    assert Path("out.safetensors").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["out", "out.pth", "out.safetensors.gz"])
+def test_the_output_is_safetensors(name: str, source: Path) -> None:
+    done = run(source, name)
+    assert done.exit_code == 2
+    assert "name it with .safetensors" in done.stderr
+    assert not Path(name).exists()
+
+
+def test_an_output_that_is_a_folder(source: Path) -> None:
+    Path("out.safetensors").mkdir()
+    done = run(source, "out.safetensors", "--force")
+    assert (done.exit_code, "is a folder" in done.stderr) == (2, True)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, ("touch marker",)
+
+
+@pytest.mark.parametrize("name", ["evil.pth", "evil.pkl"])
+def test_files_that_run_code_are_refused(name: str) -> None:
+    content = {"model": Evil()}
+    if name.endswith(".pth"):
+        torch.save(content, name)
+    else:
+        Path(name).write_bytes(pickle.dumps(content))
+    done = run(name, "out.safetensors")
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "code from the file" in done.stderr
+    assert sorted(path.name for path in Path().iterdir()) == [name]
+
+
+def test_help_names_every_option_and_naming() -> None:
+    text = run("--help").stdout
+    for word in ("SRC", "DST", "--naming", "--arch", "--force", "Example"):
+        assert word in text
+    from maskvd_cli.models.namings import NAMINGS
+
+    assert all(naming in text for naming in NAMINGS)
+
+
+def test_the_command_is_imported_without_torch() -> None:
+    code = "import sys, maskvd_cli.commands.convert; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
