@@ -1,20 +1,26 @@
-"""What every method states: parameters, which tokens it recomputes, what that costs, what it keeps.
+"""What every method is: parameters, a step per frame, its state, its costs, a trace of its tokens.
 
-A planned sweep needs no more than this: the boxes of the annotations stand for the detector's.
+`plan` needs annotations only: their boxes stand for the detector's.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs, Tokens
+from maskvd_cli.models.costs import Macs
+from maskvd_cli.models.vit import VisionTransformer
 
 FLOAT32_BYTES = 4
 
@@ -26,6 +32,7 @@ class Params(BaseModel):
 
 
 P = TypeVar("P", bound=Params)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,22 +40,109 @@ class ClipView:
     """What a method may know of a clip from its annotations alone.
 
     `boxes` (n, 4) float64 xyxy in input pixels and `frame_of` (n,) int64, the position in the clip
-    of the frame that each box belongs to; `region_scores` (N,) float64 of the heatmap, or None
-    where the sweep has none; `real` (N,) bool, tokens that are not wholly padding.
+    of the frame that each box belongs to; `real` (N,) bool, tokens that are not wholly padding;
+    all None where only the number of frames is known. `region_scores` (N,) float64 of the heatmap,
+    or None where the sweep has none.
     """
 
     frames: int
     input: Size
     patch: int
-    boxes: Tensor
-    frame_of: Tensor
-    region_scores: Tensor | None
-    real: Tensor
+    boxes: Tensor | None = None
+    frame_of: Tensor | None = None
+    region_scores: Tensor | None = None
+    real: Tensor | None = None
+
+    @property
+    def grid(self) -> Size:
+        """The token grid."""
+        return self.input.tiles(self.patch)
 
     @property
     def tokens(self) -> int:
         """N, the number of tokens of a full frame."""
-        return len(self.real)
+        return self.grid.area
+
+    def known(self, part: T | None, method: str) -> T:
+        """Return a part of the annotations. Raises UsageError where they are not there."""
+        if part is None:
+            raise UsageError(
+                f"{method} needs annotated frames, and only the number of frames is known",
+                remedy="give the dataset itself (dataset.root)",
+            )
+        return part
+
+
+@dataclass(frozen=True)
+class FrameContext:
+    """What a method may know of a frame before it computes it.
+
+    `index` counts from 0 in the clip; `input` and `content` are the padded input and the part of it
+    that the frame covers, in pixels. `boxes` (n, 4) xyxy in input pixels and `scores` (n,) are the
+    detections of the previous frame, None before the first; `region_scores` (N,) of the heatmap;
+    `truth` (m, 4) the annotated boxes of this very frame, for the oracle alone. All on the CPU.
+    """
+
+    index: int
+    input: Size
+    content: Size
+    patch: int
+    boxes: Tensor | None = None
+    scores: Tensor | None = None
+    region_scores: Tensor | None = None
+    truth: Tensor | None = None
+
+    @property
+    def grid(self) -> Size:
+        """The token grid."""
+        return self.input.tiles(self.patch)
+
+
+@dataclass(frozen=True)
+class FrameTrace:
+    """What one step recomputed.
+
+    `tokens` pushed through the token-wise layers (a mean where they differ); `full`: all of them;
+    `counts`: what the closed forms need besides; `selected`: sorted token indices by the name of
+    what selected them, on the device of the backbone.
+    """
+
+    tokens: float
+    full: bool
+    counts: Mapping[str, int] = field(default_factory=dict)
+    selected: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TokenTrace:
+    """What the frames of a clip recomputed, one entry per frame, for the closed forms.
+
+    `tokens` float64 and `full` bool as in FrameTrace; `counts` int64 by name; `kept` (frames, N)
+    bool where one set of tokens serves the whole backbone and is known.
+    """
+
+    tokens: NDArray[np.float64]
+    full: NDArray[np.bool_]
+    counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    kept: Tensor | None = None
+
+    @classmethod
+    def of(cls, frames: Sequence[FrameTrace]) -> TokenTrace:
+        """Stack the traces of single steps."""
+        names = {name for frame in frames for name in frame.counts}
+        return cls(
+            np.array([frame.tokens for frame in frames], dtype=np.float64),
+            np.array([frame.full for frame in frames], dtype=np.bool_),
+            {
+                name: np.array([frame.counts[name] for frame in frames], dtype=np.int64)
+                for name in sorted(names)
+            },
+        )
+
+    @property
+    def whole_tokens(self) -> NDArray[np.int64]:
+        """`tokens` as integers, for methods whose layers all see the same tokens."""
+        return self.tokens.astype(np.int64)
 
 
 class Method(ABC, Generic[P]):
@@ -56,7 +150,7 @@ class Method(ABC, Generic[P]):
 
     `revision` rises when the same parameters give other results, so that stored points of the
     former revision are not taken for them. `naming`: parameters that stand in a point's name also
-    where they have their default.
+    where they have their default. `batched`: clips may run side by side in a batch.
     """
 
     name: ClassVar[str]
@@ -65,6 +159,47 @@ class Method(ABC, Generic[P]):
     revision: ClassVar[int] = 1
     params_type: ClassVar[type[Params]] = Params
     naming: ClassVar[tuple[str, ...]] = ()
+    batched: ClassVar[bool] = False
+
+    def __init__(self, params: P, backbone: VisionTransformer) -> None:
+        self.params: P = self.resolve(params, backbone.arch)
+        self.backbone = backbone
+        self.trace: FrameTrace | None = None
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget the clip: the next step starts another one."""
+
+    def step(self, tokens: Tensor, frame: FrameContext) -> Tensor:
+        """Return the features (B, N, D) of embedded patches (B, N, D), positions not yet added.
+
+        `trace` then tells what was recomputed. Nothing returned shares storage with the state or
+        with `tokens`. Raises UsageError for a batch that the method cannot run side by side.
+        """
+        if len(tokens) > 1 and not self.batched:
+            raise UsageError(
+                f"{self.name} chooses its tokens clip by clip, but a batch of {len(tokens)} came",
+                remedy="run one clip at a time",
+            )
+        if tokens.shape[1] != frame.grid.area:
+            raise UsageError(
+                f"{tokens.shape[1]} tokens came for a grid of {frame.grid} (rows x columns)",
+                remedy="embed the padded input",
+            )
+        features, self.trace = self.compute(tokens, frame)
+        return features
+
+    @abstractmethod
+    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+        """Do what `step` promises."""
+
+    @abstractmethod
+    def state(self) -> Iterable[Tensor]:
+        """Yield every tensor that is kept between frames."""
+
+    def state_bytes(self) -> int:
+        """Return the bytes kept between frames, measured from the tensors."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.state())
 
     @classmethod
     def resolve(cls, params: P, arch: ViTArch) -> P:
@@ -73,30 +208,60 @@ class Method(ABC, Generic[P]):
         return params
 
     @classmethod
+    def constant_on_repeats(cls, params: P) -> bool:
+        """Tell whether a clip that repeats one frame gives the same features on each."""
+        del params
+        return False
+
+    @classmethod
     def needs_heatmap(cls, params: P) -> bool:
-        """Tell whether `select` reads the heatmap's region scores."""
+        """Tell whether the selection reads the heatmap's region scores."""
         del params
         return False
 
     @classmethod
     @abstractmethod
-    def select(cls, params: P, view: ClipView) -> Tensor:
-        """Return the tokens recomputed on each frame, (frames, N) bool."""
+    def plan(cls, params: P, arch: ViTArch, view: ClipView) -> TokenTrace:
+        """Return what a clip's frames recompute, from annotations alone.
 
-    @classmethod
-    @abstractmethod
-    def macs(cls, arch: ViTArch, grid: Size, params: P, tokens: Tokens) -> Macs:
-        """Return the backbone's MACs for a frame (or one per frame) of `tokens` kept tokens.
-
-        Must be a polynomial of at most second degree in `tokens`.
+        Raises UsageError where that depends on the pixels.
         """
 
     @classmethod
     @abstractmethod
-    def state_bytes(cls, arch: ViTArch, grid: Size, params: P) -> int:
-        """Return the bytes kept between frames, in float32."""
+    def macs(cls, arch: ViTArch, grid: Size, params: P, trace: TokenTrace) -> Macs:
+        """Return the backbone's MACs of every frame of a trace, in closed form."""
+
+    @classmethod
+    def published_at(cls, arch: ViTArch, grid: Size, params: P, tokens: int) -> int | None:
+        """Return the published counter for a frame with this many kept tokens.
+
+        A polynomial of at most second degree in `tokens`; None where more than that decides.
+        """
+        del arch, grid, params, tokens
+        return None
+
+    @classmethod
+    @abstractmethod
+    def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: P) -> int:
+        """Return the bytes kept between frames in closed form, in float32."""
 
 
 def token_bytes(arch: ViTArch, grid: Size) -> int:
     """Return T, the bytes of one N x D float32 tensor."""
     return grid.area * arch.dim * FLOAT32_BYTES
+
+
+def scatter(base: Tensor, index: Tensor, rows: Tensor) -> Tensor:
+    """Return a copy of `base` (B, N, X) with `rows` (B, n, X) written at `index` (n,)."""
+    return base.index_copy(1, index, rows)
+
+
+def every_token(frames: int, grid: Size, **counts: int) -> TokenTrace:
+    """Return the trace of frames that are all full; `counts` are the same on each."""
+    return TokenTrace(
+        np.full(frames, grid.area, dtype=np.float64),
+        np.ones(frames, dtype=np.bool_),
+        {name: np.full(frames, value, dtype=np.int64) for name, value in counts.items()},
+        torch.ones(frames, grid.area, dtype=torch.bool),
+    )

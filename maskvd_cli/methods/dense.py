@@ -2,48 +2,104 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Iterable
+
+from pydantic import Field
 from torch import Tensor
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.methods.base import ClipView, Method, Params
+from maskvd_cli.methods.base import (
+    ClipView,
+    FrameContext,
+    FrameTrace,
+    Method,
+    Params,
+    TokenTrace,
+    every_token,
+)
 from maskvd_cli.models import costs
 from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs, Tokens
+from maskvd_cli.models.costs import Macs
 
 
 class DenseParams(Params):
-    """Dense has no hyperparameters."""
+    """Dense has one hyperparameter, the pooling that Eventful Transformers add to it."""
+
+    pool: int = Field(
+        default=1,
+        ge=1,
+        description="global blocks attend to means over pool x pool cells of keys and values",
+    )
 
 
 class Dense(Method[DenseParams]):
     """The backbone as it is, without state.
 
     MACs, windowed: L(12ND^2) + windowed and global attention over all tokens; non-windowed:
-    `costs.plain_vit`.
+    `costs.plain_vit`. With pooling, global blocks have N / pool^2 keys (Eventful Transformers,
+    section 4.3, where it is called spatial).
     """
 
     name = "dense"
     description = "the backbone as it is: every token of every frame"
     paper = "ViTDet (ECCV 2022)"
     params_type = DenseParams
+    batched = True
+
+    def reset(self) -> None:
+        """Do nothing: dense keeps no state."""
+
+    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+        backbone, grid, pool = self.backbone, frame.grid, self.params.pool
+        check_pool(grid, pool)
+        sequence = backbone.with_class_token(tokens + backbone.positions_on(grid))
+        for block in backbone.blocks:
+            attended = block.attend(block.qkv(block.norm1(sequence)), grid, pool)
+            sequence = sequence + block.projection(attended)
+            sequence = sequence + block.mlp(block.norm2(sequence))
+        return backbone.finish(sequence), FrameTrace(grid.area, full=True)
+
+    def state(self) -> Iterable[Tensor]:
+        return ()
 
     @classmethod
-    def select(cls, params: DenseParams, view: ClipView) -> Tensor:
-        return torch.ones(view.frames, view.tokens, dtype=torch.bool)
+    def resolve(cls, params: DenseParams, arch: ViTArch) -> DenseParams:
+        if params.pool > 1 and not arch.windowed_depth:
+            raise UsageError(
+                f"pool {params.pool} is for windowed backbones; {arch.name} has none",
+                remedy="leave pool out",
+            )
+        return params
 
     @classmethod
-    def macs(cls, arch: ViTArch, grid: Size, params: DenseParams, tokens: Tokens) -> Macs:
-        if not arch.windowed_depth:
-            return costs.plain_vit(arch, grid, tokens)
-        layers = costs.qkv(arch, tokens) + costs.projection_and_mlp(arch, tokens)
-        return (
-            (layers + costs.residuals(arch, tokens)) * arch.depth
-            + costs.windowed_attention(arch, grid) * arch.windowed_depth
-            + costs.global_attention(arch, grid, grid.area, grid.area) * len(arch.global_blocks)
-            + costs.position_add(arch, grid)
-        )
+    def plan(cls, params: DenseParams, arch: ViTArch, view: ClipView) -> TokenTrace:
+        check_pool(view.grid, params.pool)
+        return every_token(view.frames, view.grid)
 
     @classmethod
-    def state_bytes(cls, arch: ViTArch, grid: Size, params: DenseParams) -> int:
+    def macs(cls, arch: ViTArch, grid: Size, params: DenseParams, trace: TokenTrace) -> Macs:
+        return costs.dense(arch, grid, params.pool) * costs.ones(len(trace.tokens))
+
+    @classmethod
+    def published_at(
+        cls, arch: ViTArch, grid: Size, params: DenseParams, tokens: int
+    ) -> int | None:
+        return int(costs.dense(arch, grid, params.pool).published)
+
+    @classmethod
+    def constant_on_repeats(cls, params: DenseParams) -> bool:
+        return True
+
+    @classmethod
+    def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: DenseParams) -> int:
         return 0
+
+
+def check_pool(grid: Size, pool: int) -> None:
+    """Raise UsageError unless `pool` divides both sides of the token grid."""
+    if grid.rows % pool or grid.cols % pool:
+        raise UsageError(
+            f"pool {pool} does not divide the token grid {grid} (rows x columns)",
+            remedy="choose another pool or another input",
+        )

@@ -11,6 +11,13 @@ methods: Registry[Method[Params]] = Registry(
     "maskvd.methods",
     {
         "dense": "maskvd_cli.methods.dense:Dense",
+        "dense-unpadded": "maskvd_cli.methods.dense_unpadded:DenseUnpadded",
+        "eventful": "maskvd_cli.methods.eventful:Eventful",
+        "evit": "maskvd_cli.methods.evit:EViT",
         "maskvd": "maskvd_cli.methods.maskvd:MaskVD",
+        "maskvd+evit": "maskvd_cli.methods.maskvd_evit:MaskVDEViT",
+        "oracle": "maskvd_cli.methods.oracle:Oracle",
+        "random": "maskvd_cli.methods.random_tokens:RandomTokens",
+        "stgt": "maskvd_cli.methods.stgt:STGT",
     },
 )

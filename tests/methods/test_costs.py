@@ -9,10 +9,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.methods.base import every_token
 from maskvd_cli.methods.dense import Dense, DenseParams
+from maskvd_cli.methods.masked_costs import mask_trace
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import global_attention, plain_vit, windowed_attention
+from maskvd_cli.models.costs import dense, global_attention, plain_vit, windowed_attention
 from maskvd_cli.models.zoo import get_arch
 
 WINDOWED = get_arch("vitdet-b")
@@ -23,12 +25,20 @@ AT_1024 = WINDOWED.grid(Size(1024, 1024))
 
 def published(version: str, grid: Size, tokens: int) -> int:
     params = MaskVDParams.model_validate({"version": version})
-    return int(MaskVD.macs(WINDOWED, grid, params, tokens).published)
+    found = MaskVD.published_at(WINDOWED, grid, MaskVD.resolve(params, WINDOWED), tokens)
+    assert found is not None
+    return found
+
+
+def first_tokens(counts: list[int], grid: Size) -> torch.Tensor:
+    """Return masks that keep the first so many tokens, (frames, N) bool."""
+    return torch.arange(grid.area) < torch.tensor(counts)[:, None]
 
 
 @pytest.mark.parametrize(("grid", "macs"), [(AT_672, 174_495_444_480), (AT_1024, 467_439_940_608)])
 def test_dense_windowed_equals_the_published_counter(grid: Size, macs: int) -> None:
-    assert Dense.macs(WINDOWED, grid, DenseParams(), grid.area).published == macs
+    found = Dense.macs(WINDOWED, grid, DenseParams(), every_token(2, grid)).published
+    assert np.asarray(found).tolist() == [macs, macs]
 
 
 @pytest.mark.parametrize(
@@ -62,8 +72,8 @@ def test_the_three_versions_at_the_papers_token_counts(
 @pytest.mark.parametrize("grid", [AT_672, AT_1024])
 def test_keeping_everything_costs_what_dense_costs(version: str, grid: Size) -> None:
     params = MaskVDParams.model_validate({"version": version})
-    dense = Dense.macs(WINDOWED, grid, DenseParams(), grid.area)
-    assert MaskVD.macs(WINDOWED, grid, params, grid.area) == dense
+    everything = mask_trace(torch.ones(1, grid.area, dtype=torch.bool), WINDOWED, grid)
+    assert MaskVD.macs(WINDOWED, grid, params, everything) == dense(WINDOWED, grid)
 
 
 @pytest.mark.parametrize(
@@ -79,24 +89,48 @@ def test_keeping_everything_costs_what_dense_costs(version: str, grid: Size) -> 
     ],
 )
 def test_non_windowed_equals_table_1_at_the_papers_mean_tokens(tokens: int, macs: float) -> None:
-    found = MaskVD.macs(GLOBAL, AT_672, MaskVDParams(), tokens).published
-    assert round(int(found) / 1e9, 6) == macs
+    found = MaskVD.published_at(GLOBAL, AT_672, MaskVDParams(), tokens)
+    assert found is not None
+    assert round(found / 1e9, 6) == macs
 
 
 def test_matrix_products_of_dense() -> None:
     # Linear layers 149.82, attention products 23.37 and relative terms 0.76 GMAC at 672.
-    assert Dense.macs(WINDOWED, AT_672, DenseParams(), 1764).matrix == 173_950_156_800
+    assert dense(WINDOWED, AT_672).matrix == 173_950_156_800
     assert round(int(plain_vit(GLOBAL, AT_672, 1764).matrix) / 1e9, 3) == 207.329
 
 
 def test_arrays_of_tokens_cost_the_same_as_single_counts() -> None:
-    tokens = np.array([0, 370, 1764])
+    counts = [0, 370, 1764]
     for version in ("C", "T", "H"):
         params = MaskVDParams.model_validate({"version": version})
-        many = MaskVD.macs(WINDOWED, AT_672, params, tokens)
-        single = [MaskVD.macs(WINDOWED, AT_672, params, int(n)) for n in tokens]
-        assert np.asarray(many.published).tolist() == [one.published for one in single]
-        assert np.asarray(many.matrix).tolist() == [one.matrix for one in single]
+        kept = first_tokens(counts, AT_672)
+        many = MaskVD.macs(WINDOWED, AT_672, params, mask_trace(kept, WINDOWED, AT_672))
+        assert np.asarray(many.published).tolist() == [
+            published(version, AT_672, tokens) for tokens in counts
+        ]
+        for frame in range(len(counts)):
+            alone = mask_trace(kept[frame : frame + 1], WINDOWED, AT_672)
+            one = MaskVD.macs(WINDOWED, AT_672, params, alone)
+            assert np.asarray(many.matrix)[frame] == np.asarray(one.matrix)[0]
+
+
+@pytest.mark.parametrize("version", ["C", "T", "H"])
+def test_less_is_executed_than_the_authors_code_does(version: str) -> None:
+    """8 x 6 tokens of one window: 1/9 of all queries, and version T derives 196 keys only."""
+    kept = torch.zeros(1, *AT_672, dtype=torch.bool)
+    kept[0, 2:10, 3:9] = True
+    params = MaskVDParams.model_validate({"version": version})
+    found = MaskVD.macs(WINDOWED, AT_672, params, mask_trace(kept.flatten(1), WINDOWED, AT_672))
+    tokens, dim = 48, 768
+    layers = 12 * 9 * tokens * dim**2 + 4 * 3 * tokens * dim**2
+    in_windows = 8 * (2 * tokens * 196 * dim + 2 * tokens * 14 * dim)
+    qkv = {"T": tokens + 2 * 196}.get(version, 3 * tokens) * dim**2
+    keys = 1764 if version == "C" else tokens
+    global_blocks = 4 * (2 * tokens * keys * dim + tokens * (42 + 42) * dim)
+    expected = layers + in_windows + 8 * qkv + global_blocks
+    assert np.asarray(found.matrix).tolist() == [expected]
+    assert expected < published(version, AT_672, tokens) / 2
 
 
 def test_padding_value_is_counted_only_where_windows_need_padding() -> None:
@@ -115,8 +149,9 @@ def test_relative_terms_follow_rows_and_columns_of_the_grid() -> None:
 def test_plain_vit_equals_counted_operations() -> None:
     """Run the matrix products of a small ViT and compare with torch's own counter (2 per MAC)."""
     arch = ViTArch(
-        name="small", description="", dim=32, heads=4, depth=3, patch=16, window=7,
-        global_blocks=(0, 1, 2), relative_positions=False, class_token=True, final_norm=True,
+        name="small", description="", dim=32, heads=4, depth=3, patch=16, window=Size(7, 7),
+        position_table=Size(5, 5), relative_table=None, global_blocks=(0, 1, 2), class_token=True,
+        final_norm=True,
     )  # fmt: skip
     tokens, dim, heads = 20, arch.dim, arch.heads
     layer = torch.nn.TransformerEncoderLayer(
@@ -149,8 +184,8 @@ def test_state_between_frames(
     arch: ViTArch, grid: Size, version: str | None, megabytes: float
 ) -> None:
     params = MaskVDParams.model_validate({"version": version})
-    assert MaskVD.state_bytes(arch, grid, params) == round(megabytes * 1e6)
-    assert Dense.state_bytes(arch, grid, DenseParams()) == 0
+    assert MaskVD.planned_state_bytes(arch, grid, params) == round(megabytes * 1e6)
+    assert Dense.planned_state_bytes(arch, grid, DenseParams()) == 0
 
 
 def test_an_input_that_the_patch_does_not_divide_is_refused() -> None:

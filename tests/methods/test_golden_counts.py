@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.models.costs import dense
 
 MATRIX = ("linear_flops", "matmul_flops", "einsum_flops")
 
@@ -28,12 +28,14 @@ def arch_of(config: dict[str, Any]) -> ViTArch:
         depth=config["depth"],
         patch=16,
         global_blocks=tuple(i for i in range(config["depth"]) if i not in windowed),
-        window=block["window_size"][0],
+        window=Size(*block["window_size"]),
+        position_table=Size(*config["position_encoding_size"]),
+        relative_table=Size(*block["relative_embedding_size"]),
         mlp_ratio=block["mlp_ratio"],
     )
 
 
-@pytest.mark.parametrize("case", ["dense_A", "dense_B", "maskvd_A"])
+@pytest.mark.parametrize("case", ["dense_A", "dense_B", "spatial_A", "maskvd_A"])
 def test_every_frame_costs_what_the_authors_counted(case: str, golden_root: Path) -> None:
     with np.load(golden_root / f"{case}.npz", allow_pickle=False) as file:
         config, counts = json.loads(str(file["config"])), json.loads(str(file["counts"]))
@@ -42,9 +44,11 @@ def test_every_frame_costs_what_the_authors_counted(case: str, golden_root: Path
     assert len(counts) == 6
     for frame, counted in enumerate(counts):
         tokens = kept.get(frame, grid.area)
-        if config["case"] == "dense":
-            macs = Dense.macs(arch, grid, DenseParams(), tokens)
+        total = sum(counted.values())
+        if config["case"] == "maskvd":
+            params = MaskVDParams(version="C")
+            assert MaskVD.published_at(arch, grid, params, tokens) == total
         else:
-            macs = MaskVD.macs(arch, grid, MaskVDParams(version="C"), tokens)
-        assert macs.published == sum(counted.values())
-        assert macs.matrix == sum(counted.get(part, 0) for part in MATRIX)
+            macs = dense(arch, grid, config["block_config"].get("pool_size") or 1)
+            assert macs.published == total
+            assert macs.matrix == sum(counted.get(part, 0) for part in MATRIX)

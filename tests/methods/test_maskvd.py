@@ -39,7 +39,9 @@ CLIP = view([[0, 0, 16, 16], [17, 0, 20, 5]], [0, 2], 4)
 
 
 def test_dense_keeps_every_token() -> None:
-    assert Dense.select(DenseParams(), CLIP).all()
+    trace = Dense.plan(DenseParams(), get_arch("vitdet-b"), CLIP)
+    assert trace.tokens.tolist() == [16.0] * 4
+    assert trace.full.all()
 
 
 def test_combined_takes_the_boxes_of_the_previous_frame() -> None:
@@ -81,6 +83,8 @@ def test_no_heatmap_is_needed_without_a_static_mask() -> None:
         ({"period": 0}, "greater than or equal to 1"),
         ({"static_keep_rate": 1.1}, "less than or equal to 1"),
         ({"margin": -1}, "greater than or equal to 0"),
+        ({"margin": 2**62}, "less than or equal to 16384"),
+        ({"period": 2**62}, "less than or equal to 1000000"),
         ({"keep_rate": 0.1}, "Extra inputs are not permitted"),
     ],
 )

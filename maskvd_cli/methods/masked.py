@@ -1,0 +1,104 @@
+"""Methods that choose one set of tokens per frame before they see it, and run it masked."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TypeVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from maskvd_cli.core.size import Size
+from maskvd_cli.methods import masked_costs
+from maskvd_cli.methods.base import (
+    ClipView,
+    FrameContext,
+    FrameTrace,
+    Method,
+    Params,
+    TokenTrace,
+)
+from maskvd_cli.methods.masked_costs import Version
+from maskvd_cli.methods.masked_execution import MaskedExecution
+from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.models.costs import Macs
+from maskvd_cli.models.vit import VisionTransformer
+
+
+class MaskedParams(Params):
+    """How chosen tokens run through the blocks, and how often a frame is full."""
+
+    version: Version | None = Field(
+        default=None,
+        description="windowed backbones only: C caches QKV in every block and attends over all "
+        "tokens (published code, the default); T caches block inputs in windowed blocks and global "
+        "blocks see kept tokens only (paper's text); H caches QKV in windowed blocks, else as T",
+    )
+    period: int = Field(
+        default=8, ge=1, le=1_000_000, description="P: every P-th frame of a clip is full"
+    )
+
+
+M = TypeVar("M", bound=MaskedParams)
+
+
+class MaskedMethod(Method[M]):
+    """Frame t is full where t % period == 0; others recompute the tokens of `choose`.
+
+    MACs: `masked_costs.executed`; state: `masked_costs.state_bytes`.
+    """
+
+    naming = ("version", "period")
+
+    def __init__(self, params: M, backbone: VisionTransformer) -> None:
+        super().__init__(params, backbone)
+        self.execution = MaskedExecution(backbone, self.params.version)
+
+    def reset(self) -> None:
+        self.execution.reset()
+
+    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+        if frame.index % self.params.period == 0:
+            kept = torch.ones(frame.grid.area, dtype=torch.bool)
+        else:
+            kept = self.choose(frame)
+        return self.execution.run(tokens, frame.grid, kept)
+
+    @abstractmethod
+    def choose(self, frame: FrameContext) -> Tensor:
+        """Return the tokens that a masked frame recomputes, (N,) bool on the CPU."""
+
+    @classmethod
+    @abstractmethod
+    def select(cls, params: M, view: ClipView) -> Tensor:
+        """Return the tokens recomputed on each frame of a clip, (frames, N) bool."""
+
+    def state(self) -> Iterable[Tensor]:
+        return self.execution.state()
+
+    @classmethod
+    def resolve(cls, params: M, arch: ViTArch) -> M:
+        version = masked_costs.resolve_version(params.version, arch)
+        return params.model_copy(update={"version": version})
+
+    @classmethod
+    def constant_on_repeats(cls, params: M) -> bool:
+        return params.version == "C"
+
+    @classmethod
+    def plan(cls, params: M, arch: ViTArch, view: ClipView) -> TokenTrace:
+        return masked_costs.mask_trace(cls.select(params, view), arch, view.grid)
+
+    @classmethod
+    def macs(cls, arch: ViTArch, grid: Size, params: M, trace: TokenTrace) -> Macs:
+        return masked_costs.executed(arch, grid, params.version, trace)
+
+    @classmethod
+    def published_at(cls, arch: ViTArch, grid: Size, params: M, tokens: int) -> int | None:
+        return int(masked_costs.published(arch, grid, params.version, tokens).published)
+
+    @classmethod
+    def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: M) -> int:
+        return masked_costs.state_bytes(arch, grid, params.version)

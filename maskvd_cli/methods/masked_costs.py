@@ -1,0 +1,122 @@
+"""What masked execution costs and keeps, in closed form; `masked_execution` tells its versions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.size import Size
+from maskvd_cli.methods.base import TokenTrace, token_bytes
+from maskvd_cli.models import costs
+from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.models.costs import Macs
+from maskvd_cli.models.windows import window_places
+
+Version = Literal["C", "T", "H"]
+
+
+def full_counts(arch: ViTArch, grid: Size) -> dict[str, int]:
+    """Return the counts of a full frame: every place of every window asks, padding too."""
+    return {"window_queries": arch.padded(grid).area, "window_keys": grid.area}
+
+
+def mask_trace(kept: Tensor, arch: ViTArch, grid: Size) -> TokenTrace:
+    """Return the trace of frames that recompute `kept` (frames, N) bool."""
+    tokens = kept.sum(1)
+    full = tokens == grid.area
+    which = window_places(grid, arch.window)[:, 0]
+    sizes = torch.bincount(which)
+    per_window = torch.zeros(len(kept), len(sizes), dtype=torch.int64)
+    per_window.index_add_(1, which, kept.to(torch.int64))
+    active = per_window > 0
+    queries = active.sum(1) * per_window.amax(1)
+    counts = {
+        "window_queries": queries.where(~full, torch.tensor(arch.padded(grid).area)),
+        "window_keys": (active * sizes).sum(1),
+    }
+    return TokenTrace(
+        tokens.to(torch.float64).numpy(),
+        full.numpy(),
+        {name: count.numpy() for name, count in counts.items()},
+        kept,
+    )
+
+
+def executed(arch: ViTArch, grid: Size, version: Version | None, trace: TokenTrace) -> Macs:
+    """Return the MACs of masked execution, one per frame.
+
+    With n chosen tokens. Matrix products that are executed: QKV 3nD^2 (T in windowed blocks: nD^2
+    for queries and 2mD^2 for the m tokens of their windows; all N on full frames), projection and
+    MLP on n; windowed attention of q queries, 2 q w^2 D + 2 q w D, where q counts the places of
+    windows that hold a chosen token, each filled up to the fullest one; global attention of n
+    queries, to N keys in version C and to n else. The published counter: see `published`.
+    """
+    counted = published(arch, grid, version, trace.whole_tokens)
+    tokens = trace.whole_tokens
+    if version is None:
+        # Without a chosen token not even the class token runs.
+        return Macs(np.where(tokens > 0, counted.matrix, 0), counted.published)
+    keys = grid.area if version == "C" else tokens
+    qkv = costs.qkv(arch, tokens).matrix
+    qkv_in_windows = qkv
+    if version == "T":
+        qkv_in_windows = (tokens + 2 * trace.counts["window_keys"]) * arch.dim**2
+    matrix = (
+        costs.projection_and_mlp(arch, tokens).matrix * arch.depth
+        + qkv * len(arch.global_blocks)
+        + qkv_in_windows * arch.windowed_depth
+        + costs.window_products(arch, trace.counts["window_queries"]) * arch.windowed_depth
+        + costs.global_attention(arch, grid, tokens, keys).matrix * len(arch.global_blocks)
+    )
+    return Macs(matrix, counted.published)
+
+
+def published(arch: ViTArch, grid: Size, version: Version | None, tokens: costs.Tokens) -> Macs:
+    """Return what the authors' code executes on n kept tokens, or would in versions T and H.
+
+    Linear layers, biases and residuals of every block on n tokens; attention of all windows. C: all
+    attention over N queries and keys. T: QKV of windowed blocks on N, global attention among n.
+    H: QKV on n, global attention among n. Non-windowed: `costs.plain_vit` on n tokens.
+    """
+    if version is None:
+        return costs.plain_vit(arch, grid, tokens)
+    everywhere = costs.projection_and_mlp(arch, tokens) + costs.residuals(arch, tokens)
+    attending = grid.area if version == "C" else tokens
+    return (
+        everywhere * arch.depth
+        + costs.qkv(arch, grid.area if version == "T" else tokens) * arch.windowed_depth
+        + costs.qkv(arch, tokens) * len(arch.global_blocks)
+        + costs.windowed_attention(arch, grid) * arch.windowed_depth
+        + costs.global_attention(arch, grid, attending, attending) * len(arch.global_blocks)
+        + costs.position_add(arch, grid)
+    )
+
+
+def state_bytes(arch: ViTArch, grid: Size, version: Version | None) -> int:
+    """Return the bytes of caches and reference output, with T those of one N x D tensor.
+
+    C 3LT + T, T (windowed blocks)T + T, H 3(windowed blocks)T + T, non-windowed T.
+    """
+    cached = {
+        "C": 3 * arch.depth,
+        "T": arch.windowed_depth,
+        "H": 3 * arch.windowed_depth,
+        None: 0,
+    }[version]
+    return (cached + 1) * token_bytes(arch, grid)
+
+
+def resolve_version(version: Version | None, arch: ViTArch) -> Version | None:
+    """Return C where a windowed backbone has none. Raises UsageError for one on a non-windowed."""
+    if arch.windowed_depth:
+        return version or "C"
+    if version is not None:
+        raise UsageError(
+            f"version {version} is for windowed backbones; {arch.name} has none",
+            remedy="leave version out",
+        )
+    return None

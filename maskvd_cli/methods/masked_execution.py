@@ -1,0 +1,199 @@
+"""Masked execution: recompute chosen tokens, take the rest from the frames before.
+
+One set of tokens serves all blocks of a frame. MaskVD and the controls differ in how they choose
+it; this file is what they share. Windowed backbones come in three versions:
+
+C  Every block caches the QKV of all N tokens; chosen tokens attend to the cache. What MaskVD's
+   published code computes; it also computes, and throws away, the attention of all other tokens.
+T  Windowed blocks cache their N input tokens and derive keys and values from them; global blocks
+   attend among the chosen tokens alone. The paper's text.
+H  Windowed blocks as C, global blocks as T.
+
+Non-windowed backbones run on the chosen tokens alone. In all of them the output of tokens that
+were not chosen is the last one computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.size import Size
+from maskvd_cli.methods.base import FrameTrace, scatter
+from maskvd_cli.methods.masked_costs import Version, full_counts
+from maskvd_cli.models.attention import attention
+from maskvd_cli.models.vit import Block, VisionTransformer
+from maskvd_cli.models.windows import window_layout, window_places
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The chosen tokens of a frame, and how they lie in windows; on the backbone's device.
+
+    `index` (n,) sorted. Windows without a chosen token are left out. `near` (m,) sorted: all tokens
+    of the other windows; `layout` (windows, area): where in `near` each place's token stands, and
+    `outside` where there is none but padding. Chosen token i is query `slot[i]` of window
+    `window[i]`; `places` (windows, most queries) tells where in its window each query lies.
+    """
+
+    index: Tensor
+    near: Tensor
+    layout: Tensor
+    outside: Tensor
+    window: Tensor
+    slot: Tensor
+    places: Tensor
+
+    @classmethod
+    def of(cls, kept: Tensor, grid: Size, window: Size, device: torch.device) -> Chosen:
+        """Lay out the tokens of a mask (N,) bool on the CPU."""
+        index = kept.nonzero().squeeze(1)
+        which, place = window_places(grid, window)[index].unbind(1)
+        active, which, counts = which.unique(return_inverse=True, return_counts=True)
+        order = which.argsort(stable=True)
+        first = counts.cumsum(0) - counts
+        slot = torch.empty_like(order)
+        slot[order] = torch.arange(len(order)) - first.repeat_interleave(counts)
+        places = torch.zeros(len(active), max(counts.tolist(), default=0), dtype=torch.int64)
+        places[which, slot] = place
+        tokens = window_layout(grid, window)[active]
+        outside = tokens == grid.area
+        near = tokens[~outside].sort().values
+        layout = torch.searchsorted(near, tokens).clamp(max=max(len(near) - 1, 0))
+        return cls(*(part.to(device) for part in (
+            index, near, layout, outside, which, slot, places)))  # fmt: skip
+
+
+class MaskedExecution:
+    """The backbone run on chosen tokens, with what it keeps of the frames before.
+
+    `version` is for windowed backbones. `fill`: the output of tokens that were not chosen is taken
+    from the last frame, or zero (what MaskVD's released non-windowed file does).
+    """
+
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        version: Version | None,
+        fill: Literal["reference", "zeros"] = "reference",
+    ) -> None:
+        self.backbone = backbone
+        self.version = version
+        self.fill = fill
+        self.caches: dict[int, Tensor] = {}
+        self.reference: Tensor | None = None
+
+    def reset(self) -> None:
+        """Forget the clip."""
+        self.caches = {}
+        self.reference = None
+
+    def state(self) -> Iterable[Tensor]:
+        """Yield the caches and the reference output."""
+        yield from self.caches.values()
+        if self.reference is not None:
+            yield self.reference
+
+    def run(self, tokens: Tensor, grid: Size, kept: Tensor) -> tuple[Tensor, FrameTrace]:
+        """Return features (1, N, D) of embedded patches, recomputing `kept` (N,) bool on the CPU.
+
+        Raises UsageError where a mask comes before any full frame.
+        """
+        sequence = tokens + self.backbone.positions_on(grid)
+        if self.reference is None and not bool(kept.all()):
+            raise UsageError(
+                "a masked frame came before any full one", remedy="begin the clip with a full one"
+            )
+        if bool(kept.all()):
+            features = self._full(sequence, grid)
+            counts = full_counts(self.backbone.arch, grid)
+            index = torch.arange(grid.area, device=tokens.device)
+        else:
+            chosen = Chosen.of(kept, grid, self.backbone.arch.window, tokens.device)
+            counts = {"window_queries": chosen.places.numel(), "window_keys": len(chosen.near)}
+            index = chosen.index
+            features = self._masked(sequence, grid, chosen)
+        self.reference = features.clone()
+        trace = FrameTrace(len(index), len(index) == grid.area, counts, {"mask": index})
+        return features, trace
+
+    def _full(self, sequence: Tensor, grid: Size) -> Tensor:
+        sequence = self.backbone.with_class_token(sequence)
+        for number, block in enumerate(self.backbone.blocks):
+            qkv = block.qkv(block.norm1(sequence))
+            kept = {"qkv": qkv, "input": sequence, None: None}[self._caches_what(block)]
+            if kept is not None:
+                self.caches[number] = kept.clone()
+            sequence = sequence + block.projection(block.attend(qkv, grid))
+            sequence = sequence + block.mlp(block.norm2(sequence))
+        return self.backbone.finish(sequence)
+
+    def _masked(self, sequence: Tensor, grid: Size, chosen: Chosen) -> Tensor:
+        assert self.reference is not None
+        base = self.reference if self.fill == "reference" else torch.zeros_like(self.reference)
+        if not len(chosen.index):
+            return base.clone()
+        sequence = self.backbone.with_class_token(sequence[:, chosen.index])
+        for number, block in enumerate(self.backbone.blocks):
+            attended = self._attend(number, block, sequence, grid, chosen)
+            sequence = sequence + block.projection(attended)
+            sequence = sequence + block.mlp(block.norm2(sequence))
+        return scatter(base, chosen.index, self.backbone.finish(sequence))
+
+    def _attend(
+        self, number: int, block: Block, sequence: Tensor, grid: Size, chosen: Chosen
+    ) -> Tensor:
+        """Return the attention output of the chosen tokens, renewing the block's cache."""
+        normed = block.norm1(sequence)
+        caches = self._caches_what(block)
+        if caches is None:
+            return block.attend_among(block.qkv(normed), grid, chosen.index)
+        dim = self.backbone.arch.dim
+        cache = self.caches[number]
+        if caches == "input":
+            cache.index_copy_(1, chosen.index, sequence)
+            weight, bias = block.qkv.weight, block.qkv.bias
+            queries = F.linear(normed, weight[:dim], bias[:dim])
+            near = block.norm1(cache[:, chosen.near])
+            return _in_windows(block, queries, F.linear(near, weight[dim:], bias[dim:]), chosen)
+        qkv = block.qkv(normed)
+        cache.index_copy_(1, chosen.index, qkv)
+        if block.window is not None:
+            return _in_windows(block, qkv[..., :dim], cache[:, chosen.near, dim:], chosen)
+        query, _, _ = block.split(qkv)
+        _, key, value = block.split(cache)
+        relative = block.relative(query, grid, at=chosen.index) if block.relative else None
+        return block.merge(attention(query, key, value, relative))
+
+    def _caches_what(self, block: Block) -> Literal["qkv", "input", None]:
+        if self.version == "C":
+            return "qkv"
+        if self.version is None or block.window is None:
+            return None
+        return "qkv" if self.version == "H" else "input"
+
+
+def _in_windows(block: Block, queries: Tensor, near: Tensor, chosen: Chosen) -> Tensor:
+    """Return the windowed attention (1, n, D) of the chosen tokens.
+
+    `queries` (1, n, D) are theirs, `near` (1, m, 2D) the keys and values of the tokens near them.
+    Windows differ in how many queries they hold; short ones are filled up.
+    """
+    dim = queries.shape[-1]
+    filled = queries.new_zeros(*chosen.places.shape, dim)
+    filled[chosen.window, chosen.slot] = queries[0]
+    padding = block.qkv.bias[dim:]
+    keys_values = torch.where(chosen.outside[..., None], padding, near[0, chosen.layout])
+    query, key, value = (
+        part.unflatten(-1, (block.heads, -1)).transpose(1, 2)
+        for part in (filled, keys_values[..., :dim], keys_values[..., dim:])
+    )
+    assert block.window is not None
+    relative = block.relative(query, block.window, at=chosen.places) if block.relative else None
+    return block.merge(attention(query, key, value, relative))[chosen.window, chosen.slot][None]

@@ -1,0 +1,126 @@
+"""MaskVD with EViT (MaskVD's figure 7): masked frames drop more of their tokens block by block.
+
+The mask's tokens enter the first block, EViT drops among them (see `dropping`), and survivors are
+written onto the features of the frame before. Full frames drop nothing. The released file writes
+onto zeros, which the paper's text contradicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.size import Size
+from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
+from maskvd_cli.methods.dropping import ProgressiveDropping
+from maskvd_cli.methods.evit import DroppingParams, dropping_macs, dropping_trace, fitting
+from maskvd_cli.methods.masked_execution import MaskedExecution
+from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
+from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.models.costs import Macs
+from maskvd_cli.models.vit import VisionTransformer
+
+
+class MaskVDEViTParams(DroppingParams, MaskVDParams):
+    """MaskVD's parameters, without version, and EViT's."""
+
+
+class DroppingExecution(MaskedExecution):
+    """Masked execution on a non-windowed backbone whose blocks drop tokens of masked frames.
+
+    `keep_rates`: one per block; `fill` as in MaskedExecution.
+    """
+
+    def __init__(
+        self,
+        backbone: VisionTransformer,
+        keep_rates: Sequence[float],
+        fill: Literal["reference", "zeros"] = "reference",
+    ) -> None:
+        super().__init__(backbone, None, fill)
+        self.dropping = ProgressiveDropping(backbone, keep_rates)
+
+    def run(
+        self, tokens: Tensor, grid: Size, kept: Tensor, *, drop: bool | None = None
+    ) -> tuple[Tensor, FrameTrace]:
+        """Return features (1, N, D) of embedded patches, recomputing `kept` (N,) bool on the CPU.
+
+        Blocks drop unless all tokens are kept, or as `drop` says. The trace is that of
+        `ProgressiveDropping.run`, with the mask as well. Raises UsageError where a mask comes
+        before any full frame.
+        """
+        full = bool(kept.all())
+        drop = not full if drop is None else drop
+        if self.reference is None and not full:
+            raise UsageError(
+                "a masked frame came before any full one", remedy="begin the clip with a full one"
+            )
+        mask = kept.nonzero().squeeze(1).to(tokens.device)
+        base = torch.zeros_like(tokens)
+        if self.fill == "reference" and self.reference is not None:
+            base = self.reference
+        if len(mask):
+            survivors = self.dropping.run(tokens, grid, None if full else mask, drop=drop)
+            features, trace = survivors.onto(base), survivors.trace
+        else:
+            features = base
+            trace = FrameTrace(0, full=False, counts={"start": 0}, selected={"survivors": mask})
+        self.reference = features.clone()
+        selected = {"mask": mask, **trace.selected}
+        return features, FrameTrace(trace.tokens, trace.full, trace.counts, selected)
+
+
+class MaskVDEViT(MaskVD):
+    """MaskVD's masks, and in masked frames EViT's drops; non-windowed backbones only.
+
+    A mask that covers all tokens makes a full frame, whether no box was found or boxes cover all.
+    MACs: `dropping_macs`; state: the reference output.
+    """
+
+    name = "maskvd+evit"
+    description = "MaskVD's mask, then EViT's drops among its tokens; full frames every P"
+    paper = "MaskVD (WACV 2025, arXiv 2407.12067), figure 7"
+    revision = 1
+    params_type = MaskVDEViTParams
+    naming = ("period", "static_keep_rate", "keep_rate")
+
+    def __init__(self, params: MaskVDParams, backbone: VisionTransformer) -> None:
+        super().__init__(params, backbone)
+        self.execution = DroppingExecution(backbone, _rates(self.params, backbone.arch))
+
+    @classmethod
+    def resolve(cls, params: MaskVDParams, arch: ViTArch) -> MaskVDParams:
+        return super().resolve(fitting(_own(params), arch, cls.name), arch)
+
+    @classmethod
+    def constant_on_repeats(cls, params: MaskVDParams) -> bool:
+        return False
+
+    @classmethod
+    def plan(cls, params: MaskVDParams, arch: ViTArch, view: ClipView) -> TokenTrace:
+        start = cls.select(params, view).sum(1).numpy()
+        return dropping_trace(start, start == view.tokens, _rates(params, arch), view.grid)
+
+    @classmethod
+    def macs(cls, arch: ViTArch, grid: Size, params: MaskVDParams, trace: TokenTrace) -> Macs:
+        return dropping_macs(arch, grid, trace, _rates(params, arch))
+
+    @classmethod
+    def published_at(
+        cls, arch: ViTArch, grid: Size, params: MaskVDParams, tokens: int
+    ) -> int | None:
+        """Return None: the mean over blocks does not tell how many tokens enter which."""
+        return None
+
+
+def _own(params: MaskVDParams) -> MaskVDEViTParams:
+    assert isinstance(params, MaskVDEViTParams)
+    return params
+
+
+def _rates(params: MaskVDParams, arch: ViTArch) -> tuple[float, ...]:
+    return _own(params).keep_rates(arch)

@@ -1,0 +1,46 @@
+"""Oracle, a control: the tokens of this very frame's annotated boxes, which no method can know."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.masks.combined import scheduled
+from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
+from maskvd_cli.methods.base import ClipView, FrameContext
+from maskvd_cli.methods.masked import MaskedMethod, MaskedParams
+
+
+class OracleParams(MaskedParams):
+    """How far boxes are grown."""
+
+    margin: int = Field(default=0, ge=0, le=16384, description="pixels that grow each box")
+
+
+class Oracle(MaskedMethod[OracleParams]):
+    """The tokens that the frame's own annotated boxes touch, or all where there is no box."""
+
+    name = "oracle"
+    description = "control: tokens of the frame's own annotated boxes, masked execution"
+    paper = "control"
+    params_type = OracleParams
+    naming = ("version", "period")
+
+    def choose(self, frame: FrameContext) -> Tensor:
+        if frame.truth is None:
+            raise UsageError(
+                "the oracle needs the annotated boxes of every frame",
+                remedy="run it on an annotated dataset",
+            )
+        return dynamic_mask(frame.truth, frame.input, frame.patch, margin=self.params.margin)
+
+    @classmethod
+    def select(cls, params: OracleParams, view: ClipView) -> Tensor:
+        own = dynamic_masks(
+            view.known(view.boxes, cls.name), view.known(view.frame_of, cls.name),
+            view.frames, view.input, view.patch, margin=params.margin,
+        )  # fmt: skip
+        # The schedule takes row t - 1 for frame t.
+        return scheduled(params.period, view.frames, view.tokens, dynamic=torch.roll(own, -1, 0))
