@@ -11,12 +11,15 @@ import typer
 from typer.core import TyperGroup
 
 from maskvd_cli import __version__
+from maskvd_cli.commands.convert import convert
 from maskvd_cli.commands.heatmap import heatmap
+from maskvd_cli.commands.ls import ls
 from maskvd_cli.commands.mask import mask
 from maskvd_cli.commands.report import report
 from maskvd_cli.commands.schema import schema
 from maskvd_cli.commands.sweep import sweep
 from maskvd_cli.commands.synth import synth
+from maskvd_cli.commands.verify import verify
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, MaskvdError, RecipeError
 
 
@@ -82,7 +85,7 @@ def maskvd(
     """
 
 
-for command in (heatmap, mask, sweep, report, schema, synth):
+for command in (heatmap, mask, sweep, report, verify, ls, convert, synth, schema):
     app.command()(command)
 
 

@@ -13,10 +13,10 @@ import maskvd_cli
 
 PACKAGE = Path(maskvd_cli.__file__).parent
 ROOMS = (
-    "app", "commands", "report", "sweep", "measure", "methods", "models", "masks", "data",
+    "app", "commands", "report", "verify", "sweep", "measure", "methods", "models", "masks", "data",
     "recipe", "store", "core",
 )  # fmt: skip
-STRANGERS = {("report", "sweep")}
+STRANGERS = {("report", "sweep"), ("report", "verify"), ("verify", "sweep")}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

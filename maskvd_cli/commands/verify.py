@@ -1,0 +1,95 @@
+"""`maskvd verify`: our methods against golden cases of the authors' implementations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskvd_cli.commands.terminal import say, table_console
+from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from maskvd_cli.verify.cases import Verdict
+
+_VARIABLE = "MASKVD_GOLDEN"
+
+
+def verify(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DIR]", help=f"Folder of golden cases (.npz); default: ${_VARIABLE}."
+        ),
+    ] = None,
+) -> None:
+    """Run every golden case and compare: outputs, selected tokens, multiply-accumulates.
+
+    Prints the largest deviation in float32 and float64 (tolerances 2e-4 and 1e-9; of the whole
+    detector, over the largest value of each intermediate), and how many selections and counted
+    frames differ. Exit code 3 if any case fails.
+
+    Example: maskvd verify golden/
+    """
+    if folder is None:
+        if not (named := os.environ.get(_VARIABLE)):
+            raise UsageError(
+                "no folder of golden cases given",
+                remedy=f"name it: maskvd verify DIR, or set the environment variable {_VARIABLE}",
+            )
+        folder = Path(named)
+    from rich.console import Console
+
+    from maskvd_cli.verify.cases import case_files
+    from maskvd_cli.verify.run import verify as verify_case
+
+    files, console = case_files(folder), Console(stderr=True)
+    verdicts: list[Verdict] = []
+    with console.status("") as status:
+        for path in files:
+            status.update(f"{len(verdicts) + 1} of {len(files)}: {path.stem}")
+            verdicts.append(verify_case(path))
+    _print(verdicts)
+    failed = [verdict for verdict in verdicts if not verdict.passed]
+    for verdict in failed:
+        if verdict.problem:
+            say(f"{verdict.case}: {verdict.problem}")
+    say(f"{len(verdicts) - len(failed)} of {len(verdicts)} cases passed")
+    if failed:
+        raise typer.Exit(EXIT_POINTS_FAILED)
+
+
+def _print(verdicts: list[Verdict]) -> None:
+    import torch
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("case", overflow="fold")
+    table.add_column("method", overflow="fold")
+    for header in ("float32", "float64", "selections", "counts"):
+        table.add_column(header, justify="right")
+    table.add_column("verdict")
+    for verdict in verdicts:
+        found = verdict.deviation or {}
+        deviations = [
+            f"{found[dtype]:.1e}" if dtype in found else ""
+            for dtype in (torch.float32, torch.float64)
+        ]
+        table.add_row(
+            escape(verdict.case),
+            escape(verdict.method),
+            *deviations,
+            _of(verdict.mismatches, verdict.selections),
+            _of(verdict.miscounted, verdict.counted),
+            "[green]equal[/green]" if verdict.passed else "[red]FAILED[/red]",
+        )
+    table_console().print(table)
+
+
+def _of(wrong: int, total: int) -> str:
+    """Say how many of `total` agree; nothing where nothing was compared."""
+    return f"{total - wrong}/{total}" if total else ""

@@ -1,0 +1,1 @@
+"""Golden cases: what the authors' implementations compute, run through ours and compared."""

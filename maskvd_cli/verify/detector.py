@@ -1,0 +1,92 @@
+"""The whole-detector case: from uint8 images to boxes, every intermediate compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskvd_cli.core.size import Size
+from maskvd_cli.models.checkpoints import load_into
+from maskvd_cli.models.head_arch import HeadArch
+from maskvd_cli.models.roi_pooling import pool
+from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.verify.cases import Golden, Verdict
+from maskvd_cli.verify.windowed import windowed_arch
+
+_PATCH = 16
+
+
+def verify_detector(case: Golden, verdict: Verdict) -> None:
+    """Run every image; differences are taken over the largest value of each intermediate.
+
+    Proposals and detections must be as many, and labels the same.
+    """
+    verdict.method = "whole detector"
+    detector = _detector(case)
+    for image, pixels in sorted(case.indices("image").items()):
+        expected = {
+            key.partition("/")[2]: value
+            for key, value in case.arrays.items()
+            if key.startswith(f"{image}/")
+        }
+        _verify_image(detector, torch.from_numpy(pixels), expected, verdict)
+
+
+def _detector(case: Golden) -> Detector:
+    config, tensors = case.config, case.weights.tensors
+    input_size = Size(*config["input_shape"][1:])
+    tokens = [side // _PATCH for side in input_size]
+    arch = windowed_arch({**config["backbone_config"], "input_size": tokens}, patch=_PATCH)
+    heads = HeadArch(
+        classes=config["classes"],
+        channels=config["output_channels"],
+        hidden=len(tensors["box_head.fc.bias"]),
+    )
+    detector = Detector(arch, heads, input_size).eval()
+    load_into(detector, {name: tensor.float() for name, tensor in tensors.items()}, case.name)
+    return detector
+
+
+def _verify_image(
+    detector: Detector,
+    pixels: Tensor,
+    expected: dict[str, np.ndarray[Any, Any]],
+    verdict: Verdict,
+) -> None:
+    def compare(name: str, found: Tensor) -> None:
+        if name in expected:
+            scale = max(1.0, float(np.abs(expected[name]).max(initial=0)))
+            verdict.compare(found.float(), expected[name], scale)
+
+    tokens = detector.embed([pixels])
+    compare("tokens", tokens[0])
+    features = detector.backbone(tokens, detector.grid)
+    compare("backbone", features[0])
+    levels = detector.pyramid(features.transpose(1, 2).unflatten(2, detector.grid))
+    for number, level in enumerate(levels):
+        compare(f"p{number + 2}", level[0])
+    rpn, heads = detector.rpn(levels), detector.heads
+    for number, level in enumerate(levels):
+        side = level.shape[-2:]
+        logits = rpn.logits[number][0].unflatten(0, (*side, -1))
+        deltas = rpn.deltas[number][0].unflatten(0, (*side, -1))
+        compare(f"rpn_logits/{number}", logits.permute(2, 0, 1))
+        compare(f"rpn_deltas/{number}", deltas.permute(2, 3, 0, 1).flatten(0, 1))
+        compare(f"anchors/{number}", rpn.anchors[number])
+    proposals = detector.rpn.proposals(
+        rpn, detector.input_size, pre_nms=heads.pre_nms, post_nms=heads.post_nms
+    )[0]
+    compare("proposal_boxes", proposals.xyxy)
+    compare("proposal_logits", proposals.logits)
+    compare("roi_features_first8", pool(levels, [proposals.xyxy], heads)[:8])
+    output = detector.box_head(levels, [proposals.xyxy])
+    compare("cls_logits", output.logits)
+    compare("box_deltas", output.deltas.flatten(1))
+    found = detector.box_head.detections(output, [proposals.xyxy], detector.input_size)[0]
+    compare("boxes", found.xyxy)
+    compare("scores", found.scores)
+    if "labels" in expected:
+        verdict.select(found.labels, expected["labels"])

@@ -1,0 +1,157 @@
+"""`maskvd verify` passes what is right, and fails what is not: each kind of difference alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from maskvd_cli.app import app
+from maskvd_cli.verify.cases import Verdict, case_files
+from maskvd_cli.verify.run import verify
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words], env={"COLUMNS": "160"})
+
+
+def test_every_golden_case_passes(golden_root: Path) -> None:
+    done = run("verify", golden_root)
+    assert done.exit_code == 0, done.output
+    cases = case_files(golden_root)
+    assert done.stdout.count("equal") == len(cases) >= 15
+    assert f"{len(cases)} of {len(cases)} cases passed" in done.stderr
+
+
+def changed(
+    golden_root: Path, folder: Path, name: str, change: Callable[[Arrays], object]
+) -> Verdict:
+    """Verify a case of which something was changed."""
+    with np.load(golden_root / f"{name}.npz", allow_pickle=False) as file:
+        arrays = {key: file[key].copy() for key in file.files}
+    weights = json.loads(str(arrays["config"])).get("weights")
+    if weights:
+        shutil.copyfile(golden_root / weights, folder / weights)
+    change(arrays)
+    np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+    return verify(folder / f"{name}.npz")
+
+
+def test_a_copy_still_passes(golden_root: Path, tmp_path: Path) -> None:
+    assert changed(golden_root, tmp_path, "temporal_A", lambda arrays: None).passed
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "by"),
+    [
+        ("dense_A", "outputs", 3e-4),
+        ("dense_A", "outputs_f64", 2e-9),
+        ("maskvd_A", "qkv_buffers_t1", 3e-4),
+        ("stgt_A", "outputs", np.nan),
+        ("evit_k5_drop", "block_f64/4", 2e-9),
+        ("maskvd_vit_kr1", "outputs", 3e-4),
+        ("pipeline_64", "1/p4", 1e-2),
+        ("pipeline_64", "0/boxes", 0.2),
+    ],
+)
+def test_one_number_off_fails(
+    name: str, key: str, by: float, golden_root: Path, tmp_path: Path
+) -> None:
+    def change(arrays: Arrays) -> None:
+        arrays[key].flat[arrays[key].size // 2] += by
+
+    verdict = changed(golden_root, tmp_path, name, change)
+    assert not verdict.passed
+    assert verdict.problem is None
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("temporal_A", "index/3/blocks.2.projection_gate"),
+        ("evit_k5_drop", "kept/3"),
+        ("maskvd_evit_d7_k5", "survivors/2"),
+        ("pipeline_64", "0/labels"),
+    ],
+)
+def test_one_other_token_or_label_fails(
+    name: str, key: str, golden_root: Path, tmp_path: Path
+) -> None:
+    def change(arrays: Arrays) -> None:
+        arrays[key].flat[1] += 1
+
+    verdict = changed(golden_root, tmp_path, name, change)
+    assert (verdict.mismatches > 0, verdict.passed) == (True, False)
+
+
+def test_one_operation_more_fails(golden_root: Path, tmp_path: Path) -> None:
+    def change(arrays: Arrays) -> None:
+        counts = json.loads(str(arrays["counts"]))
+        counts[4]["linear_flops"] += 1
+        arrays["counts"] = np.array(json.dumps(counts))
+
+    verdict = changed(golden_root, tmp_path, "threshold_A", change)
+    assert (verdict.counted, verdict.miscounted, verdict.passed) == (6, 1, False)
+
+
+def test_another_mask_fails(golden_root: Path, tmp_path: Path) -> None:
+    def change(arrays: Arrays) -> None:
+        arrays["mask/1"] = np.sort(np.setdiff1d(np.arange(144), arrays["mask/1"])[:40])
+
+    assert not changed(golden_root, tmp_path, "maskvd_A", change).passed
+
+
+def test_cases_that_cannot_be_run_say_why(golden_root: Path, tmp_path: Path) -> None:
+    def config(**news: Any) -> Callable[[Arrays], None]:
+        def change(arrays: Arrays) -> None:
+            content = json.loads(str(arrays["config"])) | news
+            arrays["config"] = np.array(json.dumps(content))
+
+        return change
+
+    for news, message in (
+        ({"block_class": "LearnedBlock"}, "no method computes blocks of class LearnedBlock"),
+        ({"r": None}, "neither r nor threshold is given"),
+        ({"weights": "gone.npz"}, "gone.npz"),
+        ({"depth": 5}, "missing"),
+    ):
+        verdict = changed(golden_root, tmp_path, "temporal_A", config(**news))
+        assert verdict.problem is not None
+        assert message in verdict.problem
+        assert not verdict.passed
+
+
+def test_a_damaged_file_fails_and_the_others_go_on(golden_root: Path, tmp_path: Path) -> None:
+    for name in ("dense_A.npz", "weights_A.npz"):
+        shutil.copyfile(golden_root / name, tmp_path / name)
+    (tmp_path / "broken.npz").write_bytes((tmp_path / "dense_A.npz").read_bytes()[:1000])
+    done = run("verify", tmp_path)
+    assert done.exit_code == 3
+    assert "1 of 2 cases passed" in done.stderr
+    assert "broken: " in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_a_verdict_on_nothing_does_not_pass() -> None:
+    assert not Verdict("empty").passed
+
+
+def test_without_a_folder_the_error_says_both_ways(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MASKVD_GOLDEN", raising=False)
+    done = run("verify")
+    assert done.exit_code == 2
+    assert "maskvd verify DIR, or set the environment variable MASKVD_GOLDEN" in done.stderr
+    for folder, message in ((tmp_path / "none", "no such folder"), (tmp_path, "no golden case")):
+        done = run("verify", folder)
+        assert done.exit_code == 2
+        assert message in done.stderr
