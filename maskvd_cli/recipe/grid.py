@@ -10,6 +10,7 @@ from typing import Any, cast, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from maskvd_cli.recipe.schema import EntrySection
 from maskvd_cli.recipe.source import KeyPath
 
 
@@ -70,7 +71,8 @@ def count(params: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> int:
 def grid_schema(params: type[BaseModel], name: str) -> dict[str, Any]:
     """Return the JSON schema of one method's entry: every parameter, or a list of its values.
 
-    It refers to its own `$defs`, if any, as `name.key` among the definitions of the whole schema.
+    An entry also has the keys of `EntrySection`. It refers to its own `$defs`, if any, as
+    `name.key` among the definitions of the whole schema.
     """
     schema = params.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
     properties = cast(dict[str, Any], schema.setdefault("properties", {}))
@@ -78,7 +80,8 @@ def grid_schema(params: type[BaseModel], name: str) -> dict[str, Any]:
         notes = {k: value.pop(k) for k in ("description", "default", "title") if k in value}
         listed = {"type": "array", "items": value, "minItems": 1}
         properties[key] = {"anyOf": [value, listed], **notes}
-    schema["properties"] = {"name": {"const": name}, **properties}
+    entry = EntrySection.model_json_schema()["properties"]
+    schema["properties"] = {**entry, "name": {"const": name}, **properties}
     schema["required"] = ["name", *schema.get("required", [])]
     schema["title"] = name
     return schema

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel
 
-from maskvd_cli.core.errors import RecipeError, near_miss, unknown
+from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
-from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.recipe.schema import EntrySection, Recipe
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
+from maskvd_cli.recipe.validation import validated
 
 _MOST_POINTS = 10_000
-M = TypeVar("M", bound=BaseModel)
+_OF_ENTRIES = tuple(EntrySection.model_fields)
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,12 @@ class Catalog:
 
 @dataclass(frozen=True)
 class MethodPoint:
-    """One method with one value for each parameter, and where its entry stands."""
+    """One method with one value for each parameter at one input, and where its entry stands."""
 
     method: str
     params: BaseModel
     place: str
+    input: str
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,10 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
         raise RecipeError([f"{path}:1:1: a recipe is a mapping; start it with `schema: 1`"])
     data = cast(dict[str, Any], content)
     problems: list[str] = []
-    recipe = _validated(Recipe, data, {}, document, problems)
+    recipe = validated(Recipe, data, {}, document, problems)
     problems.extend(_unknown_names(data, catalog, document))
-    points = _points(data.get("methods"), catalog, document, problems)
+    inputs = recipe.model.input if recipe else None
+    points = _points(data.get("methods"), inputs, catalog, document, problems)
     if recipe is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
     recipe = _with_absolute_paths(recipe, path, document)
@@ -89,8 +90,16 @@ def _position(problem: str) -> tuple[int, int]:
 
 
 def _points(
-    entries: object, catalog: Catalog, document: Document, problems: list[str]
+    entries: object,
+    inputs: Sequence[str] | None,
+    catalog: Catalog,
+    document: Document,
+    problems: list[str],
 ) -> list[MethodPoint]:
+    """Return the points of all entries at the first input, then at the second, and so on.
+
+    `inputs` are the model's, None where they are wrong themselves.
+    """
     points: list[MethodPoint] = []
     if not isinstance(entries, list):
         return points
@@ -106,9 +115,35 @@ def _points(
             message = unknown("method", name, catalog.methods)
             problems.append(document.problem((*path, "name"), message))
         else:
-            rest = {key: value for key, value in params.items() if key != "name"}
-            points.extend(_grid(name, rest, path, catalog, document, problems))
-    return points
+            rest = {key: value for key, value in params.items() if key not in _OF_ENTRIES}
+            chosen = _inputs_of(params, inputs, path, document, problems)
+            for made in _grid(name, rest, path, catalog, document, problems):
+                points += [MethodPoint(name, made, document.place(path), text) for text in chosen]
+    of_input = {text: [point for point in points if point.input == text] for text in inputs or ()}
+    idle = [text for text, found in of_input.items() if not found]
+    if idle and not problems:
+        message = f"no method runs at {idle[0]}; remove it, or add it to the input of a method"
+        problems.append(document.problem(("model", "input"), message))
+    return [point for found in of_input.values() for point in found]
+
+
+def _inputs_of(
+    entry: Mapping[str, Any],
+    inputs: Sequence[str] | None,
+    path: KeyPath,
+    document: Document,
+    problems: list[str],
+) -> Sequence[str]:
+    """Return the inputs that an entry runs at: all of the model's, or those that it names."""
+    given = {key: entry[key] for key in _OF_ENTRIES if key in entry}
+    section = validated(EntrySection, given, {}, document, problems, root=path)
+    if section is None or inputs is None:
+        return ()
+    for text in section.input or ():
+        if text not in inputs:
+            message = f"{text} is not among the inputs of the model ({', '.join(inputs)}); add it "
+            problems.append(document.problem((*path, "input"), f"{message}to model.input"))
+    return section.input or inputs
 
 
 def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to place its errors
@@ -118,7 +153,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
     catalog: Catalog,
     document: Document,
     problems: list[str],
-) -> Iterator[MethodPoint]:
+) -> Iterator[BaseModel]:
     kind = catalog.params_of(name)
     if (total := grid.count(params, kind.model_fields)) > _MOST_POINTS:
         message = f"the grid has {total} points, more than {_MOST_POINTS}; split the recipe"
@@ -126,7 +161,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
         return
     seen: set[str] = set()
     for combination in grid.expand(params, kind.model_fields, path):
-        checked = _validated(
+        checked = validated(
             kind, combination.values, combination.origins, document, problems, root=path
         )
         if checked is None:
@@ -138,72 +173,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
             problems.append(document.problem(path, message))
             return
         seen.add(content)
-        yield MethodPoint(name, checked, document.place(path))
-
-
-def _validated(  # noqa: PLR0913
-    kind: type[M],
-    data: Mapping[str, Any],
-    origins: Mapping[str, KeyPath],
-    document: Document,
-    problems: list[str],
-    *,
-    root: KeyPath = (),
-) -> M | None:
-    """Check `data` against `kind`, adding a placed line per mistake; None where there is one.
-
-    Checked as JSON: strict, yet a list may fill a tuple. `origins` maps a key to the place its
-    value came from, where that is not below `root`.
-    """
-    try:
-        return kind.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            place = tuple(detail["loc"])
-            path = (*root, *place)
-            key_itself = len(place) == 1 and detail["type"] == "extra_forbidden"
-            if place and place[0] in origins and not key_itself:
-                path = (*origins[str(place[0])], *place[1:])
-            path = _existing(path, document, detail["type"])
-            problems.append(document.problem(path, _explain(detail, kind, place)))
-        return None
-
-
-def _existing(path: KeyPath, document: Document, kind: str) -> KeyPath:
-    """Cut what pydantic appends for members of a union, which is no key of the document."""
-    if kind in ("missing", "extra_forbidden"):
-        return path
-    while len(path) > 1 and path not in document.places:
-        path = path[:-1]
-    return path
-
-
-def _explain(detail: ErrorDetails, kind: type[BaseModel], place: KeyPath) -> str:
-    given = json.dumps(detail["input"])
-    if len(given) > 60:
-        given = f"{given[:57]}..."
-    if detail["type"] == "extra_forbidden":
-        allowed = _allowed_keys(kind, place[:-1])
-        if not allowed:
-            return "unknown key"
-        near = near_miss(str(place[-1]), allowed)
-        return f"unknown key{near}; allowed here: {', '.join(allowed)}"
-    if detail["type"] == "missing":
-        return "missing; add it"
-    message = detail["msg"].removeprefix("Value error, ")
-    message = f"{message[:1].lower()}{message[1:]}"
-    return f"{message} (got {given})" if place else message
-
-
-def _allowed_keys(kind: type[BaseModel], section: KeyPath) -> list[str]:
-    """Return the keys of a section; none where it lies in a list or is one of several kinds."""
-    for part in section:
-        field = kind.model_fields.get(str(part))
-        annotation = field.annotation if field else None
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return []
-        kind = annotation
-    return [field.alias or name for name, field in kind.model_fields.items()]
+        yield checked
 
 
 def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document) -> Iterator[str]:

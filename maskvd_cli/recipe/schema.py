@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from maskvd_cli.core.size import Size
+
+DEFAULT_INPUT = "672x672"
+_MOST_FRAMES = 10_000_000
 
 
 def _size_or(word: str | None) -> BeforeValidator:
@@ -35,10 +47,56 @@ CanvasText = Annotated[
 ]
 
 
+def _listed(value: object) -> object:
+    return cast(list[object], value) if isinstance(value, list) else [value]
+
+
+def _each_once(inputs: list[str]) -> list[str]:
+    for text in inputs:
+        if inputs.count(text) > 1:
+            raise ValueError(f"{text} stands here twice; remove one")
+    return inputs
+
+
+_ONE_INPUT = {"type": "string", "pattern": f"^{_PATTERN}$"}
+INPUTS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        _ONE_INPUT,
+        {"type": "array", "items": _ONE_INPUT, "minItems": 1, "uniqueItems": True},
+    ]
+}
+Inputs = Annotated[
+    list[SizeText],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    AfterValidator(_each_once),
+    WithJsonSchema(INPUTS_SCHEMA),
+]
+
+
 class Section(BaseModel):
     """A part of a recipe: strict types, no unknown keys, not changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StatisticsSection(Section):
+    """How large a dataset is, in place of the dataset itself."""
+
+    clips: int = Field(ge=1, description="clips; a method starts anew with each")
+    frames: int = Field(ge=1, le=_MOST_FRAMES, description="frames of all clips together")
+    classes: int | None = Field(
+        default=None,
+        ge=1,
+        description="classes of the detector, for the MACs of its box head; default: unknown",
+    )
+
+    @field_validator("frames")
+    @classmethod
+    def _a_frame_for_each_clip(cls, frames: int, info: ValidationInfo) -> int:
+        if frames < info.data.get("clips", 1):
+            raise ValueError(f"fewer than the {info.data['clips']} clips; each has one or more")
+        return frames
 
 
 class DatasetSection(Section):
@@ -54,6 +112,24 @@ class DatasetSection(Section):
     protocol: str | None = Field(
         default=None, description="how classes are merged, dropped or ignored; default: the first"
     )
+    statistics: StatisticsSection | None = Field(
+        default=None,
+        description="plan from the numbers of clips and frames alone, without root: no file is "
+        "read, clips are taken as equally long, and methods that need boxes fail",
+    )
+
+    @field_validator("statistics")
+    @classmethod
+    def _in_place_of_the_dataset(
+        cls, statistics: StatisticsSection | None, info: ValidationInfo
+    ) -> StatisticsSection | None:
+        if statistics is not None and info.data.get("root") is not None:
+            raise ValueError(
+                "statistics stand in for a dataset that is not there, and root names one whose "
+                "clips would be counted themselves; leave one of them out (--set "
+                "dataset.statistics=null)"
+            )
+        return statistics
 
 
 class HeatmapSection(Section):
@@ -83,13 +159,25 @@ class ModelSection(Section):
     """The detector and the size of what it sees, rows x columns."""
 
     name: str = Field(default="vitdet-b", description="vitdet-b (windowed) or vitdet-b-global")
-    input: SizeText = Field(default="672x672", description="padded input, a multiple of the patch")
+    input: Inputs = Field(
+        default=[DEFAULT_INPUT],
+        description="padded input, a multiple of the patch; a list runs every method at each",
+    )
     frame: FrameText | None = Field(
         default=None,
         description="stretch frames to rows x columns, or fit: keep their aspect; default: the "
         "dataset's",
     )
     weights: str | None = Field(default=None, description="weights file, relative to the recipe")
+
+
+class EntrySection(Section):
+    """What an entry of `methods` holds besides the method's own parameters."""
+
+    name: str
+    input: Inputs | None = Field(
+        default=None, description="run only at this one of the model's inputs, or at these"
+    )
 
 
 class Recipe(Section):
@@ -111,6 +199,8 @@ class Recipe(Section):
         "where weights are given, else the labels",
     )
     methods: list[dict[str, Any]] = Field(
-        min_length=1, description="method name and parameters; a list of values makes a grid"
+        min_length=1,
+        description="method name and parameters; a list of values makes a grid; input: only at "
+        "these of the model's inputs",
     )
     seed: int = Field(default=0, ge=0)

@@ -7,8 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from maskvd_cli.report.facts import closing_notes, facts
 from maskvd_cli.report.rows import Report
-from maskvd_cli.report.tables import closing_notes, facts, human_table
+from maskvd_cli.report.tables import human_table
 
 _GAP = 2
 
@@ -19,7 +20,12 @@ def print_report(report: Report, console: Console) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     for column in human.columns:
         side = "left" if column.text else "right"
-        table.add_column(column.header, justify=side, no_wrap=column.source != "error")
+        table.add_column(
+            column.header,
+            justify=side,
+            no_wrap=not column.wraps,
+            overflow="fold" if column.wraps else "ellipsis",
+        )
     console.print(f"[bold]{escape(report.plan.recipe)}[/bold]")
     for row, status in zip(human.cells, report.rows["status"], strict=True):
         style = {"failed": "red", "pending": "dim"}.get(str(status))

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.report.facts import closing_notes, facts
 from maskvd_cli.report.rows import Report
-from maskvd_cli.report.tables import closing_notes, facts, human_table
+from maskvd_cli.report.tables import human_table
 
-_FREE_TEXT = ("label", "error")
+_FREE_TEXT = ("label", "error", "params")
 
 
 def to_markdown(report: Report) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -76,6 +78,11 @@ class Match:
     same_data: bool
 
     @property
+    def source(self) -> tuple[str, str]:
+        """Paper and table."""
+        return self.paper, self.table.table
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of this row should know."""
         return (*self.table.notes, *((self.row.note,) if self.row.note else ()))
@@ -83,14 +90,28 @@ class Match:
 
 @cache
 def papers() -> tuple[Paper, ...]:
-    """Return all papers whose numbers come with maskvd."""
+    """Return all papers whose numbers come with maskvd, by file name."""
     folder = files("maskvd_cli.report").joinpath("papers")
-    texts = [entry.read_text("utf-8") for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    texts = [entry.read_text("utf-8") for entry in entries if entry.name.endswith(".yaml")]
     return tuple(Paper.model_validate(yaml.safe_load(text)) for text in texts)
 
 
-def find(record: PointRecord) -> Match | None:
-    """Return the published row with this point's setting, method and parameters, or None."""
+def matches(records: Sequence[PointRecord]) -> list[Match | None]:
+    """Return for each point the published row with its setting, method and parameters, or None.
+
+    Of several tables that answer for a point, dense above all, the one that answers for most of
+    the points is taken.
+    """
+    candidates = [list(_candidates(record)) for record in records]
+    answered = Counter(match.source for found in candidates for match in found)
+    return [
+        max(found, key=lambda match: answered[match.source], default=None) for found in candidates
+    ]
+
+
+def _candidates(record: PointRecord) -> Iterator[Match]:
+    """Yield the first matching row of every published table."""
     dataset, model = record.setting["dataset"], record.setting["model"]
     setting = {
         "dataset": dataset["name"],
@@ -106,8 +127,8 @@ def find(record: PointRecord) -> Match | None:
                 continue
             for row in table.rows:
                 if row.point.items() <= stated.items():
-                    return Match(paper.paper, table, row, _same_data(record, table))
-    return None
+                    yield Match(paper.paper, table, row, _same_data(record, table))
+                    break
 
 
 def _same_data(record: PointRecord, table: PaperTable) -> bool:

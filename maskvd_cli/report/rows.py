@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.report.published import Match, find
+from maskvd_cli.report.parameters import own_columns
+from maskvd_cli.report.published import Match, matches
 from maskvd_cli.store.runs import Run
-from maskvd_cli.store.schema import Metrics, Plan, PointRecord
+from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
 
 COLUMNS = (
     "method", "version", "backbone", "period", "static_keep_rate", "tokens", "keep_rate",
@@ -23,20 +25,23 @@ COLUMNS = (
     "paper", "paper_table", "paper_same_data",
     "clips", "frames", "dataset", "split", "protocol", "model", "input", "detections", "seed",
     "recipe", "run", "label", "key", "status", "error",
+    "gmacs_detector", "r", "update", "pool", "param_keep_rate", "params",
+    "paper_gmacs_evaluated",
 )  # fmt: skip
-WHOLE = ("period", "margin", "clips", "frames", "seed")
-_PARAMS = ("version", "mask", "period", "static_keep_rate", "score_threshold", "margin")
+WHOLE = ("period", "margin", "clips", "frames", "seed", "r", "pool")
 
 
 @dataclass(frozen=True)
 class Report:
     """Everything a renderer needs: rows (`COLUMNS`), facts about the run, notes, damaged files.
 
-    `environments`: the run's own and those of its points, each once; points may be taken over from
-    a run on another machine or with other software.
+    `named`: for each row the parameters that name its point. `environments`: the run's own and
+    those of its points, each once; points may be taken over from a run on another machine or with
+    other software.
     """
 
     rows: pd.DataFrame
+    named: tuple[dict[str, Any], ...]
     plan: Plan
     environments: tuple[dict[str, Any], ...]
     setting: dict[str, Any]
@@ -55,43 +60,61 @@ def read_report(run: Run) -> Report:
     A damaged point file becomes a failed row and is named in `damaged`.
     """
     plan = run.plan()
-    rows: list[dict[str, Any]] = []
-    notes: dict[str, None] = dict.fromkeys(plan.notes)
-    damaged: list[str] = []
-    setting: dict[str, Any] = {}
-    environments = [run.environment()]
-    for planned in plan.points:
-        row: dict[str, Any] = {
-            "key": planned.key, "label": planned.label, "method": planned.method,
-            "recipe": plan.recipe, "run": run.folder.name, "detections": plan.detections,
-            **{name: planned.params.get(name) for name in _PARAMS},
-        }  # fmt: skip
-        try:
-            record = run.point(planned.key)
-        except ResultError as error:
-            damaged.append(str(error))
-            rows.append({**row, "status": "failed", "error": f"damaged file: {error.message}"})
-            continue
-        if record is None:
-            rows.append({**row, "status": "pending"})
-            continue
-        setting = setting or record.setting
-        if record.environment not in environments:
-            environments.append(record.environment)
-        match = find(record)
-        notes.update(dict.fromkeys(match.notes if match else ()))
-        rows.append({**row, **_result(record), **_paper(record.metrics, match)})
+    read = [_read(run, planned) for planned in plan.points]
+    records = [record for record in read if isinstance(record, PointRecord)]
+    match_of = dict(zip((record.key for record in records), matches(records), strict=True))
+    rows = [
+        {**_planned(planned, plan, run), **_found(found, match_of.get(planned.key))}
+        for planned, found in zip(plan.points, read, strict=True)
+    ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: "Int64" for name in WHOLE})
+    notes = [note for match in match_of.values() if match for note in match.notes]
+    environments = [run.environment(), *(record.environment for record in records)]
     return Report(
         rows=table,
+        named=tuple(_named(point) for point in plan.points),
         plan=plan,
-        environments=tuple(environments),
-        setting=setting,
+        environments=tuple(e for i, e in enumerate(environments) if e not in environments[:i]),
+        setting=records[0].setting if records else {},
         run=run,
-        notes=(*notes, *_data_note(table)),
-        damaged=tuple(damaged),
+        notes=(*dict.fromkeys([*plan.notes, *notes]), *_data_note(table)),
+        damaged=tuple(str(found) for found in read if isinstance(found, ResultError)),
     )
+
+
+def _read(run: Run, planned: PlannedPoint) -> PointRecord | ResultError | None:
+    """Return a point's record, why it cannot be read, or None where it has not been run."""
+    try:
+        return run.point(planned.key)
+    except ResultError as error:
+        return error
+
+
+def _planned(planned: PlannedPoint, plan: Plan, run: Run) -> dict[str, Any]:
+    return {
+        "key": planned.key,
+        "label": planned.label,
+        "method": planned.method,
+        "input": planned.input,
+        "recipe": plan.recipe,
+        "run": run.folder.name,
+        "detections": plan.detections,
+        "params": json.dumps(planned.params, separators=(",", ":"), allow_nan=False),
+        **own_columns(planned.params),
+    }
+
+
+def _named(planned: PlannedPoint) -> dict[str, Any]:
+    return {name: planned.params[name] for name in planned.named if name in planned.params}
+
+
+def _found(found: PointRecord | ResultError | None, match: Match | None) -> dict[str, Any]:
+    if found is None:
+        return {"status": "pending"}
+    if isinstance(found, ResultError):
+        return {"status": "failed", "error": f"damaged file: {found.message}"}
+    return {**_result(found), **_paper(found.metrics, match)}
 
 
 def _result(record: PointRecord) -> dict[str, Any]:
@@ -125,8 +148,9 @@ def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
         "paper": match.paper,
         "paper_table": match.table.table,
         "paper_same_data": match.same_data,
+        "paper_gmacs_evaluated": match.table.gmacs_evaluated,
     }
-    if values.tokens is not None:
+    if values.tokens is not None and metrics.cost_curve is not None:
         c0, c1, c2 = metrics.cost_curve
         published["gmacs_at_paper_tokens"] = c0 + c1 * values.tokens + c2 * values.tokens**2
     if match.same_data:
@@ -137,8 +161,8 @@ def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     return published
 
 
-def _deviation(ours: float, theirs: float | None) -> float | None:
-    return None if theirs is None else 100.0 * (ours / theirs - 1.0)
+def _deviation(ours: float | None, theirs: float | None) -> float | None:
+    return None if ours is None or theirs is None else 100.0 * (ours / theirs - 1.0)
 
 
 def _data_note(table: pd.DataFrame) -> list[str]:

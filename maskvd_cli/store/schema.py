@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+SchemaVersion = Literal[1, 2]
 
 Real = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -25,17 +27,30 @@ class Metrics(Stored):
 
     clips: int
     frames: int
-    tokens: Real = Field(description="mean kept tokens per frame")
-    keep_rate: Real = Field(description="kept tokens / all tokens")
-    keep_rate_real: Real = Field(description="kept real tokens / tokens not wholly padding")
-    full_frame_share: Real = Field(description="share of frames that keep every token")
+    tokens: Real = Field(
+        description="mean recomputed tokens per frame; where layers differ, the mean over layers"
+    )
+    keep_rate: Real = Field(description="recomputed tokens / all tokens")
+    keep_rate_real: Real | None = Field(
+        description="recomputed real tokens / tokens not wholly padding; None where frames' sizes "
+        "are not known, and where layers recompute different tokens"
+    )
+    full_frame_share: Real = Field(description="share of frames that recompute every token")
     gmacs: Real = Field(description="backbone, matrix products, mean over frames, 1e9 MACs")
     gmacs_published: Real = Field(description="backbone, the papers' counter, mean over frames")
-    gmacs_published_at_mean_tokens: Real = Field(
-        description="the papers' counter evaluated once, at the mean token count"
+    gmacs_detector: Real | None = Field(
+        default=None,
+        description="patch embedding, backbone as in gmacs, pyramid, RPN, and box head at the "
+        "most proposals that the RPN lets through, matrix products and convolutions, mean over "
+        "frames; None where the number of classes is not known",
     )
-    cost_curve: tuple[Real, Real, Real] = Field(
-        description="c0, c1, c2: gmacs_published of a frame with n tokens is c0 + c1 n + c2 n^2"
+    gmacs_published_at_mean_tokens: Real | None = Field(
+        description="the papers' counter evaluated once, at the mean token count; None where more "
+        "than that count decides"
+    )
+    cost_curve: tuple[Real, Real, Real] | None = Field(
+        description="c0, c1, c2: gmacs_published of a frame with n tokens is c0 + c1 n + c2 n^2, "
+        "with gates of a frame after the clip's first; None where more than n decides"
     )
     state_bytes: int = Field(description="bytes kept between frames, float32")
     map50: Real | None = None
@@ -54,7 +69,7 @@ class Failure(Stored):
 class PointRecord(Stored):
     """One file per finished or failed point: `points/<key>.json`."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
     key: str
     label: str
     status: Literal["ok", "failed"]
@@ -77,12 +92,16 @@ class PlannedPoint(Stored):
     label: str
     method: str
     params: dict[str, Any]
+    input: str | None = Field(default=None, description="rows x columns; None in schema 1")
+    named: list[str] = Field(
+        default=[], description="parameters in the label; in schema 1 they were not told"
+    )
 
 
 class Plan(Stored):
     """`plan.json`, written before anything runs, so that a reader knows what is missing."""
 
-    schema_version: Literal[1] = Field(default=1, alias="schema")
+    schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
     recipe: str
     description: str
     recipe_file: str

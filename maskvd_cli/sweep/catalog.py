@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
+from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.data.base import RAW
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.models.zoo import ARCHS
 from maskvd_cli.recipe.load import Catalog, Choices
+from maskvd_cli.recipe.schema import EntrySection
 
 
 def catalog() -> Catalog:
@@ -23,7 +25,14 @@ def catalog() -> Catalog:
 
 
 def _params_of(name: str) -> type[BaseModel]:
-    return methods.load(name).params_type
+    kind = methods.load(name).params_type
+    if taken := sorted(set(kind.model_fields) & set(EntrySection.model_fields)):
+        raise MaskvdError(
+            f"method '{name}' has a parameter called {taken[0]}, which means something else in "
+            "recipes",
+            remedy="rename it",
+        )
+    return kind
 
 
 def _choices_of(name: str) -> Choices:

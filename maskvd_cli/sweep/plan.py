@@ -11,16 +11,32 @@ from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.models.arch import ViTArch
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
-from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.recipe.schema import DEFAULT_INPUT, Recipe
 
 
 @dataclass(frozen=True)
 class Task:
-    """A point before its key is known: the method, its resolved parameters and its name."""
+    """A point before its key is known: the method, its resolved parameters, and the input.
+
+    `named`: the parameters in its name, those that differ from the method's defaults.
+    """
 
     method: type[Method[Params]]
     params: Params
-    label: str
+    input: str = DEFAULT_INPUT
+    named: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The readable name; of inputs, too, only another than the default stands in it.
+
+        So a point keeps its name where a recipe gets one more input.
+        """
+        values = self.params.model_dump(mode="json")
+        told = {name: values[name] for name in self.named}
+        if self.input != DEFAULT_INPUT:
+            told["input"] = self.input
+        return label_of(self.method.name, told)
 
     @property
     def needs_heatmap(self) -> bool:
@@ -49,7 +65,7 @@ def tasks_of(loaded: LoadedRecipe, arch: ViTArch) -> list[Task]:
         except MaskvdError as error:
             problems.append(f"{planned.place} {planned.method}: {error}")
             continue
-        identity = f"{task.method.name} {task.params.model_dump_json()}"
+        identity = f"{task.input} {task.method.name} {task.params.model_dump_json()}"
         if identity in seen:
             problems.append(f"{planned.place} {task.label}: the same point as {seen[identity]}")
         seen[identity] = f"{planned.place} {task.label}"
@@ -63,26 +79,28 @@ def _task(planned: MethodPoint, arch: ViTArch) -> Task:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
     params = method.resolve(planned.params, arch)
-    return Task(method, params, _name(method, params))
+    return Task(method, params, planned.input, _naming(method, params))
 
 
-def _name(method: type[Method[Params]], params: Params) -> str:
-    """Name a point by what differs from the defaults, whatever the recipe spelled out."""
-    fields = type(params).model_fields
-    told = {
-        name: value
-        for name, value in params.model_dump(mode="json").items()
-        if value is not None and (name in method.naming or value != fields[name].default)
-    }
-    return label_of(method.name, told)
+def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:
+    """Return what differs from the defaults, whatever the recipe spelled out."""
+    defaults = dict(type(params).model_construct())
+    return tuple(
+        name
+        for name, value in params
+        if value is not None
+        and (name in method.naming or name not in defaults or value != defaults[name])
+    )
 
 
 def detections_of(recipe: Recipe) -> tuple[str, str]:
-    """Return what drives the masks, `labels`, and why.
+    """Return what drives the masks, `labels`, or `none` where there are no boxes, and why.
 
     Raises RecipeError where the recipe asks for the detector, which this version cannot run.
     """
     asked, weights = recipe.detections, recipe.model.weights
+    if recipe.dataset.statistics is not None and asked != "model":
+        return "none", "only the numbers of clips and frames are given, so there are no boxes"
     if asked == "labels":
         return "labels", "the recipe says so"
     if asked == "auto" and weights is None:

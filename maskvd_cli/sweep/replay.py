@@ -1,4 +1,4 @@
-"""Replay annotations for one point: which tokens it recomputes on every frame, and the cost."""
+"""Replay clips for one point: which tokens it recomputes on every frame, and the cost."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskvd_cli.core.types import Clip
 from maskvd_cli.measure.threads import single_thread
-from maskvd_cli.methods.base import ClipView
+from maskvd_cli.methods.base import ClipView, TokenTrace
+from maskvd_cli.models.costs import Tokens
+from maskvd_cli.models.head_costs import embedding_macs, head_macs
 from maskvd_cli.store.schema import Metrics
 from maskvd_cli.sweep.plan import Task
 from maskvd_cli.sweep.scene import Scene
@@ -27,64 +28,118 @@ class Outcome:
     samples: pd.DataFrame
 
 
+@dataclass(frozen=True)
+class _Planned:
+    """What one clip recomputes, and what that costs, one entry per frame.
+
+    `real` and `all_real` are the recomputed and all tokens that are not wholly padding, NaN where
+    that is not known.
+    """
+
+    trace: TokenTrace
+    real: NDArray[np.float64]
+    all_real: NDArray[np.float64]
+    matrix: NDArray[np.float64]
+    published: NDArray[np.float64]
+
+
 @single_thread()
 def replay(task: Task, scene: Scene) -> Outcome:
-    """Count tokens frame by frame and evaluate the closed forms on them.
+    """Plan frame by frame and evaluate the closed forms on it.
 
-    Raises MaskvdError where the point cannot be planned from these annotations.
+    Raises MaskvdError where the point cannot be planned from these clips.
     """
     views = scene.views(with_scores=task.needs_heatmap)
-    samples = pd.concat(
-        [_samples(task, clip, view) for clip, view in zip(scene.clips, views, strict=True)],
-        ignore_index=True,
+    # Clips that do not differ are one object, and are planned once.
+    planned = {key: _planned(task, scene, view) for key, view in {id(v): v for v in views}.items()}
+    clips = [planned[id(view)] for view in views]
+    samples = _samples(scene, clips)
+    return Outcome(_metrics(task, scene, clips, samples), samples)
+
+
+def _planned(task: Task, scene: Scene, view: ClipView) -> _Planned:
+    arch, grid = scene.geometry.arch, scene.geometry.grid
+    trace = task.method.plan(task.params, arch, view)
+    macs = task.method.macs(arch, grid, task.params, trace)
+    unknown = np.full(view.frames, np.nan)
+    real = all_real = unknown
+    if view.real is not None:
+        all_real = np.full(view.frames, float(view.real.sum()))
+        if trace.kept is not None:
+            real = (trace.kept & view.real).sum(1).numpy().astype(np.float64)
+    return _Planned(
+        trace, real, all_real, _each(macs.matrix, view.frames), _each(macs.published, view.frames)
     )
-    return Outcome(_metrics(task, scene, samples, views), samples)
 
 
-def _samples(task: Task, clip: Clip, view: ClipView) -> pd.DataFrame:
-    kept = task.method.select(task.params, view)
-    tokens = kept.sum(1)
-    return pd.DataFrame(
+def _each(costs: Tokens, frames: int) -> NDArray[np.float64]:
+    return np.broadcast_to(np.asarray(costs, dtype=np.float64), frames)
+
+
+def _samples(scene: Scene, clips: Sequence[_Planned]) -> pd.DataFrame:
+    """Return a row per frame; `count_...` are what the method's closed forms need besides."""
+    named = scene.source.frames()
+    samples = pd.DataFrame(
         {
-            "clip": clip.name,
-            "frame": [frame.index for frame in clip.frames],
-            "tokens": tokens.numpy(),
-            "real_tokens": (kept & view.real).sum(1).numpy(),
-            "all_real_tokens": int(view.real.sum()),
-            "is_full": (tokens == view.tokens).numpy(),
+            "clip": np.repeat([name for name, _ in named], [len(frames) for _, frames in named]),
+            "frame": np.concatenate([np.asarray(frames) for _, frames in named]),
+            "tokens": np.concatenate([clip.trace.tokens for clip in clips]),
+            "real_tokens": np.concatenate([clip.real for clip in clips]),
+            "all_real_tokens": np.concatenate([clip.all_real for clip in clips]),
+            "is_full": np.concatenate([clip.trace.full for clip in clips]),
         }
     )
+    for name in clips[0].trace.counts:
+        samples[f"count_{name}"] = np.concatenate([clip.trace.counts[name] for clip in clips])
+    return samples.astype({"real_tokens": "Int64", "all_real_tokens": "Int64"})
 
 
-def _metrics(task: Task, scene: Scene, samples: pd.DataFrame, views: Sequence[ClipView]) -> Metrics:
+def _metrics(task: Task, scene: Scene, clips: Sequence[_Planned], samples: pd.DataFrame) -> Metrics:
     arch, grid = scene.geometry.arch, scene.geometry.grid
-    tokens: NDArray[np.int64] = samples["tokens"].to_numpy(dtype=np.int64)
-    macs = task.method.macs(arch, grid, task.params, tokens)
+    gmacs = float(np.concatenate([clip.matrix for clip in clips]).mean()) / GIGA
+    published = float(np.concatenate([clip.published for clip in clips]).mean()) / GIGA
     curve = cost_curve(task, scene)
-    mean = float(tokens.mean())
-    real = samples["real_tokens"].sum() / samples["all_real_tokens"].sum()
+    mean = float(samples["tokens"].mean())
+    real, all_real = samples["real_tokens"], samples["all_real_tokens"]
+    around = _around_the_backbone(scene)
     return Metrics(
-        clips=len(views),
+        clips=len(clips),
         frames=len(samples),
         tokens=mean,
         keep_rate=mean / grid.area,
-        keep_rate_real=float(real),
+        keep_rate_real=None if real.isna().any() else float(real.sum() / all_real.sum()),
         full_frame_share=float(samples["is_full"].mean()),
-        gmacs=float(np.mean(macs.matrix)) / GIGA,
-        gmacs_published=float(np.mean(macs.published)) / GIGA,
-        gmacs_published_at_mean_tokens=curve[0] + curve[1] * mean + curve[2] * mean**2,
+        gmacs=gmacs,
+        gmacs_published=published,
+        gmacs_detector=None if around is None else gmacs + around,
+        gmacs_published_at_mean_tokens=(
+            None if curve is None else curve[0] + curve[1] * mean + curve[2] * mean**2
+        ),
         cost_curve=curve,
-        state_bytes=task.method.state_bytes(arch, grid, task.params),
+        state_bytes=task.method.planned_state_bytes(arch, grid, task.params),
     )
 
 
-def cost_curve(task: Task, scene: Scene) -> tuple[float, float, float]:
+def _around_the_backbone(scene: Scene) -> float | None:
+    """Return the GMACs of patch embedding, pyramid, RPN and box head at the most proposals."""
+    arch, grid, heads = scene.geometry.arch, scene.geometry.grid, scene.heads
+    if heads is None:
+        return None
+    macs = embedding_macs(arch, grid) + head_macs(arch, heads, grid, heads.post_nms)
+    return macs / GIGA
+
+
+def cost_curve(task: Task, scene: Scene) -> tuple[float, float, float] | None:
     """Return c0, c1, c2 of the published counter, GMACs = c0 + c1 n + c2 n^2 for n kept tokens.
 
-    All closed forms are quadratic in n, so three whole-number evaluations determine them.
+    The closed forms are quadratic in n, so three whole-number evaluations determine them; None
+    where more than n decides.
     """
     arch, grid = scene.geometry.arch, scene.geometry.grid
-    at = [int(task.method.macs(arch, grid, task.params, n).published) for n in (0, 1, 2)]
-    twice_quadratic = at[2] - 2 * at[1] + at[0]
-    linear = at[1] - at[0] - twice_quadratic / 2
-    return at[0] / GIGA, linear / GIGA, twice_quadratic / 2 / GIGA
+    at = [task.method.published_at(arch, grid, task.params, tokens) for tokens in (0, 1, 2)]
+    none, one, two = at
+    if none is None or one is None or two is None:
+        return None
+    twice_quadratic = two - 2 * one + none
+    linear = one - none - twice_quadratic / 2
+    return none / GIGA, linear / GIGA, twice_quadratic / 2 / GIGA

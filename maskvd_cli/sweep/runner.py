@@ -17,9 +17,10 @@ from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
+from maskvd_cli.sweep.geometry import Geometry
 from maskvd_cli.sweep.plan import Task, detections_of, tasks_of
 from maskvd_cli.sweep.replay import Outcome, replay
-from maskvd_cli.sweep.scene import Geometry, Scene
+from maskvd_cli.sweep.scene import Scene, scenes_of
 
 Executor = Callable[[Task, Scene], Outcome]
 OnPoint = Callable[[PointRecord], None]
@@ -28,13 +29,18 @@ _TRACEBACK_CHARS = 4096
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked recipe with its opened annotations, its tasks, and one keyed point for each."""
+    """A checked recipe: a scene for each input, its tasks, and one keyed point for each."""
 
     loaded: LoadedRecipe
-    scene: Scene
+    scenes: dict[str, Scene]
     tasks: list[Task]
     points: list[Point]
     detections_reason: str
+
+    @property
+    def scene(self) -> Scene:
+        """The first input's; what drives masks and what was remarked are the same at all."""
+        return next(iter(self.scenes.values()))
 
 
 @dataclass(frozen=True)
@@ -54,18 +60,20 @@ class SweepOutcome:
 def plan_tasks(loaded: LoadedRecipe) -> tuple[list[Task], str, str]:
     """Return the tasks of a recipe, what drives its masks, and why; reads no dataset."""
     detections, reason = detections_of(loaded.recipe)
-    return tasks_of(loaded, Geometry.of(loaded.recipe).arch), detections, reason
+    geometries = [Geometry.of(loaded.recipe, text) for text in loaded.recipe.model.input]
+    return tasks_of(loaded, geometries[0].arch), detections, reason
 
 
 def prepare(loaded: LoadedRecipe) -> Sweep:
     """Check everything that can be checked before a point runs, the annotations included."""
     tasks, detections, reason = plan_tasks(loaded)
-    scene = Scene(loaded.recipe, detections)
-    points = [
-        task.point(scene.setting, scene.heatmap_setting if task.needs_heatmap else None)
-        for task in tasks
-    ]
-    return Sweep(loaded, scene, tasks, points, reason)
+    scenes = scenes_of(loaded.recipe, detections)
+    points: list[Point] = []
+    for task in tasks:
+        scene = scenes[task.input]
+        heatmap = scene.heatmap_setting if task.needs_heatmap else None
+        points.append(task.point(scene.setting, heatmap))
+    return Sweep(loaded, scenes, tasks, points, reason)
 
 
 def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[Run]]:
@@ -74,7 +82,8 @@ def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[R
     The newest run with the same points goes on; else, and with `fresh`, a new one begins. Raises
     ResultError where `results` lies in the dataset's folder.
     """
-    refuse_inside(results, sweep.scene.dataset.root)
+    if sweep.scene.source.root is not None:
+        refuse_inside(results, sweep.scene.source.root)
     folder = results / sweep.loaded.recipe.name
     earlier = [] if fresh else list(reversed(runs_below(folder)))
     keys = {point.key for point in sweep.points}
@@ -112,7 +121,7 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
         for task, point in zip(sweep.tasks, sweep.points, strict=True):
             record = _stored(run, point.key) or _adopted(run, earlier, point.key)
             if record is None or (retry_failed and record.status == "failed"):
-                record, outcome = _run_point(task, point, sweep.scene, executor, here)
+                record, outcome = _run_point(task, point, sweep.scenes[task.input], executor, here)
                 run.write_point(record, outcome.samples if outcome else None)
                 ran.append(record)
             else:
@@ -183,9 +192,14 @@ def _plan(sweep: Sweep) -> Plan:
         notes=[tidy_path(note) for note in sweep.scene.notes()],
         points=[
             PlannedPoint(
-                key=point.key, label=point.label, method=point.method, params=dict(point.params)
+                key=point.key,
+                label=point.label,
+                method=point.method,
+                params=dict(point.params),
+                input=task.input,
+                named=list(task.named),
             )
-            for point in sweep.points
+            for task, point in zip(sweep.tasks, sweep.points, strict=True)
         ],
         tool_version=__version__,
     )

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 import maskvd_cli
 from maskvd_cli.app import app
 from maskvd_cli.data.synthetic import write_labels
+from maskvd_cli.methods.registry import methods
 
 COMMANDS = ("heatmap", "mask", "sweep", "report", "schema", "synth")
 
@@ -272,7 +273,7 @@ def test_failed_points_give_exit_code_3_and_a_reason(labels: Path) -> None:
         raise ZeroDivisionError("broken on purpose")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(MaskVD, "state_bytes", classmethod(broken))
+        patch.setattr(MaskVD, "planned_state_bytes", classmethod(broken))
         done = run("sweep", "kitti-table2-masks", "--root", labels)
     assert done.exit_code == 3
     assert "3 of 3 points failed" in done.stderr
@@ -299,7 +300,8 @@ def test_schema_is_json_with_every_method() -> None:
         entry["properties"]["name"]["const"]
         for entry in schema["properties"]["methods"]["items"]["anyOf"]
     ]
-    assert names == ["dense", "maskvd"]
+    assert names == methods.names()
+    assert {"dense", "maskvd", "eventful"} <= set(names)
 
 
 def test_synth_makes_a_set_that_can_be_swept() -> None:

@@ -143,10 +143,11 @@ seed: 3
     assert (recipe.dataset.split, recipe.dataset.protocol) == ("val-half", "raw")
     assert recipe.heatmap.classes == ["car", "van"]
     assert recipe.heatmap.canvas == "384x1280"
-    assert (recipe.model.input, recipe.model.frame) == ("192x352", "fit")
+    assert (recipe.model.input, recipe.model.frame) == (["192x352"], "fit")
     dense, masked = loaded.points
     assert (dense.method, dense.params) == ("dense", Plain())
     assert (masked.method, masked.params) == ("masked", Masked(period=4))
+    assert (dense.input, masked.input) == ("192x352", "192x352")
     assert (dense.place, masked.place) == ("recipe.yaml:9:5", "recipe.yaml:10:5")
 
 
@@ -154,6 +155,7 @@ def test_defaults_of_a_short_recipe(folder: Path) -> None:
     recipe = load(f"schema: 1\nname: a\ndataset: {{name: skies}}\n{DENSE}").recipe
     assert (recipe.dataset.root, recipe.dataset.split, recipe.model.weights) == (None, None, None)
     assert (recipe.detections, recipe.seed, recipe.description) == ("auto", 0, "")
+    assert (recipe.model.input, recipe.dataset.statistics) == (["672x672"], None)
 
 
 def test_all_mistakes_at_once_in_the_order_of_the_file(folder: Path) -> None:
@@ -611,3 +613,96 @@ def test_paths_that_cannot_be(root: str, elsewhere: Path) -> None:
 def test_half_a_character_in_a_text(folder: Path) -> None:
     (line,) = problems(HEAD.replace("small", '"\\ud800"') + DENSE)
     assert line.startswith("recipe.yaml: invalid JSON")
+
+
+def with_inputs(inputs: str, methods: str) -> str:
+    """A recipe whose inputs stand at 7:3 and whose methods begin in line 9."""
+    return f"{HEAD}  input: {inputs}\nmethods:\n{methods}"
+
+
+def inputs_of(text: str, *assignments: str) -> list[tuple[str, str]]:
+    return [(point.method, point.input) for point in load(text, *assignments).points]
+
+
+def test_every_method_runs_at_every_input_the_inputs_varying_slowest(folder: Path) -> None:
+    text = with_inputs("[64x64, 32X96]", "  - name: dense\n  - {name: masked, period: [4, 8]}\n")
+    one = ["dense", "masked", "masked"]
+    expected = [(method, size) for size in ("64x64", "32x96") for method in one]
+    assert inputs_of(text) == expected
+    assert inputs_of(text, "model.input=16x16") == [(method, "16x16") for method in one]
+
+
+def test_an_entry_may_run_at_some_of_the_inputs_only(folder: Path) -> None:
+    text = with_inputs(
+        "[64x64, 32x96, 16x16]",
+        "  - {name: masked, input: 32x96}\n  - {name: dense, input: [16X16, 64x64]}\n"
+        "  - {name: masked, period: 1, input: null}\n",
+    )
+    assert inputs_of(text) == [
+        ("dense", "64x64"), ("masked", "64x64"), ("masked", "32x96"), ("masked", "32x96"),
+        ("dense", "16x16"), ("masked", "16x16"),
+    ]  # fmt: skip
+    assert inputs_of(text, "methods.dense.input=32x96")[1:4] == [
+        ("masked", "32x96"), ("dense", "32x96"), ("masked", "32x96"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("inputs", "entry", "expected"),
+    [
+        ("64", "input: 64x64", "7:3 model.input: write rows x columns, for example 384x1280 (got"),
+        ("[64x64, 1]", "margin: 1", "7:18 model.input.1: write rows x columns, for example"),
+        ("[64x64, 64X64]", "margin: 1", "7:3 model.input: 64x64 stands here twice; remove one"),
+        ("[]", "margin: 1", "7:3 model.input: value should have at least 1 item"),
+        ("64x64", "input: 32x32", "9:20 methods.0.input: 32x32 is not among the inputs of the "
+         "model (64x64); add it to model.input"),
+        ("64x64", "input: 32", "9:20 methods.0.input: write rows x columns"),
+        ("64x64", "input: [64x64, x]", "9:35 methods.0.input.1: write rows x columns"),
+        ("[64x64, 32x32]", "input: 64x64", "7:3 model.input: no method runs at 32x32; remove it, "
+         "or add it to the input of a method"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_inputs(inputs: str, entry: str, expected: str, folder: Path) -> None:
+    (line,) = problems(with_inputs(inputs, f"  - {{name: masked, {entry}}}\n"))
+    assert line.startswith(f"recipe.yaml:{expected}")
+
+
+def with_statistics(text: str, more: str = "") -> str:
+    """A recipe whose statistics stand at 5:3."""
+    return HEAD.replace("roads\n", f"roads\n  statistics: {text}\n{more}") + DENSE
+
+
+def test_statistics_stand_in_for_the_dataset(folder: Path) -> None:
+    stated = load(with_statistics("{clips: 3, frames: 3}")).recipe.dataset.statistics
+    assert stated is not None
+    assert (stated.clips, stated.frames, stated.classes) == (3, 3, None)
+    cleared = load(with_statistics("{clips: 3, frames: 3}"), "dataset.statistics=null")
+    assert cleared.recipe.dataset.statistics is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{clips: 4, frames: 3}", "5:26 dataset.statistics.frames: fewer than the 4 clips; each"),
+        ("{clips: 0, frames: 3}", "5:16 dataset.statistics.clips: input should be greater than"),
+        ("{clips: 1, frames: 100000000}", "5:26 dataset.statistics.frames: input should be less"),
+        ("{clips: 1}", "5:3 dataset.statistics.frames: missing; add it"),
+        ("{clips: 1, frames: 2, clases: 3}", "5:37 dataset.statistics.clases: unknown key (did you "
+         "mean 'classes'?); allowed here: clips, frames, classes"),
+        ("5", "5:3 dataset.statistics: input should be an object (got 5)"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_statistics(text: str, expected: str, folder: Path) -> None:
+    (line,) = problems(with_statistics(text))
+    assert line.startswith(f"recipe.yaml:{expected}")
+
+
+def test_statistics_and_a_root_exclude_each_other(folder: Path) -> None:
+    (line,) = problems(with_statistics("{clips: 3, frames: 3}", "  root: x\n"))
+    assert line.startswith(
+        "recipe.yaml:5:3 dataset.statistics: statistics stand in for a dataset that is not there, "
+        "and root names one"
+    )
+    assert "--set dataset.statistics=null" in line
+    (line,) = problems(with_statistics("{clips: 3, frames: 3}"), "dataset.root=x")
+    assert "leave one of them out" in line

@@ -35,6 +35,11 @@ KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     ),
     "const": lambda rule, value: type(value) is type(rule) and value == rule,
     "enum": lambda rule, value: value in rule,
+    "exclusiveMinimum": lambda rule, value: not isinstance(value, int | float) or value > rule,
+    "exclusiveMaximum": lambda rule, value: not isinstance(value, int | float) or value < rule,
+    "uniqueItems": lambda rule, value: (
+        not isinstance(value, list) or all(value.count(item) == 1 for item in value)
+    ),
     "minimum": lambda rule, value: not isinstance(value, int | float) or value >= rule,
     "maximum": lambda rule, value: not isinstance(value, int | float) or value <= rule,
     "pattern": lambda rule, value: not isinstance(value, str) or bool(re.search(rule, value)),
@@ -115,7 +120,7 @@ def test_every_part_is_well_formed(schema: Schema) -> None:
 
 def test_no_part_takes_unknown_keys(schema: Schema) -> None:
     objects = [part for part in subschemas(schema) if part.get("type") == "object"]
-    assert len(objects) == 4 + len(catalog().methods)
+    assert len(objects) == 5 + len(catalog().methods)
     assert all(part["additionalProperties"] is False for part in objects)
 
 
@@ -135,7 +140,7 @@ def test_what_a_recipe_must_have(schema: Schema) -> None:
 def test_every_parameter_takes_a_value_or_a_list_of_values(schema: Schema) -> None:
     for name, entry in method_entries(schema).items():
         fields = catalog().params_of(name).model_fields
-        assert list(entry["properties"]) == ["name", *fields]
+        assert list(entry["properties"]) == ["name", "input", *fields]
         assert "name" in entry["required"]
         for key in fields:
             value, grid = entry["properties"][key]["anyOf"]
@@ -177,6 +182,22 @@ methods:
         ("split:", "splt:"),
         ("input: 192x352", "input: 192"),
         ("input: 192x352", "input: fit"),
+        ("input: 192x352", "input: [192x352, 384x704]"),
+        ("input: 192x352", "input: [192x352, 192x352]"),
+        ("input: 192x352", "input: [192x352, 384]"),
+        ("input: 192x352", "input: []"),
+        ("name: dense", "{name: dense, input: 192x352}"),
+        ("name: dense", "{name: dense, input: [192x352]}"),
+        ("name: dense", "{name: dense, input: ~}"),
+        ("name: dense", "{name: dense, input: 192}"),
+        ("name: dense", "{name: dense, input: []}"),
+        ("split: val-half", "statistics: {clips: 2, frames: 30}"),
+        ("split: val-half", "statistics: {clips: 2, frames: 30, classes: 3}"),
+        ("split: val-half", "statistics: {clips: 0, frames: 30}"),
+        ("split: val-half", "statistics: {clips: 2}"),
+        ("split: val-half", "statistics: {clips: 2, frames: 30, boxes: 3}"),
+        ("split: val-half", "statistics: 30"),
+        ("split: val-half", "statistics: ~"),
         ("canvas: input", "canvas: fit"),
         ("name: dense", "name: dens"),
         ("name: dense", "period: 4"),

@@ -21,7 +21,7 @@ from maskvd_cli.store.schema import Failure, Metrics, Plan, PlannedPoint, PointR
 KEY = "0123456789abcdef"
 REALS = (
     "tokens", "keep_rate", "keep_rate_real", "full_frame_share", "gmacs", "gmacs_published",
-    "gmacs_published_at_mean_tokens", "map50", "latency_ms", "peak_mib",
+    "gmacs_detector", "gmacs_published_at_mean_tokens", "map50", "latency_ms", "peak_mib",
 )  # fmt: skip
 
 
@@ -132,7 +132,7 @@ def test_a_point_comes_back_with_all_digits(tmp_path: Path) -> None:
     assert run.point(KEY) == written
     assert files(run.folder) == [f"points/{KEY}.json"]
     content = json.loads(point_file(run).read_text("utf-8"))
-    assert content["schema"] == 1
+    assert content["schema"] == 2
     assert content["metrics"]["map50"] is None
 
 
@@ -252,9 +252,9 @@ def test_truncated_files(kept: int, stored: Run) -> None:
         ('"keep_rate": 0.1', '"keep_rate": 1e999', "1e999 is no finite number"),
         ('"revision": 1', '"revision": 1, "revision": 1', "a key stands twice"),
         ('"period": 8', '"period": 8, "period": 8', "a key stands twice"),
-        ('"schema": 1', '"schema": 0', "schema: Input should be 1"),
-        ('"schema": 1', '"schema": "1"', "schema: Input should be 1"),
-        ('"schema": 1', '"schema": "2"', "schema: Input should be 1"),
+        ('"schema": 2', '"schema": 0', "schema: Input should be 1 or 2"),
+        ('"schema": 2', '"schema": "2"', "schema: Input should be 1 or 2"),
+        ('"schema": 2', '"schema": "3"', "schema: Input should be 1 or 2"),
     ],
 )
 def test_damaged_values(old: str, new: str, reason: str, stored: Run) -> None:
@@ -267,11 +267,39 @@ def test_damaged_values(old: str, new: str, reason: str, stored: Run) -> None:
 
 def test_a_newer_version_is_no_damage(stored: Run) -> None:
     path = point_file(stored)
-    content = json.loads(path.read_text("utf-8")) | {"schema": 2, "news": [1]}
+    content = json.loads(path.read_text("utf-8")) | {"schema": 3, "news": [1]}
     path.write_text(json.dumps(content), "utf-8")
     assert refused(stored) == (
-        "written by a newer maskvd (schema 2, this one reads 1); upgrade maskvd"
+        "written by a newer maskvd (schema 3, this one reads 2); upgrade maskvd"
     )  # fmt: skip
+
+
+def test_files_of_schema_1_are_still_read(stored: Run) -> None:
+    path = point_file(stored)
+    content = json.loads(path.read_text("utf-8")) | {"schema": 1}
+    del content["metrics"]["gmacs_detector"]
+    path.write_text(json.dumps(content), "utf-8")
+    found = stored.point(KEY)
+    assert found is not None
+    assert found.metrics == metrics()
+    path = stored.folder / "plan.json"
+    content = json.loads(path.read_text("utf-8")) | {"schema": 1}
+    for point in content["points"]:
+        del point["input"], point["named"]
+    path.write_text(json.dumps(content), "utf-8")
+    assert [(point.input, point.named) for point in stored.plan().points] == [(None, [])]
+
+
+@pytest.mark.parametrize(
+    "name", ["keep_rate_real", "gmacs_detector", "gmacs_published_at_mean_tokens", "cost_curve"]
+)
+def test_what_some_methods_do_not_have_may_be_none(name: str, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    run.write_point(record(metrics=metrics(**{name: None})), None)
+    found = run.point(KEY)
+    assert found is not None
+    assert found.metrics is not None
+    assert getattr(found.metrics, name) is None
 
 
 def test_files_above_16_mebibytes(stored: Run) -> None:
@@ -321,8 +349,8 @@ def test_damaged_environments(content: bytes, stored: Run) -> None:
 
 def test_a_newer_plan(stored: Run) -> None:
     path = stored.folder / "plan.json"
-    path.write_text(path.read_text("utf-8").replace('"schema": 1', '"schema": 12'), "utf-8")
-    with pytest.raises(ResultError, match=r"schema 12, this one reads 1\); upgrade maskvd"):
+    path.write_text(path.read_text("utf-8").replace('"schema": 2', '"schema": 12'), "utf-8")
+    with pytest.raises(ResultError, match=r"schema 12, this one reads 2\); upgrade maskvd"):
         stored.plan()
 
 

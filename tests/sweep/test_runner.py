@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from maskvd_cli.core.errors import DatasetError, RecipeError, ResultError
+from maskvd_cli.core.errors import DatasetError, RecipeError, ResultError, UsageError
+from maskvd_cli.core.types import Clip
 from maskvd_cli.data.synthetic import write_labels
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.store.runs import Run
@@ -21,7 +23,7 @@ from maskvd_cli.store.schema import PointRecord
 from maskvd_cli.sweep.catalog import catalog
 from maskvd_cli.sweep.plan import Task
 from maskvd_cli.sweep.replay import Outcome, replay
-from maskvd_cli.sweep.runner import Sweep, SweepOutcome, choose_run, prepare, run_sweep
+from maskvd_cli.sweep.runner import Sweep, SweepOutcome, choose_run, plan_tasks, prepare, run_sweep
 from maskvd_cli.sweep.scene import Scene
 
 RECIPE = """\
@@ -244,6 +246,86 @@ def test_spelling_out_defaults_or_reordering_changes_no_key(
     )
     keys = {point.key for point in prepared(recipe_file).points}
     assert keys == {point.key for point in prepared(other).points}
+
+
+INPUTS = "model.input=[192x352, 320x672]"
+
+
+def test_a_list_of_inputs_runs_every_point_at_each(recipe_file: Path, tmp_path: Path) -> None:
+    outcome = sweep_once(recipe_file, tmp_path / "results", INPUTS)
+    records = outcome.ran
+    assert len(records) == 10
+    assert [record.setting["model"]["input"] for record in records] == (
+        ["192x352"] * 5 + ["320x672"] * 5
+    )
+    planned = outcome.run.plan().points
+    assert [point.input for point in planned] == ["192x352"] * 5 + ["320x672"] * 5
+    assert planned[5].label == "dense input=320x672"
+    assert planned[6].named == ["version", "period", "static_keep_rate"]
+    for small, large in zip(records[:5], records[5:], strict=True):
+        assert small.params == large.params
+        assert small.metrics is not None
+        assert large.metrics is not None
+        assert large.metrics.gmacs > small.metrics.gmacs
+        assert small.metrics.frames == large.metrics.frames
+
+
+def test_inputs_share_what_is_read(
+    recipe_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from maskvd_cli.data.kitti import Kitti
+
+    read: list[str] = []
+    clips = Kitti.clips
+
+    def counting(self: Kitti) -> Iterator[Clip]:
+        read.append(self.split)
+        return clips(self)
+
+    monkeypatch.setattr(Kitti, "clips", counting)
+    sweep_once(recipe_file, tmp_path / "results", INPUTS)
+    assert sorted(read) == ["train-half", "val-half"]
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [("200x352", "no multiple of the 16 x 16 patch"), ("96x96", "does not fit")]
+)
+def test_every_input_is_checked_before_anything_is_read(
+    size: str, told: str, recipe_file: Path
+) -> None:
+    loaded = load_recipe(recipe_file, catalog(), [f"model.input=[192x352, {size}]"])
+    with pytest.raises(UsageError, match=told):
+        plan_tasks(loaded)
+
+
+def test_one_more_input_recomputes_nothing(recipe_file: Path, tmp_path: Path) -> None:
+    for first in ("192x352", "672x672"):
+        results = tmp_path / first
+        assert len(sweep_once(recipe_file, results, f"model.input={first}").ran) == 5
+        wider = sweep_once(recipe_file, results, f"model.input=[{first}, 320x672]")
+        assert {record.setting["model"]["input"] for record in wider.ran} == {"320x672"}
+        assert len(wider.present) == 5
+
+
+def test_a_name_tells_the_input_where_it_is_not_the_default(recipe_file: Path) -> None:
+    sweep = prepared(recipe_file, "model.input=[672x672, 320x672]")
+    labels = [point.label for point in sweep.points]
+    assert labels[0] == "dense"
+    assert labels[5] == "dense input=320x672"
+    assert len({point.key for point in sweep.points}) == 10
+
+
+def test_names_of_points_tell_what_differs_from_the_defaults(recipe_file: Path) -> None:
+    entry = (
+        "[{name: evit}, {name: evit, drop_blocks: [[2, 5]], fuse: true}, "
+        "{name: maskvd+evit, drop_blocks: [[3, 6, 9]], margin: 4}]"
+    )
+    changes = (f"methods={entry}", "model.name=vitdet-b-global", "model.input=672x672")
+    assert [point.label for point in prepared(recipe_file, *changes).points] == [
+        "evit keep_rate=0.7",
+        "evit keep_rate=0.7 drop_blocks=[2, 5] fuse=True",
+        "maskvd+evit period=8 static_keep_rate=0.1 margin=4 keep_rate=0.7",
+    ]
 
 
 def test_a_static_keep_rate_of_zero_is_the_dynamic_mask(recipe_file: Path) -> None:

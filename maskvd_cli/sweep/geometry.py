@@ -1,0 +1,51 @@
+"""The backbone, its input, and how frames are laid into it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from maskvd_cli.core.placement import check_frame
+from maskvd_cli.core.size import Size
+from maskvd_cli.data.registry import datasets
+from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.models.zoo import get_arch
+from maskvd_cli.recipe.schema import Recipe
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """One input of a recipe's model, defaults filled in; `frame` is None for fit."""
+
+    arch: ViTArch
+    input: Size
+    frame: Size | None
+    grid: Size
+
+    @classmethod
+    def of(cls, recipe: Recipe, input_text: str) -> Geometry:
+        """Resolve the recipe's model section at one of its inputs.
+
+        Raises UsageError where sizes do not fit.
+        """
+        arch = get_arch(recipe.model.name)
+        input_size = Size.parse(input_text)
+        default = datasets.load(recipe.dataset.name).frame
+        chosen = recipe.model.frame
+        frame = default if chosen is None else None if chosen == "fit" else Size.parse(chosen)
+        check_frame(frame, input_size)
+        return cls(arch, input_size, frame, arch.grid(input_size))
+
+    def setting(self) -> dict[str, Any]:
+        """Return what decides a result, as JSON values."""
+        shape = {
+            name: str(value) if isinstance(value, Size) else value
+            for name, value in asdict(self.arch).items()
+            if name != "description"
+        }
+        return {
+            **shape,
+            "backbone": self.arch.backbone,
+            "input": str(self.input),
+            "frame": str(self.frame or "fit"),
+        }
