@@ -74,6 +74,13 @@ Inputs = Annotated[
 ]
 
 
+def _no_bool(value: object) -> object:
+    """Refuse `true`, which Python takes for 1."""
+    if isinstance(value, bool):
+        raise ValueError("write schema: 1")
+    return value
+
+
 class Section(BaseModel):
     """A part of a recipe: strict types, no unknown keys, not changed after reading."""
 
@@ -185,7 +192,9 @@ class Recipe(Section):
 
     model_config = ConfigDict(title="maskvd recipe")
 
-    schema_version: Literal[1] = Field(alias="schema", description="version of this format")
+    schema_version: Annotated[Literal[1], BeforeValidator(_no_bool)] = Field(
+        alias="schema", description="version of this format"
+    )
     name: str = Field(
         pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="names the folder of the results"
     )
@@ -203,4 +212,4 @@ class Recipe(Section):
         description="method name and parameters; a list of values makes a grid; input: only at "
         "these of the model's inputs",
     )
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)

@@ -139,6 +139,8 @@ def _place(document: Document, node: yaml.Node) -> str:
 
 def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:
     text: str = node.value
+    if any("\ud800" <= mark <= "\udfff" for mark in text):
+        raise _complaint("half a character (a lone surrogate); write the character itself", node)
     if node.style in ("'", '"', "|", ">"):
         return text
     if text in _WORDS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from maskvd_cli.report.rows import Report
 
@@ -59,7 +59,8 @@ def _machine(environment: dict[str, Any]) -> str:
 
 
 def _software(environment: dict[str, Any]) -> str:
-    packages: dict[str, Any] = environment.get("packages") or {}
+    found = environment.get("packages")
+    packages = cast(dict[str, Any], found) if isinstance(found, dict) else {}
     text = f"maskvd {environment.get('tool_version')}"
     if environment.get("git"):
         text += f" (git {environment['git']})"

@@ -21,6 +21,7 @@ _COLUMN_OF: dict[str, tuple[str, tuple[type, ...]]] = {
     # Not to be taken for the keep rate that results, which is a column too.
     "keep_rate": ("param_keep_rate", (int, float)),
 }
+_LARGEST = 2**53
 
 
 def own_columns(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,6 +47,8 @@ def shared_column(named: Mapping[str, Any], shown: Collection[str]) -> str | Non
 
 
 def _fits(name: str, value: Any) -> bool:
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return False
     return isinstance(value, _COLUMN_OF[name][1]) and not isinstance(value, bool)
 
 

@@ -75,6 +75,10 @@ class Run:
             )
         return record
 
+    def has_samples(self, key: str) -> bool:
+        """Tell whether a point's samples are there."""
+        return os.path.isfile(self.folder / "samples" / f"{key}.parquet")
+
     def write_plan(self, plan: Plan, recipe: bytes, environment: dict[str, Any]) -> None:
         """Write what a run starts with, the plan first."""
         write_bytes(self.folder / PLAN, _dump(plan))

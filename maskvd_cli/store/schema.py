@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SCHEMA_VERSION = 2
 
 SchemaVersion = Literal[1, 2]
 
-Real = Annotated[float, Field(allow_inf_nan=False)]
+# Bounds keep what reports compute from damaged files finite, and counts within 64 bits.
+Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Stored(BaseModel):
@@ -25,8 +27,8 @@ class Metrics(Stored):
     Means are over all frames, full ones included.
     """
 
-    clips: int
-    frames: int
+    clips: Count
+    frames: Count
     tokens: Real = Field(
         description="mean recomputed tokens per frame; where layers differ, the mean over layers"
     )
@@ -52,10 +54,42 @@ class Metrics(Stored):
         description="c0, c1, c2: gmacs_published of a frame with n tokens is c0 + c1 n + c2 n^2, "
         "with gates of a frame after the clip's first; None where more than n decides"
     )
-    state_bytes: int = Field(description="bytes kept between frames, float32")
+    state_bytes: Count = Field(description="bytes kept between frames, float32")
     map50: Real | None = None
     latency_ms: Real | None = None
     peak_mib: Real | None = None
+
+
+class _Read(BaseModel):
+    """What reports read of a setting, which may hold more."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+
+class DatasetSetting(_Read):
+    """Whose frames a point stands on."""
+
+    name: str
+    split: str
+    protocol: str
+
+
+class ModelSetting(_Read):
+    """Which backbone saw them, and how large."""
+
+    name: str
+    backbone: str
+    input: str
+    frame: str
+
+
+class Setting(_Read):
+    """What all points of a run share."""
+
+    dataset: DatasetSetting
+    model: ModelSetting
+    heatmap: dict[str, Any] | None
+    seed: Count
 
 
 class Failure(Stored):
@@ -83,6 +117,19 @@ class PointRecord(Stored):
     finished: str = Field(description="UTC, ISO 8601")
     seconds: Real = Field(description="time this point took")
     tool_version: str
+
+    @field_validator("setting")
+    @classmethod
+    def _setting_can_be_read(cls, setting: dict[str, Any]) -> dict[str, Any]:
+        Setting.model_validate(setting)
+        return setting
+
+    @model_validator(mode="after")
+    def _status_is_true(self) -> Self:
+        ok = self.status == "ok"
+        if ok != (self.metrics is not None) or ok != (self.failure is None):
+            raise ValueError("a point has metrics where it is ok, a failure where it failed")
+        return self
 
 
 class PlannedPoint(Stored):

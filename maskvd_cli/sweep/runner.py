@@ -15,7 +15,7 @@ from maskvd_cli.core.point import Point
 from maskvd_cli.measure.environment import environment, tidy_path
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.store.atomic import refuse_inside
-from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
+from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
 from maskvd_cli.sweep.geometry import Geometry
 from maskvd_cli.sweep.plan import Task, detections_of, tasks_of
@@ -110,7 +110,8 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
 
     Points that `earlier` runs finished are copied. A point that raises becomes a failed record and
     the sweep goes on. `on_point` hears of every record, found or made.
-    Raises ResultError while another sweep writes to the same run.
+    Raises ResultError while another sweep writes to the same run, and where a newer maskvd has
+    written to it.
     """
     present: list[PointRecord] = []
     ran: list[PointRecord] = []
@@ -131,17 +132,26 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
 
 
 def _stored(run: Run, key: str) -> PointRecord | None:
-    """Return a point's record; a damaged file counts as absent, so that the point is run again."""
+    """Return a point's record; one that is damaged or lacks its samples counts as absent.
+
+    It is then run again. Raises NewerResultError for a file that this version must not replace.
+    """
     try:
-        return run.point(key)
+        record = run.point(key)
+    except NewerResultError:
+        raise
     except ResultError:
         return None
+    return record if record is None or record.failure or run.has_samples(key) else None
 
 
 def _adopted(run: Run, earlier: Sequence[Run], key: str) -> PointRecord | None:
     """Copy a point that an earlier run finished into `run`; None where none did."""
     for other in earlier:
-        record = _stored(other, key)
+        try:
+            record = _stored(other, key)
+        except NewerResultError:
+            continue
         if record is not None and record.status == "ok":
             run.adopt(record, other)
             return record

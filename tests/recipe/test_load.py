@@ -612,7 +612,12 @@ def test_paths_that_cannot_be(root: str, elsewhere: Path) -> None:
 
 def test_half_a_character_in_a_text(folder: Path) -> None:
     (line,) = problems(HEAD.replace("small", '"\\ud800"') + DENSE)
-    assert line.startswith("recipe.yaml: invalid JSON")
+    assert line.startswith("recipe.yaml:2:7: half a character (a lone surrogate)")
+
+
+def test_true_is_no_version(folder: Path) -> None:
+    (line,) = problems(HEAD.replace("schema: 1", "schema: true") + DENSE)
+    assert line == "recipe.yaml:1:1 schema: write schema: 1 (got true)"
 
 
 def with_inputs(inputs: str, methods: str) -> str:

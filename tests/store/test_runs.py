@@ -42,6 +42,15 @@ def metrics(**changes: Any) -> Metrics:
     return Metrics(**(values | changes))
 
 
+SETTING = {
+    "dataset": {"name": "kitti", "split": "val-half", "protocol": "maskvd-paper", "more": 1},
+    "model": {"name": "vitdet-b", "backbone": "windowed", "input": "672x672", "frame": "fit"},
+    "heatmap": None,
+    "seed": 0,
+    "more": [1],
+}
+
+
 def record(key: str = KEY, **changes: Any) -> PointRecord:
     values: dict[str, Any] = {
         "key": key,
@@ -50,7 +59,7 @@ def record(key: str = KEY, **changes: Any) -> PointRecord:
         "method": "maskvd",
         "revision": 1,
         "params": {"period": 8, "static_keep_rate": 0.1, "version": None, "sizes": [1, [2]]},
-        "setting": {"dataset": {"name": "kitti"}},
+        "setting": SETTING,
         "environment": {"command": "maskvd sweep"},
         "metrics": metrics(),
         "failure": None,
@@ -509,3 +518,34 @@ def test_what_a_killed_sweep_has_not_written_is_called_missing(name: str, stored
     path.unlink()
     with pytest.raises(ResultError, match=r"is missing; .*; sweep again"):
         stored.plan() if name == "plan.json" else stored.environment()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"setting": {}}, "(setting.dataset: Field required)"),
+        (
+            {"setting": SETTING | {"dataset": "kitti"}},
+            "(setting.dataset: Input should be an object)",
+        ),
+        ({"setting": SETTING | {"seed": "0"}}, "(setting.seed: Input should be a valid integer)"),
+        ({"metrics": None}, ": Value error, a point has metrics where it is ok"),
+        ({"status": "failed"}, ": Value error, a point has metrics where it is ok"),
+    ],
+)
+def test_points_that_no_report_could_show(
+    changes: dict[str, Any], reason: str, stored: Run
+) -> None:
+    path = point_file(stored)
+    content = json.loads(path.read_text("utf-8")) | changes
+    path.write_text(json.dumps(content), "utf-8")
+    assert reason in refused(stored)
+
+
+@pytest.mark.parametrize("name", ["frames", "tokens", "state_bytes"])
+def test_numbers_beyond_all_bounds(name: str, stored: Run) -> None:
+    path = point_file(stored)
+    content = json.loads(path.read_text("utf-8"))
+    content["metrics"][name] = 10**19
+    path.write_text(json.dumps(content), "utf-8")
+    assert f"metrics.{name}: Input should be less than or equal to" in refused(stored)

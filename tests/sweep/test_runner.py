@@ -132,6 +132,27 @@ def test_missing_and_damaged_points_are_run_again_and_no_other(
     ]
 
 
+def test_a_point_without_its_samples_is_run_again(recipe_file: Path, tmp_path: Path) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    key = first.ran[1].key
+    samples = first.run.folder / "samples" / f"{key}.parquet"
+    samples.unlink()
+    assert [record.key for record in sweep_once(recipe_file, tmp_path / "results").ran] == [key]
+    assert samples.is_file()
+
+
+def test_a_newer_versions_point_is_never_replaced(recipe_file: Path, tmp_path: Path) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    path = first.run.folder / "points" / f"{first.ran[0].key}.json"
+    path.write_text('{"schema": 99}')
+    with pytest.raises(ResultError, match="written by a newer maskvd"):
+        sweep_once(recipe_file, tmp_path / "results")
+    assert path.read_text() == '{"schema": 99}'
+    # A changed grid begins a run of its own and takes over what it can read.
+    after = sweep_once(recipe_file, tmp_path / "results", "methods.maskvd.period=[2,4,8,16]")
+    assert first.ran[0].key in {record.key for record in after.ran}
+
+
 @pytest.mark.parametrize("name", ["recipe.yaml", "environment.json"])
 def test_a_run_that_was_killed_before_it_began_is_completed(
     name: str, recipe_file: Path, tmp_path: Path
