@@ -38,6 +38,7 @@ check: type test
 bench: setup
 	$(BIN)/python benchmarks/heatmap.py --json benchmarks/heatmap.json
 	$(BIN)/python benchmarks/commands.py --json benchmarks/commands.json
+	$(BIN)/python benchmarks/backbone.py --json benchmarks/backbone.json
 
 clean:
 	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis

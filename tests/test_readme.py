@@ -52,6 +52,36 @@ def test_times_are_the_committed_ones() -> None:
         assert f"| heatmap of {name} | {ours:.2f} s | {theirs:.2f} s |" in README
 
 
+def test_backbone_times_are_the_committed_ones() -> None:
+    backbone = json.loads((ROOT / "benchmarks" / "backbone.json").read_text())
+    for name, spent in backbone["median_ms"].items():
+        assert f"| {name} | {spent:.0f} ms |" in README
+
+
+def test_what_is_executed_is_the_committed_result() -> None:
+    with (ROOT / "results" / "reference" / "kitti-table1.csv").open(newline="") as file:
+        executed = [row["gmacs"] for row in csv.DictReader(file) if row["version"] == "C"]
+    told = " ".join(README.split())
+    *first, last = [f"{float(gmacs):.1f}" for gmacs in executed]
+    assert f"{', '.join(first)} and {last} GMACs" in told
+
+
+def test_table_c_is_the_committed_result() -> None:
+    with (ROOT / "results" / "reference" / "vid-table-c.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40
+    worst = max(abs(float(row["gmacs_published"]) - float(row["paper_gmacs"])) for row in rows)
+    assert worst < 0.06
+    shown = [
+        f"| {row['input']} | {float(row['gmacs_published']):.2f} | "
+        f"{float(row['paper_gmacs']):.2f} | {float(row['state_mb']):.1f} |"
+        for row in rows
+    ]
+    told = [line for line in README.splitlines() if "1024x1024 |" in line or "672x672 |" in line]
+    assert len(told) == 4
+    assert all(any(line.endswith(part) for part in shown) for line in told)
+
+
 def test_every_dependency_has_its_line() -> None:
     import tomllib
 
