@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from maskvd_cli.core.errors import DatasetError, unknown
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Boxes, BoxTally, Clip
+from maskvd_cli.core.types import Boxes, BoxTally, Clip, Frame
+from maskvd_cli.data.images import load_image
 
 RAW = "raw"
 
@@ -58,6 +59,13 @@ class Dataset(ABC):
     @abstractmethod
     def clips(self) -> Iterator[Clip]:
         """Yield the split's clips in a fixed order, reading annotations as they are needed."""
+
+    def image(self, frame: Frame) -> NDArray[np.uint8]:
+        """Return a frame's image, (rows, cols, 3) uint8 RGB, read only now.
+
+        Raises DatasetError where it is absent, damaged, or of another size than the frame's.
+        """
+        return load_image(frame)
 
     @classmethod
     def _existing(cls, root: Path | None) -> Path:

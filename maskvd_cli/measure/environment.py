@@ -14,7 +14,7 @@ from typing import Any
 
 from maskvd_cli import __version__
 
-_PACKAGES = ("torch", "numpy", "pandas", "pydantic", "pyyaml", "pyarrow", "pillow")
+_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "pyyaml", "pyarrow", "pillow")
 _SOURCE = Path(__file__).resolve().parents[2]
 
 
