@@ -17,6 +17,7 @@ from maskvd_cli.commands.ls import ls
 from maskvd_cli.commands.mask import mask
 from maskvd_cli.commands.report import report
 from maskvd_cli.commands.schema import schema
+from maskvd_cli.commands.score import score
 from maskvd_cli.commands.sweep import sweep
 from maskvd_cli.commands.synth import synth
 from maskvd_cli.commands.verify import verify
@@ -43,6 +44,10 @@ class _Commands(TyperGroup):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit from None
         except OSError as error:
+            if error.filename is not None:
+                reason = f"{error.filename}: {error.strerror}; check the path and its permissions"
+                print(f"error: {reason}", file=sys.stderr)
+                raise typer.Exit(EXIT_BAD_INPUT) from error
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
                 raise
             print(f"error: cannot write output ({error.strerror}); free space", file=sys.stderr)
@@ -85,7 +90,7 @@ def maskvd(
     """
 
 
-for command in (heatmap, mask, sweep, report, verify, ls, convert, synth, schema):
+for command in (heatmap, mask, sweep, report, score, verify, ls, convert, synth, schema):
     app.command()(command)
 
 

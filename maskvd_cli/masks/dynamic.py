@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+
+_FARTHEST = 2.0**40
 
 
 def dynamic_masks(  # noqa: PLR0913 - one argument per quantity of the definition
@@ -58,8 +61,14 @@ def dynamic_mask(  # noqa: PLR0913
 def _covered_cells(
     boxes: Tensor, input_size: Size, patch: int, margin: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the first and last (x, y) cell of each box, (n, 2) int64; last < first if empty."""
-    whole = boxes.to(torch.float64).trunc().to(torch.int64)
+    """Return the first and last (x, y) cell of each box, (n, 2) int64; last < first if empty.
+
+    Raises UsageError for NaN.
+    """
+    if bool(boxes.isnan().any()):
+        raise UsageError("a box has a corner that is no number", remedy="correct the detections")
+    # A box that reaches to infinity covers all that lies on its way.
+    whole = boxes.to(torch.float64).clamp(-_FARTHEST, _FARTHEST).trunc().to(torch.int64)
     limits = torch.tensor([input_size.cols, input_size.rows])
     start = (whole[:, :2] - margin).clamp(min=0)
     end = torch.minimum(whole[:, 2:] + margin, limits)

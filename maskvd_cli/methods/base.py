@@ -81,6 +81,7 @@ class FrameContext:
     that the frame covers, in pixels. `boxes` (n, 4) xyxy in input pixels and `scores` (n,) are the
     detections of the previous frame, None before the first; `region_scores` (N,) of the heatmap;
     `truth` (m, 4) the annotated boxes of this very frame, for the oracle alone. All on the CPU.
+    Raises UsageError for a frame that does not lie in the input.
     """
 
     index: int
@@ -91,6 +92,14 @@ class FrameContext:
     scores: Tensor | None = None
     region_scores: Tensor | None = None
     truth: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        rows, cols = self.content
+        if not (0 < rows <= self.input.rows and 0 < cols <= self.input.cols):
+            raise UsageError(
+                f"frame {self.content} does not lie in input {self.input} (rows x columns)",
+                remedy="make the frame smaller or the input larger",
+            )
 
     @property
     def grid(self) -> Size:
@@ -165,16 +174,25 @@ class Method(ABC, Generic[P]):
         self.params: P = self.resolve(params, backbone.arch)
         self.backbone = backbone
         self.trace: FrameTrace | None = None
+        self._grid: Size | None = None
 
-    @abstractmethod
     def reset(self) -> None:
         """Forget the clip: the next step starts another one."""
+        self.forget()
+        self.trace = None
+        self._grid = None
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Drop everything that is kept between frames."""
 
     def step(self, tokens: Tensor, frame: FrameContext) -> Tensor:
         """Return the features (B, N, D) of embedded patches (B, N, D), positions not yet added.
 
         `trace` then tells what was recomputed. Nothing returned shares storage with the state or
-        with `tokens`. Raises UsageError for a batch that the method cannot run side by side.
+        with `tokens`. Raises UsageError for a batch that the method cannot run side by side, and
+        for another grid than the clip's. A step that fails resets the method, since its state may
+        be half of one frame and half of another.
         """
         if len(tokens) > 1 and not self.batched:
             raise UsageError(
@@ -186,7 +204,17 @@ class Method(ABC, Generic[P]):
                 f"{tokens.shape[1]} tokens came for a grid of {frame.grid} (rows x columns)",
                 remedy="embed the padded input",
             )
-        features, self.trace = self.compute(tokens, frame)
+        if self._grid not in (None, frame.grid):
+            raise UsageError(
+                f"a grid of {frame.grid} came in a clip of {self._grid} (rows x columns)",
+                remedy="reset where the input's size changes",
+            )
+        try:
+            features, self.trace = self.compute(tokens, frame)
+        except BaseException:
+            self.reset()
+            raise
+        self._grid = frame.grid
         return features
 
     @abstractmethod

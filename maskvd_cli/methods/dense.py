@@ -47,7 +47,7 @@ class Dense(Method[DenseParams]):
     params_type = DenseParams
     batched = True
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         """Do nothing: dense keeps no state."""
 
     def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
@@ -65,11 +65,7 @@ class Dense(Method[DenseParams]):
 
     @classmethod
     def resolve(cls, params: DenseParams, arch: ViTArch) -> DenseParams:
-        if params.pool > 1 and not arch.windowed_depth:
-            raise UsageError(
-                f"pool {params.pool} is for windowed backbones; {arch.name} has none",
-                remedy="leave pool out",
-            )
+        check_poolable(arch, params.pool)
         return params
 
     @classmethod
@@ -94,6 +90,15 @@ class Dense(Method[DenseParams]):
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: DenseParams) -> int:
         return 0
+
+
+def check_poolable(arch: ViTArch, pool: int) -> None:
+    """Raise UsageError where the backbone's keys cannot be pooled, or nobody counts them so."""
+    if pool > 1 and (arch.class_token or arch.torchprofiled):
+        raise UsageError(
+            f"pool {pool} is for windowed backbones; {arch.name} is none",
+            remedy="leave pool out",
+        )
 
 
 def check_pool(grid: Size, pool: int) -> None:

@@ -46,7 +46,7 @@ class DenseUnpadded(Method[DenseUnpaddedParams]):
     params_type = DenseUnpaddedParams
     batched = True
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         """Do nothing: no state is kept."""
 
     def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
@@ -106,7 +106,7 @@ class DenseUnpadded(Method[DenseUnpaddedParams]):
 
 def _cost(arch: ViTArch, grid: Size, inside: Size) -> Macs:
     tokens = inside.area
-    if not arch.windowed_depth:
+    if arch.torchprofiled:
         return costs.plain_vit(arch, grid, tokens)
     layers = costs.qkv(arch, tokens) + costs.projection_and_mlp(arch, tokens)
     return (

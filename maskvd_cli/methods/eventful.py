@@ -27,7 +27,7 @@ from torch import Tensor
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.methods.base import ClipView, TokenTrace
-from maskvd_cli.methods.dense import check_pool
+from maskvd_cli.methods.dense import check_pool, check_poolable
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.gates import GateParams, put, take
@@ -78,8 +78,8 @@ class Eventful(GatedMethod[EventfulParams]):
         super().__init__(params, backbone)
         self.attentions: dict[int, UpdatedAttention] = {}
 
-    def reset(self) -> None:
-        super().reset()
+    def forget(self) -> None:
+        super().forget()
         self.attentions = {}
 
     def state(self) -> Iterable[Tensor]:
@@ -106,11 +106,7 @@ class Eventful(GatedMethod[EventfulParams]):
 
     @classmethod
     def resolve(cls, params: EventfulParams, arch: ViTArch) -> EventfulParams:
-        if params.pool > 1 and not arch.windowed_depth:
-            raise UsageError(
-                f"pool {params.pool} is for windowed backbones; {arch.name} has none",
-                remedy="leave pool out",
-            )
+        check_poolable(arch, params.pool)
         return params
 
     @classmethod

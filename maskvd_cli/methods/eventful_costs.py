@@ -136,7 +136,7 @@ def _published_extras(
     """
     counts, dim, blocks = trace.counts, arch.dim, len(arch.global_blocks)
     length, keys = sequence_length(arch, grid), key_count(arch, grid, update.pool)
-    if not arch.windowed_depth:
+    if arch.torchprofiled:
         dense = costs.plain_vit(arch, grid, grid.area)
         unscaled = blocks * length * keys - _logits(arch, grid, update, trace)
         unseen = 2 * arch.depth * length - counts["qkv"] - counts["mlp"] if before_ln else 0

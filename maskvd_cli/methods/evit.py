@@ -102,7 +102,7 @@ class EViT(Method[EViTParams]):
     naming = ("keep_rate",)
     batched = True
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         """Do nothing: no state is kept."""
 
     def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:

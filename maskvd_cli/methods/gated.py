@@ -52,7 +52,7 @@ class GatedMethod(Method[G]):
         super().__init__(params, backbone)
         self.gates: dict[str, TokenGate] = {}
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         self.gates = {}
 
     def state(self) -> Iterable[Tensor]:

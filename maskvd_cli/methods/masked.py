@@ -56,7 +56,7 @@ class MaskedMethod(Method[M]):
         super().__init__(params, backbone)
         self.execution = MaskedExecution(backbone, self.params.version)
 
-    def reset(self) -> None:
+    def forget(self) -> None:
         self.execution.reset()
 
     def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:

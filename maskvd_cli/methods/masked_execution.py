@@ -106,10 +106,7 @@ class MaskedExecution:
         Raises UsageError where a mask comes before any full frame.
         """
         sequence = tokens + self.backbone.positions_on(grid)
-        if self.reference is None and not bool(kept.all()):
-            raise UsageError(
-                "a masked frame came before any full one", remedy="begin the clip with a full one"
-            )
+        base = self._base(tokens, full=bool(kept.all()))
         if bool(kept.all()):
             features = self._full(sequence, grid)
             counts = full_counts(self.backbone.arch, grid)
@@ -118,7 +115,7 @@ class MaskedExecution:
             chosen = Chosen.of(kept, grid, self.backbone.arch.window, tokens.device)
             counts = {"window_queries": chosen.places.numel(), "window_keys": len(chosen.near)}
             index = chosen.index
-            features = self._masked(sequence, grid, chosen)
+            features = self._masked(base, sequence, grid, chosen)
         self.reference = features.clone()
         trace = FrameTrace(len(index), len(index) == grid.area, counts, {"mask": index})
         return features, trace
@@ -134,9 +131,17 @@ class MaskedExecution:
             sequence = sequence + block.mlp(block.norm2(sequence))
         return self.backbone.finish(sequence)
 
-    def _masked(self, sequence: Tensor, grid: Size, chosen: Chosen) -> Tensor:
-        assert self.reference is not None
-        base = self.reference if self.fill == "reference" else torch.zeros_like(self.reference)
+    def _base(self, tokens: Tensor, *, full: bool) -> Tensor:
+        """Return the features that tokens keep which are not chosen."""
+        if full or self.fill == "zeros":
+            return torch.zeros_like(tokens)
+        if self.reference is None:
+            raise UsageError(
+                "a masked frame came before any full one", remedy="begin the clip with a full one"
+            )
+        return self.reference
+
+    def _masked(self, base: Tensor, sequence: Tensor, grid: Size, chosen: Chosen) -> Tensor:
         if not len(chosen.index):
             return base.clone()
         sequence = self.backbone.with_class_token(sequence[:, chosen.index])

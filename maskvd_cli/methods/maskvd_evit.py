@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
 from maskvd_cli.methods.dropping import ProgressiveDropping
@@ -55,14 +53,8 @@ class DroppingExecution(MaskedExecution):
         """
         full = bool(kept.all())
         drop = not full if drop is None else drop
-        if self.reference is None and not full:
-            raise UsageError(
-                "a masked frame came before any full one", remedy="begin the clip with a full one"
-            )
+        base = self._base(tokens, full=full and not drop)
         mask = kept.nonzero().squeeze(1).to(tokens.device)
-        base = torch.zeros_like(tokens)
-        if self.fill == "reference" and self.reference is not None:
-            base = self.reference
         if len(mask):
             survivors = self.dropping.run(tokens, grid, None if full else mask, drop=drop)
             features, trace = survivors.onto(base), survivors.trace

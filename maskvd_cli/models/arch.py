@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from maskvd_cli.core.placement import check_patch
 from maskvd_cli.core.size import Size
@@ -17,6 +18,8 @@ class ViTArch:
     positions of global blocks are made for, also resized (windowed blocks have `window`); None:
     no relative positions. `class_token`: one token without a position more. `final_norm`: a
     LayerNorm after the last block. `paper`: where the architecture comes from.
+    `published_counter`: the rules behind its published multiply-accumulates (`costs`); None:
+    Eventful Transformers' on windowed backbones, torchprofile's on others.
 
     Raises ValueError for heads that do not divide the width, a global block that is none of the
     blocks, and a class token beside windows or relative positions, in which it has no place.
@@ -34,6 +37,7 @@ class ViTArch:
     relative_table: Size | None
     mlp_ratio: int = 4
     paper: str = ""
+    published_counter: Literal["eventful", "torchprofile"] | None = None
     class_token: bool = False
     final_norm: bool = False
 
@@ -49,6 +53,13 @@ class ViTArch:
     def head_dim(self) -> int:
         """Width of one head."""
         return self.dim // self.heads
+
+    @property
+    def torchprofiled(self) -> bool:
+        """Whether torchprofile's rules stand behind the published multiply-accumulates."""
+        if self.published_counter is None:
+            return not self.windowed_depth
+        return self.published_counter == "torchprofile"
 
     @property
     def windowed_depth(self) -> int:

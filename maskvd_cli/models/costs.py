@@ -109,7 +109,7 @@ def global_attention(
 def dense(arch: ViTArch, grid: Size, pool: int = 1) -> Macs:
     """The whole backbone on all tokens of one frame."""
     tokens = grid.area
-    if not arch.windowed_depth:
+    if arch.torchprofiled:
         return plain_vit(arch, grid, tokens)
     layers = qkv(arch, tokens) + projection_and_mlp(arch, tokens) + residuals(arch, tokens)
     global_blocks = global_attention(arch, grid, tokens, tokens // pool**2, pool)

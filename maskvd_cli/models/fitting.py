@@ -10,7 +10,7 @@ from maskvd_cli.models.arch import ViTArch
 from maskvd_cli.models.checkpoints import Shapes, differences, shapes_of
 from maskvd_cli.models.head_arch import HeadArch
 from maskvd_cli.models.namings import CLASS_TOKEN, EMBEDDING, FINAL_NORM
-from maskvd_cli.models.renaming import CheckpointError, Converted
+from maskvd_cli.models.renaming import CheckpointError, Converted, listed
 from maskvd_cli.models.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.models.vitdet import Detector
 from maskvd_cli.models.zoo import ARCHS
@@ -54,7 +54,11 @@ def fitted_to(converted: Converted, arch: ViTArch, where: object) -> Converted:
             if tensors.pop(name, None) is not None:
                 dropped[name] = f"{arch.name} has none"
     fitted = Converted(tensors, converted.naming, dropped)
-    if problems := arch_differences(fitted, arch):
+    problems = arch_differences(fitted, arch)
+    odd = [name for name, tensor in tensors.items() if not tensor.is_floating_point()]
+    if odd:
+        problems.append(f"no floating-point numbers: {listed(odd)}")
+    if problems:
         raise CheckpointError(
             f"is no {arch.name}: {'; '.join(problems)}",
             where=where,

@@ -10,6 +10,7 @@ from typing import Literal
 from torch import Tensor
 
 from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.size import Size
 from maskvd_cli.models.namings import (
     CLASS_TOKEN,
     EMBEDDING,
@@ -43,15 +44,20 @@ class Converted:
 
 
 def to_our_names(
-    tensors: Mapping[str, Tensor], naming: str | None = None, *, where: object = None
+    tensors: Mapping[str, Tensor],
+    naming: str | None = None,
+    *,
+    where: object = None,
+    table: Size | None = None,
 ) -> Converted:
     """Rename a state dict into our names, every tensor of it or none.
 
     `naming`: one of NAMINGS; recognised from the names where None. A prefix `sd/` or `module.` of
     all names is ignored. Values stay what they are, but for position tables: (1, S*S, D) becomes
-    (S, S, D); a first row of the class token is added to the class token (timm), or dropped where
-    there is none (Detectron2). Raises UsageError for an unknown naming, CheckpointError (about
-    `where`) for names that no rule knows, missing names and unusable position tables.
+    (S, S, D), or (rows, cols, D) where `table` says so; a first row of the class token is added to
+    the class token (timm), or dropped where there is none (Detectron2). Raises UsageError for an
+    unknown naming, CheckpointError (about `where`) for names that no rule knows, missing names and
+    unusable position tables.
     """
     plain = _without_wrapper(tensors)
     rules = _recognised(plain, where) if naming is None else get_naming(naming)
@@ -70,7 +76,7 @@ def to_our_names(
             remedy="give the whole checkpoint",
         )
     if rules.positions != "grid":
-        _lay_out_positions(renamed, dropped, rules, where)
+        _lay_out_positions(renamed, dropped, rules, where, table)
     return Converted(renamed, rules.name, dropped)
 
 
@@ -148,10 +154,17 @@ def _missing(names: Mapping[str, Tensor], naming: Naming) -> list[str]:
 
 
 def _lay_out_positions(
-    tensors: dict[str, Tensor], dropped: dict[str, str], naming: Naming, where: object
+    tensors: dict[str, Tensor],
+    dropped: dict[str, str],
+    naming: Naming,
+    where: object,
+    known: Size | None,
 ) -> None:
     """Turn the flat position table into a grid and see to the class token's row."""
     table = tensors[POSITIONS]
+    if known is not None and table.shape[:2] == (1, known.area):
+        tensors[POSITIONS] = table[0].unflatten(0, tuple(known))
+        return
     rows = table.shape[1] if table.ndim == 3 and table.shape[0] == 1 else 0
     with_class = naming.positions != "flat" and isqrt(rows) ** 2 != rows
     side = isqrt(max(rows - with_class, 0))

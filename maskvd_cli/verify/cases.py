@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.size import Size
 from maskvd_cli.models.checkpoints import read_tensors
 from maskvd_cli.models.renaming import Converted, to_our_names
 
@@ -115,10 +117,9 @@ def case_files(folder: Path) -> list[Path]:
 
     Raises GoldenError where there is no folder or no case.
     """
-    if not folder.is_dir():
-        raise GoldenError(
-            "no such folder", where=folder, remedy="name a folder of golden cases (.npz)"
-        )
+    if not os.path.isdir(folder):
+        problem = "is no folder" if os.path.exists(folder) else "no such folder"
+        raise GoldenError(problem, where=folder, remedy="name a folder of golden cases (.npz)")
     found = [path for path in sorted(folder.glob("*.npz")) if not _weights_alone(path)]
     if not found:
         raise GoldenError("no golden case (.npz with a config) here", where=folder)
@@ -151,7 +152,9 @@ def read_case(path: Path) -> Golden:
         raise GoldenError(f"no readable golden case ({reason})", where=path) from error
     # Renaming adds positions to class tokens; in float32 that would round before float64 runs.
     wide = {name: tensor.double() for name, tensor in read_tensors(weights).items()}
-    return Golden(path.stem, config, arrays, to_our_names(wide, where=weights))
+    sides = (config.get("backbone_config") or config).get("position_encoding_size")
+    table = Size(*sides) if sides else None
+    return Golden(path.stem, config, arrays, to_our_names(wide, where=weights, table=table))
 
 
 def precisions(case: Golden, output: str) -> Iterator[tuple[torch.dtype, str]]:

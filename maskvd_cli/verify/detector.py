@@ -13,7 +13,7 @@ from maskvd_cli.models.checkpoints import load_into
 from maskvd_cli.models.head_arch import HeadArch
 from maskvd_cli.models.roi_pooling import pool
 from maskvd_cli.models.vitdet import Detector
-from maskvd_cli.verify.cases import Golden, Verdict
+from maskvd_cli.verify.cases import TOLERANCE, Golden, Verdict
 from maskvd_cli.verify.windowed import windowed_arch
 
 _PATCH = 16
@@ -79,14 +79,47 @@ def _verify_image(
     proposals = detector.rpn.proposals(
         rpn, detector.input_size, pre_nms=heads.pre_nms, post_nms=heads.post_nms
     )[0]
-    compare("proposal_boxes", proposals.xyxy)
-    compare("proposal_logits", proposals.logits)
-    compare("roi_features_first8", pool(levels, [proposals.xyxy], heads)[:8])
-    output = detector.box_head(levels, [proposals.xyxy])
+    order = _order(proposals.xyxy, proposals.logits, expected, "proposal_boxes", "proposal_logits")
+    boxes = proposals.xyxy[order]
+    compare("proposal_boxes", boxes)
+    compare("proposal_logits", proposals.logits[order])
+    compare("roi_features_first8", pool(levels, [boxes], heads)[:8])
+    output = detector.box_head(levels, [boxes])
     compare("cls_logits", output.logits)
     compare("box_deltas", output.deltas.flatten(1))
-    found = detector.box_head.detections(output, [proposals.xyxy], detector.input_size)[0]
-    compare("boxes", found.xyxy)
-    compare("scores", found.scores)
+    found = detector.box_head.detections(output, [boxes], detector.input_size)[0]
+    order = _order(found.xyxy, found.scores, expected, "boxes", "scores")
+    compare("boxes", found.xyxy[order])
+    compare("scores", found.scores[order])
     if "labels" in expected:
-        verdict.select(found.labels, expected["labels"])
+        verdict.select(found.labels[order], expected["labels"])
+
+
+def _order(
+    boxes: Tensor,
+    scores: Tensor,
+    expected: dict[str, np.ndarray[Any, Any]],
+    boxes_name: str,
+    scores_name: str,
+) -> Tensor:
+    """Return our rows in the order of theirs, where only near-ties of the scores are swapped.
+
+    Rows whose scores differ by less than the tolerance come in either order, whichever way
+    rounding falls; among those the nearest box is taken. Otherwise our own order.
+    """
+    own = torch.arange(len(boxes))
+    if boxes_name not in expected or len(expected[boxes_name]) != len(boxes):
+        return own
+    theirs = torch.from_numpy(expected[boxes_name]), torch.from_numpy(expected[scores_name])
+    scale = max(1.0, float(theirs[1].abs().max())) if len(boxes) else 1.0
+    distance = (boxes[None] - theirs[0][:, None]).abs().amax(2)
+    tied = (scores[None] - theirs[1][:, None]).abs() <= TOLERANCE[torch.float32] * scale
+    left = distance.masked_fill(~tied, torch.inf)
+    rows: list[int] = []
+    for row in range(len(boxes)):
+        best = int(left[row].argmin())
+        if not torch.isfinite(left[row, best]):
+            return own
+        rows.append(best)
+        left[:, best] = torch.inf
+    return torch.tensor(rows, dtype=torch.int64)

@@ -126,8 +126,7 @@ def _compare_kept(
 ) -> None:
     """Compare kept tokens, which the authors give as positions in the sequence before the drop."""
     for clip, expected in enumerate(case.arrays[f"kept/{number}"]):
-        position = {int(token): place for place, token in enumerate(before[clip].tolist())}
-        verdict.select(torch.tensor([position[token] for token in kept[clip].tolist()]), expected)
+        verdict.select(kept[clip], before[clip].cpu().numpy()[expected])
 
 
 def _compare_logits(case: Golden, verdict: Verdict, final: Tensor, suffix: str) -> None:

@@ -30,7 +30,10 @@ _UPDATES = {
 def verify_windowed(case: Golden, verdict: Verdict) -> None:
     """Run every frame in the precisions that the case has, and compare."""
     arch, grid = windowed_arch(case.config), Size(*case.config["input_size"])
+    _check_frames(case)
     is_maskvd = case.config.get("case") == "maskvd" or bool(case.indices("mask"))
+    if is_maskvd and case.config["block_config"].get("pool_size"):
+        raise GoldenError("no method pools keys under a mask")
     name, params = ("maskvd", {"version": "C"}) if is_maskvd else method_of(case.config)
     verdict.method = _told(name, params)
     for dtype, output in precisions(case, "outputs"):
@@ -44,6 +47,20 @@ def verify_windowed(case: Golden, verdict: Verdict) -> None:
             traces = _run_method(case, verdict, method, grid, output)
         if dtype == torch.float32 and case.has("counts"):
             _compare_counts(case, verdict, arch, grid, traces, name, params)
+
+
+def _check_frames(case: Golden) -> None:
+    """Raise GoldenError for parts that belong to no frame, which would go uncompared."""
+    frames = len(case.arrays["inputs"])
+    for name in ("outputs", "outputs_f64"):
+        if case.has(name) and len(case.arrays[name]) != frames:
+            raise GoldenError(f"{name} has {len(case.arrays[name])} frames, inputs {frames}")
+    if case.has("counts") and len(json.loads(str(case.arrays["counts"]))) != frames:
+        raise GoldenError(f"counts are not of {frames} frames")
+    for name in case.arrays:
+        parts = name.split("/")
+        if parts[0] in ("index", "mask") and not (parts[1].isdigit() and int(parts[1]) < frames):
+            raise GoldenError(f"{name} belongs to none of {frames} frames")
 
 
 def windowed_arch(config: dict[str, Any], patch: int = 1) -> ViTArch:
@@ -63,6 +80,7 @@ def windowed_arch(config: dict[str, Any], patch: int = 1) -> ViTArch:
         position_table=Size(*config["position_encoding_size"]),
         relative_table=Size(*table) if table else None,
         mlp_ratio=block["mlp_ratio"],
+        published_counter="eventful",
     )
 
 
@@ -75,6 +93,8 @@ def method_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         return "dense", pool
     if kind not in _UPDATES:
         raise GoldenError(f"no method computes blocks of class {kind}")
+    if block.get("stgt") and _UPDATES[kind] != "tokenwise":
+        raise GoldenError(f"no method computes STGT's gates in blocks of class {kind}")
     params: dict[str, Any] = {}
     if config.get("r") is not None:
         params |= {"policy": "top_r", "r": config["r"]}
@@ -85,7 +105,7 @@ def method_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if block.get("gate_before_ln"):
         params["gate"] = "before_ln"
     if block.get("stgt"):
-        return "stgt", params
+        return "stgt", params | pool
     if block.get("matmul_2_cast") is not None:
         params["av_precision"] = "half"
     return "eventful", params | pool | {"update": _UPDATES[kind]}
@@ -134,6 +154,8 @@ def kept_tokens(index: np.ndarray[Any, Any] | None, tokens: int) -> Tensor:
     """Return a mask (N,) bool from indices, all tokens where there are none."""
     if index is None:
         return torch.ones(tokens, dtype=torch.bool)
+    if index.size and not (index.min() >= 0 and index.max() < tokens):
+        raise GoldenError(f"a mask names tokens outside 0..{tokens - 1}")
     kept = torch.zeros(tokens, dtype=torch.bool)
     kept[torch.from_numpy(index)] = True
     return kept

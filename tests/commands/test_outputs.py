@@ -126,3 +126,17 @@ def test_a_full_disk_is_told_in_one_line() -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("error: cannot write output (No space left on device)")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("convert", "x" * 300, "out.safetensors"), ("verify", "x" * 300), ("verify", "/dev/null")],
+)
+def test_paths_that_cannot_be_are_told_in_one_line(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = run(*words)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
 
@@ -70,3 +72,15 @@ def test_boxes_beyond_the_input_keep_its_last_tokens_only() -> None:
 
 def test_a_box_thinner_than_a_pixel_keeps_nothing() -> None:
     assert not dynamic_mask(as_tensor([(17.2, 17.2, 17.9, 40)]), INPUT, 16).any()
+
+
+def test_a_box_that_reaches_to_infinity_covers_its_way() -> None:
+    inf = float("inf")
+    boxes = torch.tensor([[-inf, 20.0, inf, 30.0], [100.0, 5.0, 1e30, 6.0]])
+    expected = dynamic_mask(torch.tensor([[0.0, 20, 128, 30], [100, 5, 128, 6]]), INPUT, 16)
+    assert torch.equal(dynamic_mask(boxes, INPUT, 16), expected)
+
+
+def test_a_corner_that_is_no_number_is_refused() -> None:
+    with pytest.raises(UsageError, match="a box has a corner that is no number"):
+        dynamic_mask(torch.tensor([[0.0, 0.0, float("nan"), 5.0]]), INPUT, 16)

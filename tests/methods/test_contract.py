@@ -83,6 +83,7 @@ CASES = (
     Case("eventful", {"r": 11, "pool": 2}, None, fixed_counts=False),
     Case("eventful", {"r": 11, "av_precision": "half"}, None),
     Case("stgt", {"r": 11}, {"r": N}),
+    Case("stgt", {"r": 11, "pool": 2}, None),
     Case("stgt", {"r": 11}, {"r": N + 1}, (PLAIN,)),
     Case(
         "evit",
@@ -328,6 +329,40 @@ def test_lower_precisions_run(case: Case, arch: ViTArch, dtype: torch.dtype) -> 
     if dtype == torch.float32:
         exact = run(make(case, arch), clip())
         assert max((a - b).abs().max() for a, b in zip(found, exact, strict=True)) < 1e-3
+
+
+@pytest.mark.parametrize(("case", "arch"), PAIRS)
+def test_another_grid_within_a_clip_is_refused(case: Case, arch: ViTArch) -> None:
+    """6 x 8 tokens, then 8 x 6: as many, elsewhere; after a reset they begin another clip."""
+    method, frames = make(case, arch), clip()
+    turned = [
+        replace(context(index), input=Size(INPUT.cols, INPUT.rows), content=Size(30, 18))
+        for index in (0, 1)
+    ]
+    with torch.inference_mode():
+        method.step(frames[0][None], context(0))
+        with pytest.raises(UsageError, match="a grid of 8x6 came in a clip of 6x8"):
+            method.step(frames[1][None], turned[1])
+        method.reset()
+        assert method.step(frames[0][None], turned[0]).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["maskvd", "eventful", "maskvd+evit"])
+def test_a_step_that_fails_leaves_no_half_state(name: str) -> None:
+    case = next(case for case in CASES if case.method == name)
+    method = make(case, case.archs[0])
+    frames = clip()
+    with torch.inference_mode():
+        method.step(frames[0][None], context(0))
+        with pytest.raises(RuntimeError):
+            method.step(frames[1][None, :, :-1], context(1))
+        assert method.state_bytes() == 0
+
+
+def test_a_frame_must_lie_in_its_input() -> None:
+    for content in (Size(0, 5), Size(INPUT.rows + 1, 5)):
+        with pytest.raises(UsageError, match="does not lie in input"):
+            FrameContext(0, INPUT, content, PATCH)
 
 
 def test_tokens_of_another_grid_are_refused() -> None:

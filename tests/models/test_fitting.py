@@ -115,3 +115,10 @@ def test_heads_that_do_not_belong_together_are_told() -> None:
     (line,) = arch_differences(converted, SMALL)
     assert "box_head.deltas.weight is 16x5" in line
     assert "box_head.fc.bias is one number, expected 1" in line
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    whole = detector(SMALL)
+    tensors = {name: tensor.to(torch.int64) for name, tensor in whole.tensors.items()}
+    with pytest.raises(CheckpointError, match=r"no floating-point numbers: .* and .* more"):
+        fitted_to(Converted(tensors, "own", {}), SMALL, "file")

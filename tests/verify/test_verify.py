@@ -155,3 +155,69 @@ def test_without_a_folder_the_error_says_both_ways(
         done = run("verify", folder)
         assert done.exit_code == 2
         assert message in done.stderr
+
+
+def test_parts_that_belong_to_no_frame_are_not_passed_over(
+    golden_root: Path, tmp_path: Path
+) -> None:
+    def more_outputs(arrays: Arrays) -> None:
+        arrays["outputs"] = np.concatenate([arrays["outputs"], arrays["outputs"][:1]])
+
+    def later_index(arrays: Arrays) -> None:
+        arrays["index/99/blocks.0.qkv_gate"] = np.arange(20)
+
+    def negative_mask(arrays: Arrays) -> None:
+        arrays["mask/1"][0] = -1
+
+    for name, change, message in (
+        ("temporal_A", more_outputs, "outputs has 7 frames, inputs 6"),
+        ("temporal_A", later_index, "belongs to none of 6 frames"),
+        ("maskvd_A", negative_mask, "tokens outside 0..143"),
+    ):
+        verdict = changed(golden_root, tmp_path, name, change)
+        assert verdict.problem is not None
+        assert message in verdict.problem
+
+
+def test_near_ties_may_come_in_either_order(golden_root: Path, tmp_path: Path) -> None:
+    """Two proposals whose logits differ by less than the tolerance, swapped in the file."""
+
+    def swap(arrays: Arrays) -> None:
+        logits = arrays["0/proposal_logits"]
+        row = int(np.abs(np.diff(logits)).argmin())
+        assert abs(logits[row] - logits[row + 1]) < 2e-4
+        for name in ("proposal_boxes", "proposal_logits", "cls_logits", "box_deltas"):
+            part = arrays[f"0/{name}"]
+            part[[row, row + 1]] = part[[row + 1, row]]
+
+    assert changed(golden_root, tmp_path, "pipeline_64", swap).passed
+
+    def swap_far(arrays: Arrays) -> None:
+        part = arrays["0/boxes"]
+        part[[0, 40]] = part[[40, 0]]
+
+    assert not changed(golden_root, tmp_path, "pipeline_64", swap_far).passed
+
+
+def test_a_position_table_need_not_be_square(golden_root: Path, tmp_path: Path) -> None:
+    """The same numbers laid out as 9 x 16 are another model: it loads, and its outputs differ."""
+
+    def lay_out(arrays: Arrays) -> None:
+        config = json.loads(str(arrays["config"])) | {"position_encoding_size": [9, 16]}
+        arrays["config"] = np.array(json.dumps(config))
+
+    verdict = changed(golden_root, tmp_path, "dense_A", lay_out)
+    assert verdict.problem is None
+    assert verdict.deviation is not None
+    assert not verdict.passed
+
+
+def test_masks_may_begin_a_case_that_writes_onto_zeros(golden_root: Path, tmp_path: Path) -> None:
+    def drop_first(arrays: Arrays) -> None:
+        for name in ("inputs", "outputs"):
+            arrays[name] = arrays[name][1:]
+        for name in ("mask", "survivors"):
+            arrays[f"{name}/0"] = arrays.pop(f"{name}/1")
+            arrays[f"{name}/1"] = arrays.pop(f"{name}/2")
+
+    assert changed(golden_root, tmp_path, "maskvd_vit_kr1", drop_first).passed
