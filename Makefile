@@ -24,7 +24,7 @@ demo: setup $(DEMO)/kitti
 	@echo "pictures: $(DEMO)/heatmap.png $(DEMO)/mask.png"
 
 $(DEMO)/kitti: | setup
-	$(BIN)/maskvd synth -o $@ --clips 10 --frames 120 --seed 0
+	$(BIN)/maskvd synth -o $@ --clips 10 --frames 120 --seed 0 --no-images
 
 lint: setup
 	$(BIN)/ruff check .

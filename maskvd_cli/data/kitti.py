@@ -31,7 +31,7 @@ _MERGED = {
     "Pedestrian": 0, "Person": 0, "Person_sitting": 0,
     "Cyclist": 2,
 }  # fmt: skip
-_LABELS = {
+LABELS = {
     "maskvd-paper": {name: _MERGED.get(name, DROPPED) for name in NATIVE_CLASSES},
     "kitti-ignore": {name: _MERGED.get(name, IGNORED) for name in NATIVE_CLASSES},
     RAW: {name: index for index, name in enumerate(NATIVE_CLASSES)},
@@ -124,7 +124,7 @@ class Kitti(Dataset):
         if images:
             first = images[min(images)]
             size, size_source = image_size(first), first.name
-        rows = _read_labels(file, _LABELS[self.protocol])
+        rows = _read_labels(file, LABELS[self.protocol])
         count, source = self._frame_count(sequence, images, rows)
         if rows.last_frame >= count:
             raise DatasetError(

@@ -13,5 +13,6 @@ datasets: Registry[Dataset] = Registry(
         "kitti": "maskvd_cli.data.kitti:Kitti",
         "imagenet-vid": "maskvd_cli.data.imagenet_vid:ImageNetVid",
         "coco-video": "maskvd_cli.data.coco_video:CocoVideo",
+        "synthetic": "maskvd_cli.data.synthetic_clips:Synthetic",
     },
 )

@@ -24,7 +24,7 @@ from maskvd_cli.store.atomic import write_folder
 
 FOCAL_PX, CENTRE_X_PX, CENTRE_Y_PX = 721.5377, 609.5593, 172.854
 CAMERA_HEIGHT_M, FRAMES_PER_S = 1.65, 10.0
-_SIGHT_M, _NEAR_M, _SIDE_M = 75.0, 0.4, 40.0
+SIGHT_M, _NEAR_M, _SIDE_M = 75.0, 0.4, 40.0
 _LEAST_BOX_PX, _CELL_PX = 8.0, 4
 _LEAST_INSIDE, _MOST_HIDDEN, _GONE = 0.12, 0.8, 0.95
 # What KITTI writes before and after the box of a region that stands for no single object.
@@ -34,18 +34,18 @@ Floats = NDArray[np.float64]
 Range = tuple[float, float]
 
 # Mean height, width, length (m), their spread as a share, and the depth (m) where DontCare begins.
-_BODIES = {
+BODIES = {
     "Car": (1.52, 1.63, 3.9, 0.15, 60.0),
     "Van": (2.15, 1.87, 4.9, 0.15, 65.0),
     "Truck": (3.4, 2.6, 9.5, 0.2, 70.0),
     "Pedestrian": (1.74, 0.7, 0.88, 0.1, 30.0),
     "Cyclist": (1.74, 0.65, 1.76, 0.08, 40.0),
 }
-_CARS, _TRAFFIC = (*("Car",) * 7, "Van"), (*("Car",) * 9, "Van", "Van", "Truck")
+CARS, TRAFFIC = (*("Car",) * 7, "Van"), (*("Car",) * 9, "Van", "Van", "Truck")
 _PEOPLE = (*("Pedestrian",) * 9, "Cyclist")
 
 
-class _Lane(NamedTuple):
+class Lane(NamedTuple):
     """Places `pitch_m` apart, `offset_m` right of the camera's path (`across`: beyond its end).
 
     Objects that `follow` keep the camera's pace, `speed_mps` being relative to it; those that
@@ -62,19 +62,19 @@ class _Lane(NamedTuple):
     nearest_m: float = -math.inf
 
 
-_LANES = {
-    "parked right": _Lane(_CARS, (3.0, 3.5), (0.0, 0.0), 6.8),
-    "parked left": _Lane(_CARS, (-7.2, -6.4), (0.0, 0.0), 6.8),
-    "yards": _Lane(_CARS, (12.0, 19.0), (0.0, 0.0), 9.0, mingle=True),
-    "lead": _Lane(_TRAFFIC, (-0.3, 0.3), (0.0, 0.4), 16.0, follow=True, nearest_m=8.0),
-    "passing": _Lane(_TRAFFIC, (-3.7, -3.3), (0.3, 2.0), 18.0, follow=True),
-    "passed": _Lane(_TRAFFIC, (3.4, 3.8), (-2.0, -0.3), 18.0, follow=True),
-    "oncoming": _Lane(_TRAFFIC, (-3.9, -3.3), (-13.0, -6.0), 18.0),
-    "pavement right": _Lane(_PEOPLE, (4.8, 6.8), (-1.6, 1.6), 2.5, mingle=True),
-    "pavement left": _Lane(_PEOPLE, (-10.5, -8.5), (-1.6, 1.6), 2.5, mingle=True),
-    "cycle": _Lane(("Cyclist",), (1.7, 2.0), (2.5, 5.0), 14.0),
-    "crossing people": _Lane(_PEOPLE, (4.5, 11.0), (-1.7, 1.7), 2.5, across=True, mingle=True),
-    "crossing traffic": _Lane(_TRAFFIC, (14.0, 20.0), (5.0, 9.0), 16.0, across=True),
+LANES = {
+    "parked right": Lane(CARS, (3.0, 3.5), (0.0, 0.0), 6.8),
+    "parked left": Lane(CARS, (-7.2, -6.4), (0.0, 0.0), 6.8),
+    "yards": Lane(CARS, (12.0, 19.0), (0.0, 0.0), 9.0, mingle=True),
+    "lead": Lane(TRAFFIC, (-0.3, 0.3), (0.0, 0.4), 16.0, follow=True, nearest_m=8.0),
+    "passing": Lane(TRAFFIC, (-3.7, -3.3), (0.3, 2.0), 18.0, follow=True),
+    "passed": Lane(TRAFFIC, (3.4, 3.8), (-2.0, -0.3), 18.0, follow=True),
+    "oncoming": Lane(TRAFFIC, (-3.9, -3.3), (-13.0, -6.0), 18.0),
+    "pavement right": Lane(_PEOPLE, (4.8, 6.8), (-1.6, 1.6), 2.5, mingle=True),
+    "pavement left": Lane(_PEOPLE, (-10.5, -8.5), (-1.6, 1.6), 2.5, mingle=True),
+    "cycle": Lane(("Cyclist",), (1.7, 2.0), (2.5, 5.0), 14.0),
+    "crossing people": Lane(_PEOPLE, (4.5, 11.0), (-1.7, 1.7), 2.5, across=True, mingle=True),
+    "crossing traffic": Lane(TRAFFIC, (14.0, 20.0), (5.0, 9.0), 16.0, across=True),
 }
 # Clips take turns: street, crossing, motorway, country, shops; speed (m/s) and fullness of lanes.
 _SCENES: tuple[tuple[Range, dict[str, float]], ...] = (
@@ -126,11 +126,13 @@ class _Scene(NamedTuple):
     path: Floats
 
 
-def _fill(rng: Generator, lane: _Lane, fullness: float, travel_m: float, time_s: float) -> Floats:
+def fill_lane(
+    rng: Generator, lane: Lane, fullness: float, travel_m: float, time_s: float
+) -> Floats:
     """Put objects on a lane, wherever they come into view within `time_s`: rows of `motion`."""
     pace = np.array(lane.speed_mps if lane.mingle else [rng.uniform(*lane.speed_mps)])
     passed = (0.0 if lane.across or lane.follow else travel_m) - pace * time_s
-    behind, ahead = (_SIDE_M, _SIDE_M) if lane.across else (6.0, _SIGHT_M)
+    behind, ahead = (_SIDE_M, _SIDE_M) if lane.across else (6.0, SIGHT_M)
     first = max(min(0.0, passed.min()) - behind, lane.nearest_m)
     along = np.arange(first, max(0.0, passed.max()) + ahead, lane.pitch_m)
     along = along[rng.uniform(size=len(along)) < fullness * rng.uniform(0.6, 1.4)]
@@ -163,10 +165,10 @@ def _scene(rng: Generator, clip: int, frames: int) -> _Scene:
     kinds: list[str] = []
     motion = np.zeros((0, 6))
     for name, full in fullness.items():
-        added = _fill(rng, _LANES[name], full, float(travel[-1]), frames / FRAMES_PER_S)
+        added = fill_lane(rng, LANES[name], full, float(travel[-1]), frames / FRAMES_PER_S)
         motion = np.concatenate([motion, added])
-        kinds += rng.choice(_LANES[name].kinds, len(added)).tolist()
-    bodies = np.array([_BODIES[kind] for kind in kinds]).reshape(-1, 5)
+        kinds += rng.choice(LANES[name].kinds, len(added)).tolist()
+    bodies = np.array([BODIES[kind] for kind in kinds]).reshape(-1, 5)
     bodies[:, :3] *= 1.0 + bodies[:, 3:4] * rng.uniform(-1.0, 1.0, (len(bodies), 3))
     return _Scene(kinds, bodies, motion, path)
 
@@ -201,7 +203,7 @@ def _project(scene: _Scene, frame: int, size: Size) -> tuple[Floats, Floats, Flo
 def _frame_rows(scene: _Scene, frame: int, size: Size, tracks: dict[int, int]) -> list[LabelRow]:
     """Return the rows of one frame; an object first seen gets the next id of `tracks`."""
     values, inside, depth = _project(scene, frame, size)
-    seen = (depth >= _NEAR_M) & (depth < _SIGHT_M) & (inside >= _LEAST_INSIDE)
+    seen = (depth >= _NEAR_M) & (depth < SIGHT_M) & (inside >= _LEAST_INSIDE)
     seen &= values[:, 4] - values[:, 2] >= _LEAST_BOX_PX
     taken = np.zeros(size.tiles(_CELL_PX), dtype=np.bool_)
     rows: list[LabelRow] = []
@@ -227,17 +229,27 @@ def scene_rows(clip: int, frames: int, seed: int) -> list[LabelRow]:
     return [row for frame in range(frames) for row in _frame_rows(scene, frame, size, tracks)]
 
 
+def check_numbers(clips: int, frames: int, seed: int) -> None:
+    """Raise UsageError for a number out of range."""
+    for what, value, least in (("clips", clips, 1), ("frames", frames, 2), ("seed", seed, 0)):
+        if value < least:
+            raise UsageError(f"{value} is too small", where=what, remedy=f"give {least} or more")
+
+
+def refuse_full(folder: Path) -> None:
+    """Raise UsageError for a folder that exists and is not empty."""
+    if os.path.exists(folder) and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+        raise UsageError("is not an empty folder", where=folder, remedy="name a new or empty one")
+
+
 def write_labels(folder: Path, clips: int, frames: int, seed: int) -> LabelSummary:
     """Write a synthetic set of `clips` sequences of `frames` frames in KITTI's layout, no images.
 
     The same arguments give the same bytes. Raises UsageError for a number out of range, and for a
     folder that exists and is not empty: a dataset is never overwritten.
     """
-    for what, value, least in (("clips", clips, 1), ("frames", frames, 2), ("seed", seed, 0)):
-        if value < least:
-            raise UsageError(f"{value} is too small", where=what, remedy=f"give {least} or more")
-    if os.path.exists(folder) and not (folder.is_dir() and next(folder.iterdir(), None) is None):
-        raise UsageError("is not an empty folder", where=folder, remedy="name a new or empty one")
+    check_numbers(clips, frames, seed)
+    refuse_full(folder)
     boxes: Counter[str] = Counter()
     files: dict[str, bytes] = {}
     for clip in range(clips):
