@@ -13,10 +13,15 @@ import maskvd_cli
 
 PACKAGE = Path(maskvd_cli.__file__).parent
 ROOMS = (
-    "app", "commands", "report", "verify", "sweep", "measure", "methods", "models", "masks", "data",
-    "recipe", "store", "core",
+    "app", "commands", "report", "verify", "sweep", "training", "measure", "methods", "models",
+    "masks", "data", "recipe", "store", "core",
 )  # fmt: skip
-STRANGERS = {("report", "sweep"), ("report", "verify"), ("verify", "sweep")}
+STRANGERS = {
+    ("report", "sweep"),
+    ("report", "verify"),
+    ("verify", "sweep"),
+    ("sweep", "training"),
+}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

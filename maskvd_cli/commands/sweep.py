@@ -17,6 +17,8 @@ from maskvd_cli.core.errors import (
     UsageError,
 )
 
+_LONGEST_TALK = 48
+
 if TYPE_CHECKING:
     from maskvd_cli.recipe.load import LoadedRecipe
     from maskvd_cli.store.runs import Run
@@ -49,18 +51,29 @@ def sweep(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run failed points again.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Only the first N frames of each clip; results say so."),
+    ] = None,
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="Only try whether all runs: 2 clips of 4 frames, 1 round."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
 ) -> None:
     """Run a recipe's points and store one result file per point.
 
-    Points that are there already are not run again. Ctrl-C leaves a valid folder. Without model
-    weights the annotated boxes stand for the detector's, so tokens, GMACs and state are planned.
+    Points that are there already are not run again. Ctrl-C leaves a valid folder. With model
+    weights the detector runs: mAP50, latency and peak memory are measured. Without, the annotated
+    boxes stand for the detector's, and tokens, GMACs and state are planned.
 
     Examples: maskvd sweep --dataset kitti --root DIR
     · maskvd sweep recipes/kitti-table1.yaml --set methods.maskvd.period=[4,8] --results OUT
     """
     try:
-        loaded = _load(recipe, dataset, root, set_ or [])
+        subset = [f"limit.frames={limit}"] if limit else []
+        subset += ["smoke=true"] if smoke else []
+        loaded = _load(recipe, dataset, root, [*subset, *(set_ or [])])
         if dry_run:
             _print_plan(loaded)
             return
@@ -69,7 +82,7 @@ def sweep(
         say("interrupted before the first point; nothing was lost")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _print_outcome(outcome, quiet)
-    if outcome.failed:
+    if outcome.failed or outcome.unmeasured:
         raise typer.Exit(EXIT_POINTS_FAILED)
 
 
@@ -128,10 +141,11 @@ def _run(
         for note in sweep.scene.notes():
             say(f"note: {note}")
     try:
-        with _Progress(len(sweep.points), quiet) as progress:
+        with _Progress(len(sweep.points) * (1 + sweep.passes), quiet) as progress:
             return run_sweep(
-                sweep, run, earlier, retry_failed=retry_failed, on_point=progress.advance
-            )
+                sweep, run, earlier, retry_failed=retry_failed, on_point=progress.advance,
+                on_measured=progress.advance, on_talk=progress.talk,
+            )  # fmt: skip
     except KeyboardInterrupt:
         _say_interrupted(sweep, run)
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -149,7 +163,9 @@ def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
     from maskvd_cli.report.rows import read_report
 
     total = len(outcome.ran) + len(outcome.present)
-    if not outcome.ran:
+    if not outcome.ran and outcome.measured:
+        say(f"all {total} points were there; measured what was missing: {outcome.run.folder}")
+    elif not outcome.ran:
         say(f"nothing to run: all {total} points of this recipe are in {outcome.run.folder}")
     else:
         taken = f", {len(outcome.present)} were there" if outcome.present else ""
@@ -158,6 +174,11 @@ def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
         say(
             f"{len(outcome.failed)} of {total} points failed, see the table; "
             "--retry-failed runs them again"
+        )
+    if outcome.unmeasured:
+        say(
+            f"{len(outcome.unmeasured)} measurements failed, see the table; "
+            "--retry-failed makes them again"
         )
     if not quiet:
         print_report(read_report(outcome.run), table_console())
@@ -197,5 +218,9 @@ class _Progress:
         self._bar.stop()
 
     def advance(self, record: object) -> None:
-        """Count one more point."""
+        """Count one more point, or one more pass over a point."""
         self._bar.advance(self._task)
+
+    def talk(self, text: str) -> None:
+        """Say what is being done."""
+        self._bar.update(self._task, description=text[:_LONGEST_TALK])

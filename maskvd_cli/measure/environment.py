@@ -14,7 +14,17 @@ from typing import Any
 
 from maskvd_cli import __version__
 
-_PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pydantic", "pyyaml", "pyarrow", "pillow")
+_PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pandas",
+    "pydantic",
+    "pyyaml",
+    "pyarrow",
+    "pillow",
+    "pycocotools",
+)
 _SOURCE = Path(__file__).resolve().parents[2]
 
 

@@ -84,8 +84,18 @@ class Detector(nn.Module):
         """
         if len(images) != len(targets):
             raise ValueError(f"{len(images)} images, but targets for {len(targets)}")
+        features = self.backbone(self.embed(images), self.grid)
+        return self.head_losses(features, targets, generator)
+
+    def head_losses(
+        self, features: Tensor, targets: Sequence[Targets], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return the `losses` from the backbone's features (B, N, D), whoever computed them.
+
+        Raises UsageError for a label that is no class.
+        """
         _check_labels(targets, self.heads.classes)
-        levels, heads = self._levels(self.backbone(self.embed(images), self.grid)), self.heads
+        levels, heads = self._levels(features), self.heads
         objects = [target.to(levels[0].device) for target in targets]
         output = self.rpn(levels)
         found = self.rpn.proposals(

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
-from maskvd_cli.recipe.schema import EntrySection, Recipe
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, EntrySection, Recipe
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import validated
 
@@ -208,7 +208,7 @@ def _with_absolute_paths(recipe: Recipe, file: Path, document: Document) -> Reci
     for section, key in sorted(overrides.PATH_KEYS, key=str):
         part = getattr(recipe, str(section))
         text = getattr(part, str(key))
-        if text is None:
+        if text is None or (key == "weights" and text == RANDOM_WEIGHTS):
             continue
         path: KeyPath = (section, key)
         base = Path.cwd() if document.place(path).startswith("--set") else file.parent

@@ -18,6 +18,7 @@ from pydantic import (
 from maskvd_cli.core.size import Size
 
 DEFAULT_INPUT = "672x672"
+RANDOM_WEIGHTS = "random"
 _MOST_FRAMES = 10_000_000
 
 
@@ -119,6 +120,11 @@ class DatasetSection(Section):
     protocol: str | None = Field(
         default=None, description="how classes are merged, dropped or ignored; default: the first"
     )
+    pixels: Literal["images", "noise"] = Field(
+        default="images",
+        description="what frames show where the model runs: their images, or seeded noise, which "
+        "costs the same and needs no image; only with weights: random",
+    )
     statistics: StatisticsSection | None = Field(
         default=None,
         description="plan from the numbers of clips and frames alone, without root: no file is "
@@ -175,7 +181,43 @@ class ModelSection(Section):
         description="stretch frames to rows x columns, or fit: keep their aspect; default: the "
         "dataset's",
     )
-    weights: str | None = Field(default=None, description="weights file, relative to the recipe")
+    weights: str | None = Field(
+        default=None,
+        description="weights file, relative to the recipe: the model runs and is measured; random: "
+        "drawn from the seed, for latency and memory alone; absent: planned from annotations",
+    )
+    classes: list[str | None] | None = Field(
+        default=None,
+        min_length=1,
+        description="the dataset's class that each class of the weights stands for, null for none; "
+        "default: as the file says, else the dataset's classes in their order",
+    )
+
+
+class LatencySection(Section):
+    """How latency is measured: rounds in which all points run over the same frames."""
+
+    rounds: int = Field(default=5, ge=1, le=10_000, description="each over another clip, in turn")
+    frames: int = Field(default=16, ge=1, le=1_000_000, description="first frames of the clip")
+    warmup: int = Field(
+        default=3, ge=2, le=10_000, description="frames of each point before the first round"
+    )
+
+
+class MemorySection(Section):
+    """How memory is measured."""
+
+    frames: int = Field(default=18, ge=1, le=1_000_000, description="first frames of a clip")
+
+
+class LimitSection(Section):
+    """Run on a part of the data; results say so."""
+
+    clips: int | None = Field(default=None, ge=1, description="only the first clips")
+    frames: int | None = Field(default=None, ge=1, description="only the first frames of each clip")
+
+
+Metric = Literal["accuracy", "latency", "memory"]
 
 
 class EntrySection(Section):
@@ -212,4 +254,40 @@ class Recipe(Section):
         description="method name and parameters; a list of values makes a grid; input: only at "
         "these of the model's inputs",
     )
+    metrics: list[Metric] | None = Field(
+        default=None,
+        description="what to measure where the model runs; default: everything, without accuracy "
+        "where the weights are random; tokens and GMACs are always counted",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where the model runs; auto: the GPU where there is one"
+    )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="of weights, activations and what methods keep"
+    )
+    latency: LatencySection = LatencySection()
+    memory: MemorySection = MemorySection()
+    resamples: int = Field(
+        default=1000, ge=10, le=1_000_000, description="of the bootstrap behind 95 % intervals"
+    )
+    limit: LimitSection | None = Field(default=None, description="run on a part of the data")
+    smoke: bool = Field(
+        default=False,
+        description="only try whether everything runs: 2 clips of 4 frames, 1 round of latency",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("metrics")
+    @classmethod
+    def _each_metric_once(cls, metrics: list[Metric] | None) -> list[Metric] | None:
+        if metrics is not None and len(set(metrics)) < len(metrics):
+            raise ValueError("a metric stands here twice; remove one")
+        return metrics
+
+
+def limit_of(recipe: Recipe) -> LimitSection | None:
+    """Return which part of the data a recipe runs on; None: all of it."""
+    return SMOKE_LIMIT if recipe.smoke else recipe.limit
+
+
+SMOKE_LIMIT = LimitSection(clips=2, frames=4)

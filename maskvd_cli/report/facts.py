@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from maskvd_cli.report.measured import subset_text
 from maskvd_cli.report.rows import Report
 
 
@@ -48,14 +49,30 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
             f"{model['name']} ({model['backbone']}), input {inputs}, "
             f"frame {model['frame']} (rows x columns)",
         ),
+        *_measured_facts(report.setting),
         ("seed", str(report.setting["seed"])),
     ]
+
+
+def _measured_facts(setting: dict[str, Any]) -> list[tuple[str, str]]:
+    measured: dict[str, Any] | None = setting.get("measured")
+    if not measured:
+        return []
+    weights = str(measured["weights"])
+    weights = weights if weights == "random" else f"sha256 {weights[:12]}"
+    pixels = ", frames of noise" if measured.get("pixels") == "noise" else ""
+    return [("measured", f"weights {weights}, {measured['precision']}{pixels}")]
 
 
 def _machine(environment: dict[str, Any]) -> str:
     memory = environment.get("memory_gib")
     text = f"{environment.get('processor')}, {environment.get('cores')} cores"
-    return f"{text}, {memory} GiB" if memory else text
+    text = f"{text}, {memory} GiB" if memory else text
+    if environment.get("gpu"):
+        text += f", {environment['gpu']} ({environment.get('gpu_memory_gib')} GiB)"
+    elif environment.get("device") == "cpu":
+        text += f", {environment.get('threads')} threads of torch"
+    return text
 
 
 def _software(environment: dict[str, Any]) -> str:
@@ -70,6 +87,8 @@ def _software(environment: dict[str, Any]) -> str:
 def closing_notes(report: Report) -> list[str]:
     """Return the notes below the table: unfinished or failed points first."""
     notes: list[str] = []
+    if subset := subset_text(report.setting):
+        notes.append(f"SUBSET ({subset}): not the whole data; compare with nothing else.")
     if pending := report.count("pending"):
         notes.append(
             f"{pending} of {len(report.rows)} points have not been run yet; the same sweep command "
@@ -79,9 +98,29 @@ def closing_notes(report: Report) -> list[str]:
         notes.append(
             f"{failed} of {len(report.rows)} points failed; their reasons stand in the table."
         )
-    if report.rows["map50"].isna().all():
-        notes.append(
-            "Planned without the detector: mAP50, latency and peak memory are not measured and "
-            "stay empty."
-        )
+    notes += _unmeasured(report)
     return [*notes, *report.notes]
+
+
+def _unmeasured(report: Report) -> list[str]:
+    """Return what was not measured, and how the rest was."""
+    measure = report.plan.measure
+    if measure is None:
+        if report.rows["map50"].isna().all():
+            return [
+                "Planned without the detector: mAP50, latency and peak memory are not measured and "
+                "stay empty."
+            ]
+        return []
+    notes: list[str] = []
+    if "accuracy" not in measure["metrics"]:
+        notes.append("Accuracy was not measured: mAP50 stays empty.")
+    if report.rows["peak_measured_by"].eq("cpu-allocations").any():
+        notes.append(
+            "Peak memory on the CPU is the sum of allocations that torch's profiler saw, with the "
+            "weights; Python and libraries are not in it."
+        )
+    failed = int((report.rows["status"].eq("ok") & report.rows["error"].notna()).sum())
+    if failed:
+        notes.append(f"{failed} points could not be measured wholly; see the reasons.")
+    return notes

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.report import measured
+from maskvd_cli.report.measured import MeasuredPoint, read_measured
 from maskvd_cli.report.parameters import own_columns
 from maskvd_cli.report.published import Match, matches
 from maskvd_cli.store.runs import Run
@@ -27,6 +29,7 @@ COLUMNS = (
     "recipe", "run", "label", "key", "status", "error",
     "gmacs_detector", "r", "update", "pool", "param_keep_rate", "params",
     "paper_gmacs_evaluated",
+    *measured.COLUMNS,
 )  # fmt: skip
 WHOLE = ("period", "margin", "clips", "frames", "seed", "r", "pool")
 
@@ -63,14 +66,18 @@ def read_report(run: Run) -> Report:
     read = [_read(run, planned) for planned in plan.points]
     records = [record for record in read if isinstance(record, PointRecord)]
     match_of = dict(zip((record.key for record in records), matches(records), strict=True))
+    passes = [read_measured(run, plan, planned.key) for planned in plan.points]
     rows = [
-        {**_planned(planned, plan, run), **_found(found, match_of.get(planned.key))}
-        for planned, found in zip(plan.points, read, strict=True)
+        {**_planned(planned, plan, run), **_found(found, match_of.get(planned.key), beside)}
+        for planned, found, beside in zip(plan.points, read, passes, strict=True)
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: "Int64" for name in WHOLE})
     notes = [note for match in match_of.values() if match for note in match.notes]
     environments = [run.environment(), *(record.environment for record in records)]
+    environments += [record.environment for point in passes for record in point.records]
+    damaged = [found for found in read if isinstance(found, ResultError)]
+    damaged += [error for point in passes for error in point.damaged]
     return Report(
         rows=table,
         named=tuple(_named(point) for point in plan.points),
@@ -78,8 +85,12 @@ def read_report(run: Run) -> Report:
         environments=tuple(e for i, e in enumerate(environments) if e not in environments[:i]),
         setting=records[0].setting if records else {},
         run=run,
-        notes=(*dict.fromkeys([*plan.notes, *notes]), *_data_note(table)),
-        damaged=tuple(str(found) for found in read if isinstance(found, ResultError)),
+        notes=(
+            *measured.control_notes(passes),
+            *dict.fromkeys([*plan.notes, *notes]),
+            *_data_note(table),
+        ),
+        damaged=tuple(map(str, damaged)),
     )
 
 
@@ -109,12 +120,15 @@ def _named(planned: PlannedPoint) -> dict[str, Any]:
     return {name: planned.params[name] for name in planned.named if name in planned.params}
 
 
-def _found(found: PointRecord | ResultError | None, match: Match | None) -> dict[str, Any]:
+def _found(
+    found: PointRecord | ResultError | None, match: Match | None, beside: MeasuredPoint
+) -> dict[str, Any]:
     if found is None:
         return {"status": "pending"}
     if isinstance(found, ResultError):
         return {"status": "failed", "error": f"damaged file: {found.message}"}
-    return {**_result(found), **_paper(found.metrics, match)}
+    row = {**_result(found), **_paper(found.metrics, match), **beside.columns()}
+    return {**row, "error": row["error"] or beside.error()}
 
 
 def _result(record: PointRecord) -> dict[str, Any]:
@@ -129,11 +143,12 @@ def _result(record: PointRecord) -> dict[str, Any]:
         "model": model["name"],
         "input": model["input"],
         "seed": record.setting["seed"],
+        **measured.setting_columns(record.setting),
     }
     if record.metrics is None:
         return shared
-    measured = record.metrics.model_dump(exclude={"cost_curve", "state_bytes"})
-    return {**shared, **measured, "state_mb": record.metrics.state_bytes / 1e6}
+    counts = record.metrics.model_dump(exclude={"cost_curve", "state_bytes"})
+    return {**shared, **counts, "state_mb": record.metrics.state_bytes / 1e6}
 
 
 def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:

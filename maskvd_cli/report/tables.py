@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.report.measured import interval_text
 from maskvd_cli.report.parameters import shared_column
 from maskvd_cli.report.rows import Report
 
@@ -75,8 +76,18 @@ _HUMAN = (
     Column("state_mb", "state MB", _number(1), spare=2),
     Column("map50", "mAP50", _number(2)),
     Column("paper_map50", "paper mAP50", _number(2), spare=8),
+    Column("map", "mAP", _number(2), spare=4),
+    Column("change_text", "change of mAP50", str),
     Column("latency_ms", "latency ms", _number(2)),
     Column("paper_latency_ms", "paper", _number(2), spare=8),
+    Column("latency_mean_ms", "mean ms", _number(2), spare=2),
+    Column("latency_p90_ms", "p90 ms", _number(2), spare=7),
+    Column("latency_full_ms", "full ms", _number(2), spare=6),
+    Column("latency_masked_ms", "masked ms", _number(2), spare=6),
+    Column("mask_ms", "mask ms", _number(2), spare=7),
+    Column("backbone_ms", "backbone ms", _number(2), spare=5),
+    Column("head_ms", "head ms", _number(2), spare=7),
+    Column("speedup_text", "speed-up", str),
     Column("peak_mib", "peak MiB", _number(0)),
     Column("paper_peak_mib", "paper", _number(0), spare=8),
     Column("status", "status", str, text=True),
@@ -92,11 +103,20 @@ LEGEND = {
     "keep_rate_real": "real %: of the tokens that are not wholly padding",
     "full_frame_share": "full %: frames that recompute every token",
     "gmacs": "GMACs: 1e9 multiply-accumulates of the backbone per frame, matrix products only",
-    "gmacs_detector": "detector GMACs: the same of the whole detector, at the most proposals",
+    "gmacs_detector": "detector GMACs: the same of the whole detector, at each frame's proposals "
+    "where the model ran, else at the most",
     "gmacs_published": "publ. counter: GMACs under the counter of the papers",
     "gmacs_published_at_mean_tokens": "at mean: the same, evaluated once at the mean token count",
     "gmacs_at_paper_tokens": "at paper's: the same, evaluated at the paper's own token count",
-    "state_mb": "state MB: kept between frames, float32, 1e6 bytes",
+    "state_mb": "state MB: kept between frames, 1e6 bytes, float32 unless another precision ran",
+    "change_text": "change of mAP50: points against dense, 95 % interval of a bootstrap over clips",
+    "latency_ms": "latency ms: median per frame, selection to detections",
+    "latency_mean_ms": "mean, p90: over all frames, full ones included",
+    "latency_full_ms": "full, masked: medians of these frames alone",
+    "mask_ms": "mask, backbone, head: means of these parts; mask is the choice of tokens ahead",
+    "speedup_text": "speed-up: mean of dense / mean, measured side by side, 95 % interval over "
+    "frames",
+    "peak_mib": "peak MiB: weights, state and activations",
 }
 
 
@@ -143,6 +163,8 @@ class HumanTable:
 def human_table(report: Report) -> HumanTable:
     """Pick the columns that say something, round them, and leave what is unknown empty."""
     rows = report.rows.assign(setting=None)
+    rows["change_text"] = _intervals(report.rows, "map50_change", "+.2f")
+    rows["speedup_text"] = _intervals(report.rows, "speedup", ".2f")
     shown = {column.source for column in _HUMAN if _worth_showing(column, rows)}
     rows["setting"] = [shared_column(named, shown) for named in report.named]
     columns = tuple(column for column in _HUMAN if _worth_showing(column, rows))
@@ -150,6 +172,15 @@ def human_table(report: Report) -> HumanTable:
         [_cell(row[column.source], column) for column in columns] for _, row in rows.iterrows()
     ]
     return HumanTable(columns, cells)
+
+
+def _intervals(rows: pd.DataFrame, name: str, form: str) -> list[str | None]:
+    """Return `value [low, high]` of every row, None where there is no value."""
+    columns = (rows[name], rows[f"{name}_low"], rows[f"{name}_high"])
+    return [
+        None if pd.isna(value) else interval_text(value, low, high, form)
+        for value, low, high in zip(*columns, strict=True)
+    ]
 
 
 def _worth_showing(column: Column, rows: pd.DataFrame) -> bool:

@@ -1,10 +1,16 @@
-"""Run folders, `<results>/<recipe>/<run-id>/`: plan, recipe, environment, points, samples."""
+"""Run folders, `<results>/<recipe>/<run-id>/`: plan, recipe, environment, points, samples.
+
+Where the model ran also predictions, the truth that they are scored against, and one file per
+measured pass and point.
+"""
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import secrets
+import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +25,12 @@ from pydantic import BaseModel, ValidationError
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.arrays import finite_json
 from maskvd_cli.store.atomic import remove_leftovers, write_atomic, write_bytes
+from maskvd_cli.store.measured import MeasuredRecord, PassName
 from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
+TRUTH = "truth.json.gz"
+_LARGEST_GZIP = 1 << 30
 _LARGEST_JSON = 16 << 20
 S = TypeVar("S", bound=BaseModel)
 
@@ -79,6 +88,71 @@ class Run:
         """Tell whether a point's samples are there."""
         return os.path.isfile(self.folder / "samples" / f"{key}.parquet")
 
+    def has_predictions(self, key: str) -> bool:
+        """Tell whether a point's predictions are there."""
+        return os.path.isfile(self.folder / _predictions(key))
+
+    def predictions(self, key: str) -> dict[str, Any]:
+        """Read a point's predictions. Raises ResultError where they are absent or damaged."""
+        return _gzip_json(self.folder / _predictions(key))
+
+    def truth(self) -> dict[str, Any]:
+        """Read the annotations that predictions are scored against. Raises ResultError."""
+        return _gzip_json(self.folder / TRUTH)
+
+    def has_truth(self) -> bool:
+        """Tell whether the annotations that predictions are scored against are there."""
+        return os.path.isfile(self.folder / TRUTH)
+
+    def write_truth(self, truth: dict[str, Any]) -> None:
+        """Write the annotations that predictions are scored against."""
+        write_bytes(self.folder / TRUTH, _gzipped(truth))
+
+    def measured(self, of: PassName, key: str) -> MeasuredRecord | None:
+        """Return what a pass found of a point, or None where it has not run.
+
+        Raises ResultError for a damaged file.
+        """
+        path = self.folder / _measured(of, key)
+        if not os.path.isfile(path):
+            return None
+        record = _read(path, MeasuredRecord)
+        if (record.of, record.key) != (of, key):
+            raise ResultError(
+                f"holds {record.of} of {record.key}",
+                where=path,
+                remedy="remove it and sweep again",
+            )
+        return record
+
+    def write_measured(self, record: MeasuredRecord) -> None:
+        """Write what a pass found of a point."""
+        write_bytes(self.folder / _measured(record.of, record.key), _dump(record))
+
+    def write_session(self, session: str, samples: pd.DataFrame) -> None:
+        """Write the raw samples of a latency session."""
+        path = self.folder / _session(session)
+        write_atomic(path, lambda temporary: samples.to_parquet(temporary, index=False))
+
+    def session(self, session: str) -> pd.DataFrame:
+        """Read the raw samples of a latency session. Raises ResultError where they are absent."""
+        path = self.folder / _session(session)
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise ResultError(
+                f"raw samples cannot be read ({error})", where=path, remedy="sweep again"
+            ) from error
+
+    def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
+        """Copy what a pass found in another run, byte for byte, with its raw samples."""
+        files = [_measured(record.of, record.key)]
+        if record.latency is not None:
+            files.insert(0, _session(record.latency.session))
+        for name in files:
+            if not (self.folder / name).is_file():
+                write_bytes(self.folder / name, (source.folder / name).read_bytes())
+
     def write_plan(self, plan: Plan, recipe: bytes, environment: dict[str, Any]) -> None:
         """Write what a run starts with, the plan first."""
         write_bytes(self.folder / PLAN, _dump(plan))
@@ -86,8 +160,15 @@ class Run:
         text = json.dumps(environment, indent=2, allow_nan=False)
         write_bytes(self.folder / ENVIRONMENT, f"{text}\n".encode())
 
-    def write_point(self, record: PointRecord, samples: pd.DataFrame | None) -> None:
-        """Write the samples, then the point: a point that is there is complete."""
+    def write_point(
+        self,
+        record: PointRecord,
+        samples: pd.DataFrame | None,
+        predictions: dict[str, Any] | None = None,
+    ) -> None:
+        """Write samples and predictions, then the point: a point that is there is complete."""
+        if predictions is not None:
+            write_bytes(self.folder / _predictions(record.key), _gzipped(predictions))
         if samples is not None:
             path = self.folder / "samples" / f"{record.key}.parquet"
             write_atomic(path, lambda temporary: samples.to_parquet(temporary, index=False))
@@ -95,9 +176,9 @@ class Run:
 
     def adopt(self, record: PointRecord, source: Run) -> None:
         """Copy a finished point with its samples from another run, byte for byte."""
-        samples = Path("samples") / f"{record.key}.parquet"
-        if (source.folder / samples).is_file():
-            write_bytes(self.folder / samples, (source.folder / samples).read_bytes())
+        for name in (Path("samples") / f"{record.key}.parquet", _predictions(record.key)):
+            if (source.folder / name).is_file():
+                write_bytes(self.folder / name, (source.folder / name).read_bytes())
         write_bytes(self._point_path(record.key), source._point_path(record.key).read_bytes())
 
     @contextmanager
@@ -130,6 +211,18 @@ class Run:
 
     def _point_path(self, key: str) -> Path:
         return self.folder / "points" / f"{key}.json"
+
+
+def _predictions(key: str) -> Path:
+    return Path("predictions") / f"{key}.json.gz"
+
+
+def _measured(of: PassName, key: str) -> Path:
+    return Path("measured") / of / f"{key}.json"
+
+
+def _session(session: str) -> Path:
+    return Path("measured") / "latency" / f"session-{session}.parquet"
 
 
 def runs_below(results: Path) -> list[Run]:
@@ -188,6 +281,30 @@ def _json(path: Path) -> dict[str, Any]:
             "is missing; the sweep was killed as it began", where=path, remedy="sweep again"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
+        raise ResultError(
+            f"damaged result file ({error})", where=path, remedy="remove it and sweep again"
+        ) from error
+    return data  # pyright: ignore[reportUnknownVariableType]
+
+
+def _gzipped(content: dict[str, Any]) -> bytes:
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
+    # Without a time in it, the same content gives the same bytes.
+    return gzip.compress(text.encode(), compresslevel=6, mtime=0)
+
+
+def _gzip_json(path: Path) -> dict[str, Any]:
+    try:
+        with gzip.open(path, "rb") as file:
+            text = file.read(_LARGEST_GZIP + 1)
+        if len(text) > _LARGEST_GZIP:
+            raise ValueError("larger than 1 GiB")
+        data = finite_json(text.decode())
+        if not isinstance(data, dict):
+            raise ValueError("no JSON object")
+    except FileNotFoundError as error:
+        raise ResultError("is missing", where=path, remedy="sweep again") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ResultError(
             f"damaged result file ({error})", where=path, remedy="remove it and sweep again"
         ) from error

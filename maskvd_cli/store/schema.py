@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
-SchemaVersion = Literal[1, 2]
+SchemaVersion = Literal[1, 2, 3]
 
 # Bounds keep what reports compute from damaged files finite, and counts within 64 bits.
 Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
@@ -42,9 +42,10 @@ class Metrics(Stored):
     gmacs_published: Real = Field(description="backbone, the papers' counter, mean over frames")
     gmacs_detector: Real | None = Field(
         default=None,
-        description="patch embedding, backbone as in gmacs, pyramid, RPN, and box head at the "
-        "most proposals that the RPN lets through, matrix products and convolutions, mean over "
-        "frames; None where the number of classes is not known",
+        description="patch embedding, backbone as in gmacs, pyramid, RPN, and box head, matrix "
+        "products and convolutions, mean over frames; at each frame's own proposals where the "
+        "model ran, else at the most that the RPN lets through; None where the number of classes "
+        "is not known",
     )
     gmacs_published_at_mean_tokens: Real | None = Field(
         description="the papers' counter evaluated once, at the mean token count; None where more "
@@ -54,7 +55,10 @@ class Metrics(Stored):
         description="c0, c1, c2: gmacs_published of a frame with n tokens is c0 + c1 n + c2 n^2, "
         "with gates of a frame after the clip's first; None where more than n decides"
     )
-    state_bytes: Count = Field(description="bytes kept between frames, float32")
+    state_bytes: Count = Field(
+        description="bytes kept between frames: of the method's tensors, the most over all frames, "
+        "where the model ran, else in closed form for float32"
+    )
     map50: Real | None = None
     latency_ms: Real | None = None
     peak_mib: Real | None = None
@@ -157,5 +161,8 @@ class Plan(Stored):
     detections: str
     detections_reason: str
     notes: list[str] = Field(description="what the reader of the annotations remarked")
+    measure: dict[str, Any] | None = Field(
+        default=None, description="metrics and their protocols; None: planned, nothing is measured"
+    )
     points: list[PlannedPoint]
     tool_version: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from maskvd_cli.data.base import Dataset, fingerprint
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView
-from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.recipe.schema import LimitSection, Recipe, limit_of
 from maskvd_cli.sweep.geometry import Geometry
 from maskvd_cli.sweep.heatmap import (
     Heatmap,
@@ -42,6 +43,7 @@ class Annotations(Source):
 
     def __init__(self, recipe: Recipe) -> None:
         self._section = recipe.heatmap
+        self._limit = limit_of(recipe)
         self._type: type[Dataset] = datasets.load(recipe.dataset.name)
         self._given = Path(recipe.dataset.root) if recipe.dataset.root else None
         self.dataset = self._type(self._given, recipe.dataset.split, recipe.dataset.protocol)
@@ -59,8 +61,12 @@ class Annotations(Source):
 
     @cached_property
     def clips(self) -> tuple[Clip, ...]:
-        """The split's clips. Raises DatasetError where there are none."""
-        clips = tuple(clip for clip in self.dataset.clips() if len(clip))
+        """The split's clips, or the part that the recipe asks for. DatasetError where none."""
+        whole = (clip for clip in self.dataset.clips() if len(clip))
+        limit = self._limit or LimitSection()
+        clips = tuple(
+            replace(clip, frames=clip.frames[: limit.frames]) for clip in islice(whole, limit.clips)
+        )
         if not clips:
             raise DatasetError(
                 f"split {self.dataset.split} has no frames",

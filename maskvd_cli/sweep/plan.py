@@ -11,7 +11,9 @@ from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.models.arch import ViTArch
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
-from maskvd_cli.recipe.schema import DEFAULT_INPUT, Recipe
+from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Metric, Recipe
+
+BASELINE = "dense"
 
 
 @dataclass(frozen=True)
@@ -93,20 +95,91 @@ def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:
     )
 
 
-def detections_of(recipe: Recipe) -> tuple[str, str]:
-    """Return what drives the masks, `labels`, or `none` where there are no boxes, and why.
+def with_baseline(tasks: list[Task], arch: ViTArch) -> list[Task]:
+    """Return the tasks with dense in front at every input that lacks it.
 
-    Raises RecipeError where the recipe asks for the detector, which this version cannot run.
+    What is measured is compared with dense, so dense always runs.
+    """
+    missing = [
+        made
+        for text in dict.fromkeys(task.input for task in tasks)
+        if (made := baseline_at(text, arch)) not in tasks
+    ]
+    return [*missing, *tasks]
+
+
+def baseline_at(input_text: str, arch: ViTArch) -> Task:
+    """Return dense without any option: what points at this input are compared with."""
+    method = methods.load(BASELINE)
+    params = method.resolve(method.params_type(), arch)
+    return Task(method, params, input_text, _naming(method, params))
+
+
+def metrics_of(recipe: Recipe) -> tuple[Metric, ...]:
+    """Return what is measured: nothing without weights, no accuracy with random ones.
+
+    Raises RecipeError where the recipe asks for what cannot be measured.
+    """
+    weights, asked = recipe.model.weights, recipe.metrics
+    if weights is None:
+        if asked:
+            raise RecipeError(
+                [f"{recipe.name}: metrics ({', '.join(asked)}) need a model; give model.weights, a "
+                 "file or random"]
+            )  # fmt: skip
+        return ()
+    if recipe.dataset.statistics is not None:
+        raise RecipeError(
+            [f"{recipe.name}: dataset.statistics have no frames for the model to run on; give "
+             "dataset.root, or leave model.weights out"]
+        )  # fmt: skip
+    meaningless = weights == RANDOM_WEIGHTS or recipe.dataset.pixels == "noise"
+    if meaningless and asked and "accuracy" in asked:
+        raise RecipeError(
+            [f"{recipe.name}: random weights and frames of noise have no accuracy; leave it out of "
+             "metrics, or give a weights file and images"]
+        )  # fmt: skip
+    if asked is not None:
+        return tuple(asked)
+    return ("latency", "memory") if meaningless else ("accuracy", "latency", "memory")
+
+
+def measure_of(recipe: Recipe) -> dict[str, Any] | None:
+    """Return the metrics and what of the recipe decides each, as JSON; None: nothing to measure."""
+    metrics = metrics_of(recipe)
+    if recipe.model.weights is None:
+        return None
+    latency, memory, resamples = recipe.latency, recipe.memory, recipe.resamples
+    if recipe.smoke:
+        latency = latency.model_copy(update={"rounds": 1, "frames": 4, "warmup": 2})
+        memory = memory.model_copy(update={"frames": 4})
+        resamples = min(resamples, 50)
+    return {
+        "metrics": list(metrics),
+        "accuracy": {"resamples": resamples, "seed": recipe.seed},
+        "latency": {**latency.model_dump(mode="json"), "resamples": resamples, "seed": recipe.seed},
+        "memory": memory.model_dump(mode="json"),
+    }
+
+
+def detections_of(recipe: Recipe) -> tuple[str, str]:
+    """Return what drives the masks, `model`, `labels`, or `none` where there are no boxes, and why.
+
+    Raises RecipeError where the recipe asks for a detector that it does not give.
     """
     asked, weights = recipe.detections, recipe.model.weights
-    if recipe.dataset.statistics is not None and asked != "model":
+    if asked == "model" and (weights is None or weights == RANDOM_WEIGHTS):
+        given = "model.weights is not given" if weights is None else "random weights detect nothing"
+        raise RecipeError(
+            [f"{recipe.name}: detections: model asks for the detector, but {given}; give a weights "
+             "file, or plan from annotations with `--set detections=labels`"]
+        )  # fmt: skip
+    if recipe.dataset.statistics is not None:
         return "none", "only the numbers of clips and frames are given, so there are no boxes"
     if asked == "labels":
         return "labels", "the recipe says so"
-    if asked == "auto" and weights is None:
+    if weights is None:
         return "labels", "model.weights is not given, so annotated boxes stand for detections"
-    reason = "detections: model" if asked == "model" else f"model.weights ({weights})"
-    raise RecipeError(
-        [f"{recipe.name}: {reason} asks for the detector, which this version does not run yet; "
-         "plan from annotations with `--set detections=labels`"]
-    )  # fmt: skip
+    if weights == RANDOM_WEIGHTS:
+        return "labels", "random weights detect nothing, so annotated boxes stand for detections"
+    return "model", "each frame's masks come from the detections of the frame before"

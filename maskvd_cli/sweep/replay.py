@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,14 +23,18 @@ GIGA = 1e9
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a replayed point yields: metrics, and one row of samples per frame."""
+    """What a point yields: metrics, one row of samples per frame, predictions where a model ran.
+
+    `predictions`: `results` in COCO's format and `frames`, each with its `image_id` and `age`.
+    """
 
     metrics: Metrics
     samples: pd.DataFrame
+    predictions: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
-class _Planned:
+class Counted:
     """What one clip recomputes, and what that costs, one entry per frame.
 
     `real` and `all_real` are the recomputed and all tokens that are not wholly padding, NaN where
@@ -53,21 +58,26 @@ def replay(task: Task, scene: Scene) -> Outcome:
     # Clips that do not differ are one object, and are planned once.
     planned = {key: _planned(task, scene, view) for key, view in {id(v): v for v in views}.items()}
     clips = [planned[id(view)] for view in views]
-    samples = _samples(scene, clips)
-    return Outcome(_metrics(task, scene, clips, samples), samples)
+    samples = samples_of(scene, clips)
+    return Outcome(metrics_of(task, scene, clips, samples), samples)
 
 
-def _planned(task: Task, scene: Scene, view: ClipView) -> _Planned:
-    arch, grid = scene.geometry.arch, scene.geometry.grid
-    trace = task.method.plan(task.params, arch, view)
-    macs = task.method.macs(arch, grid, task.params, trace)
-    unknown = np.full(view.frames, np.nan)
-    real = all_real = unknown
-    if view.real is not None:
-        all_real = np.full(view.frames, float(view.real.sum()))
-        if trace.kept is not None:
-            real = (trace.kept & view.real).sum(1).numpy().astype(np.float64)
-    return _Planned(
+def _planned(task: Task, scene: Scene, view: ClipView) -> Counted:
+    trace = task.method.plan(task.params, scene.geometry.arch, view)
+    real = np.full(view.frames, np.nan)
+    if view.real is not None and trace.kept is not None:
+        real = (trace.kept & view.real).sum(1).numpy().astype(np.float64)
+    return counted(task, scene, view, trace, real)
+
+
+def counted(
+    task: Task, scene: Scene, view: ClipView, trace: TokenTrace, real: NDArray[np.float64]
+) -> Counted:
+    """Evaluate the closed forms on a clip's trace; `real` as in `Counted`."""
+    macs = task.method.macs(scene.geometry.arch, scene.geometry.grid, task.params, trace)
+    known = np.nan if view.real is None else float(view.real.sum())
+    all_real = np.full(view.frames, known)
+    return Counted(
         trace, real, all_real, _each(macs.matrix, view.frames), _each(macs.published, view.frames)
     )
 
@@ -76,7 +86,7 @@ def _each(costs: Tokens, frames: int) -> NDArray[np.float64]:
     return np.broadcast_to(np.asarray(costs, dtype=np.float64), frames)
 
 
-def _samples(scene: Scene, clips: Sequence[_Planned]) -> pd.DataFrame:
+def samples_of(scene: Scene, clips: Sequence[Counted]) -> pd.DataFrame:
     """Return a row per frame; `count_...` are what the method's closed forms need besides."""
     named = scene.source.frames()
     samples = pd.DataFrame(
@@ -94,7 +104,10 @@ def _samples(scene: Scene, clips: Sequence[_Planned]) -> pd.DataFrame:
     return samples.astype({"real_tokens": "Int64", "all_real_tokens": "Int64"})
 
 
-def _metrics(task: Task, scene: Scene, clips: Sequence[_Planned], samples: pd.DataFrame) -> Metrics:
+def metrics_of(
+    task: Task, scene: Scene, clips: Sequence[Counted], samples: pd.DataFrame
+) -> Metrics:
+    """Return the means over all frames; state in closed form, detector at the most proposals."""
     arch, grid = scene.geometry.arch, scene.geometry.grid
     gmacs = float(np.concatenate([clip.matrix for clip in clips]).mean()) / GIGA
     published = float(np.concatenate([clip.published for clip in clips]).mean()) / GIGA

@@ -1,10 +1,13 @@
-"""Run what is missing of a sweep: plan first, one immutable file per point, resume by key."""
+"""Run what is missing of a sweep: plan first, one immutable file per point, resume by key.
+
+Where the model runs, the measured passes follow the points.
+"""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,15 +15,21 @@ from typing import Any
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.core.point import Point
+from maskvd_cli.measure.accuracy import ground_truth
+from maskvd_cli.measure.device import device_facts
 from maskvd_cli.measure.environment import environment, tidy_path
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.store.atomic import refuse_inside
+from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
+from maskvd_cli.sweep.annotations import Annotations
 from maskvd_cli.sweep.geometry import Geometry
-from maskvd_cli.sweep.plan import Task, detections_of, tasks_of
+from maskvd_cli.sweep.passes import Item, OnMeasured, Passes
+from maskvd_cli.sweep.plan import Task, detections_of, measure_of, tasks_of, with_baseline
 from maskvd_cli.sweep.replay import Outcome, replay
 from maskvd_cli.sweep.scene import Scene, scenes_of
+from maskvd_cli.sweep.traced import trace
 
 Executor = Callable[[Task, Scene], Outcome]
 OnPoint = Callable[[PointRecord], None]
@@ -36,6 +45,19 @@ class Sweep:
     tasks: list[Task]
     points: list[Point]
     detections_reason: str
+    measure: dict[str, Any] | None = None
+
+    @property
+    def passes(self) -> int:
+        """How many measured passes follow each point."""
+        return len(self.measure["metrics"]) if self.measure else 0
+
+    @property
+    def predicts(self) -> bool:
+        """Tell whether the model runs over all frames of each point, and its tokens are traced."""
+        if self.measure is None:
+            return False
+        return "accuracy" in self.measure["metrics"] or self.scene.detections == "model"
 
     @property
     def scene(self) -> Scene:
@@ -45,11 +67,16 @@ class Sweep:
 
 @dataclass(frozen=True)
 class SweepOutcome:
-    """Where the results lie, which points ran now, and which had been there."""
+    """Where the results lie, which points ran now, which had been there, what was measured now.
+
+    `unmeasured`: all points and passes of the run that failed to be measured, now or before.
+    """
 
     run: Run
     ran: list[PointRecord]
     present: list[PointRecord]
+    measured: Sequence[MeasuredRecord] = ()
+    unmeasured: Sequence[MeasuredRecord] = ()
 
     @property
     def failed(self) -> list[PointRecord]:
@@ -61,7 +88,10 @@ def plan_tasks(loaded: LoadedRecipe) -> tuple[list[Task], str, str]:
     """Return the tasks of a recipe, what drives its masks, and why; reads no dataset."""
     detections, reason = detections_of(loaded.recipe)
     geometries = [Geometry.of(loaded.recipe, text) for text in loaded.recipe.model.input]
-    return tasks_of(loaded, geometries[0].arch), detections, reason
+    tasks = tasks_of(loaded, geometries[0].arch)
+    if measure_of(loaded.recipe) is not None:
+        tasks = with_baseline(tasks, geometries[0].arch)
+    return tasks, detections, reason
 
 
 def prepare(loaded: LoadedRecipe) -> Sweep:
@@ -73,14 +103,14 @@ def prepare(loaded: LoadedRecipe) -> Sweep:
         scene = scenes[task.input]
         heatmap = scene.heatmap_setting if task.needs_heatmap else None
         points.append(task.point(scene.setting, heatmap))
-    return Sweep(loaded, scenes, tasks, points, reason)
+    return Sweep(loaded, scenes, tasks, points, reason, measure_of(loaded.recipe))
 
 
 def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[Run]]:
     """Return the run to write to and earlier runs of this recipe to take finished points from.
 
-    The newest run with the same points goes on; else, and with `fresh`, a new one begins. Raises
-    ResultError where `results` lies in the dataset's folder.
+    The newest run with the same points and measured passes goes on; else, and with `fresh`, a new
+    one begins. Raises ResultError where `results` lies in the dataset's folder.
     """
     if sweep.scene.source.root is not None:
         refuse_inside(results, sweep.scene.source.root)
@@ -89,10 +119,10 @@ def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[R
     keys = {point.key for point in sweep.points}
     for run in earlier:
         try:
-            planned = {point.key for point in run.plan().points}
+            plan = run.plan()
         except ResultError:
             continue
-        if planned == keys:
+        if {point.key for point in plan.points} == keys and plan.measure == sweep.measure:
             return run, [other for other in earlier if other != run]
     return Run(folder / new_run_id()), earlier
 
@@ -103,36 +133,73 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     earlier: Sequence[Run] = (),
     *,
     retry_failed: bool = False,
-    executor: Executor = replay,
+    executor: Executor | None = None,
     on_point: OnPoint = lambda record: None,
+    on_measured: OnMeasured = lambda record: None,
+    on_talk: Callable[[str], None] = lambda text: None,
 ) -> SweepOutcome:
     """Run the points that `run` lacks, in the plan's order; each is stored as it ends.
 
-    Points that `earlier` runs finished are copied. A point that raises becomes a failed record and
-    the sweep goes on. `on_point` hears of every record, found or made.
+    `executor` runs a point: by default the detector over all frames where that is asked for, else
+    the replay of annotations. Measured passes follow. Points that `earlier` runs finished are
+    copied. A point that raises becomes a failed record and the sweep goes on. `on_point` and
+    `on_measured` hear of every record, found or made.
     Raises ResultError while another sweep writes to the same run, and where a newer maskvd has
     written to it.
     """
     present: list[PointRecord] = []
     ran: list[PointRecord] = []
+    executor = executor or (trace if sweep.predicts else replay)
     here = environment()
+    if sweep.scene.weights is not None:
+        here |= device_facts(sweep.scene.weights.device)
     with run.lock():
         if not run.has_begun():
             run.write_plan(_plan(sweep), sweep.loaded.source, here)
+        if sweep.predicts and not run.has_truth():
+            run.write_truth(_truth(sweep))
         for task, point in zip(sweep.tasks, sweep.points, strict=True):
-            record = _stored(run, point.key) or _adopted(run, earlier, point.key)
+            record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
             if record is None or (retry_failed and record.status == "failed"):
+                on_talk(point.label)
                 record, outcome = _run_point(task, point, sweep.scenes[task.input], executor, here)
-                run.write_point(record, outcome.samples if outcome else None)
+                made = (outcome.samples, outcome.predictions) if outcome else (None, None)
+                run.write_point(record, *made)
                 ran.append(record)
             else:
                 present.append(record)
             on_point(record)
-    return SweepOutcome(run, ran, present)
+        seen: list[MeasuredRecord] = []
+
+        def note(record: MeasuredRecord) -> None:
+            seen.append(record)
+            on_measured(record)
+
+        passes = Passes(run, run.plan(), earlier, here, retry_failed, note, on_talk)
+        done = {record.key for record in (*present, *ran) if record.status == "ok"}
+        measured = passes.measure(_items(sweep, passes.plan, done))
+    failed = [record for record in seen if record.status == "failed"]
+    return SweepOutcome(run, ran, present, measured, failed)
 
 
-def _stored(run: Run, key: str) -> PointRecord | None:
-    """Return a point's record; one that is damaged or lacks its samples counts as absent.
+def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
+    """Return the points that ran, as the passes need them."""
+    planned = {point.key: point for point in plan.points}
+    return [
+        Item(planned[point.key], task, sweep.scenes[task.input])
+        for task, point in zip(sweep.tasks, sweep.points, strict=True)
+        if point.key in done
+    ]
+
+
+def _truth(sweep: Sweep) -> dict[str, Any]:
+    source = sweep.scene.source
+    assert isinstance(source, Annotations)
+    return ground_truth(source.clips, source.dataset.classes)
+
+
+def _stored(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
+    """Return a point's record; one that is damaged or lacks samples or predictions is absent.
 
     It is then run again. Raises NewerResultError for a file that this version must not replace.
     """
@@ -142,14 +209,17 @@ def _stored(run: Run, key: str) -> PointRecord | None:
         raise
     except ResultError:
         return None
-    return record if record is None or record.failure or run.has_samples(key) else None
+    if record is None or record.failure:
+        return record
+    complete = run.has_samples(key) and (not sweep.predicts or run.has_predictions(key))
+    return record if complete else None
 
 
-def _adopted(run: Run, earlier: Sequence[Run], key: str) -> PointRecord | None:
+def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointRecord | None:
     """Copy a point that an earlier run finished into `run`; None where none did."""
     for other in earlier:
         try:
-            record = _stored(other, key)
+            record = _stored(other, key, sweep)
         except NewerResultError:
             continue
         if record is not None and record.status == "ok":
@@ -200,6 +270,7 @@ def _plan(sweep: Sweep) -> Plan:
         detections=sweep.scene.detections,
         detections_reason=sweep.detections_reason,
         notes=[tidy_path(note) for note in sweep.scene.notes()],
+        measure=sweep.measure,
         points=[
             PlannedPoint(
                 key=point.key,

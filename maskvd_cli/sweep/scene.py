@@ -5,13 +5,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.models.head_arch import HeadArch
-from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.recipe.schema import Recipe, limit_of
 from maskvd_cli.sweep.annotations import Annotations
+from maskvd_cli.sweep.frames import FrameFeed
 from maskvd_cli.sweep.geometry import Geometry
 from maskvd_cli.sweep.source import Source
 from maskvd_cli.sweep.statistics import Statistics
+from maskvd_cli.sweep.weights import Weights
 
 
 class Scene:
@@ -20,8 +23,16 @@ class Scene:
     Raises DatasetError for unusable annotations.
     """
 
-    def __init__(self, recipe: Recipe, detections: str, geometry: Geometry, source: Source) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        detections: str,
+        geometry: Geometry,
+        source: Source,
+        weights: Weights | None = None,
+    ) -> None:
         self.recipe = recipe
+        self.weights = weights
         self.detections = detections
         self.geometry = geometry
         self.source = source
@@ -29,8 +40,28 @@ class Scene:
     @property
     def heads(self) -> HeadArch | None:
         """Pyramid, RPN and box head, or None where the number of classes is not known."""
+        if self.weights is not None:
+            return self.weights.heads
         classes = self.source.classes
         return None if classes is None else HeadArch(classes=classes)
+
+    @property
+    def measured(self) -> Weights:
+        """The model. Raises UsageError where the sweep only plans."""
+        if self.weights is None:
+            raise UsageError("the sweep has no model", remedy="give model.weights")
+        return self.weights
+
+    @cached_property
+    def feed(self) -> FrameFeed:
+        """The clips' frames as the model sees them. Raises UsageError where there are none."""
+        if not isinstance(self.source, Annotations):
+            raise UsageError("statistics have no frames", remedy="give the dataset itself")
+        noise = self.recipe.seed if self.recipe.dataset.pixels == "noise" else None
+        return FrameFeed(
+            self.source.dataset, self.source.clips, self.geometry,
+            from_labels=self.detections == "labels", noise_seed=noise,
+        )  # fmt: skip
 
     @cached_property
     def setting(self) -> dict[str, Any]:
@@ -44,11 +75,18 @@ class Scene:
                 "hidden": heads.hidden,
                 "proposals": heads.post_nms,
             }
+        measured = {}
+        if self.weights is not None:
+            measured = {
+                "measured": {**self.weights.setting(), "pixels": self.recipe.dataset.pixels}
+            }
         return {
             "dataset": self.source.setting(),
             "model": {**self.geometry.setting(), "heads": shape},
             "detections": self.detections,
             "seed": self.recipe.seed,
+            **measured,
+            **subset_of(self.recipe),
         }
 
     @cached_property
@@ -73,6 +111,18 @@ def scenes_of(recipe: Recipe, detections: str) -> dict[str, Scene]:
     geometries = {text: Geometry.of(recipe, text) for text in recipe.model.input}
     statistics = recipe.dataset.statistics
     source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
+    weights = None
+    if recipe.model.weights is not None and isinstance(source, Annotations):
+        weights = Weights(recipe, source.dataset.classes)
     return {
-        text: Scene(recipe, detections, geometry, source) for text, geometry in geometries.items()
+        text: Scene(recipe, detections, geometry, source, weights)
+        for text, geometry in geometries.items()
     }
+
+
+def subset_of(recipe: Recipe) -> dict[str, Any]:
+    """Return `subset` with what a recipe leaves out of the data; empty where nothing."""
+    limit = limit_of(recipe)
+    if limit is None:
+        return {}
+    return {"subset": {**limit.model_dump(mode="json"), "smoke": recipe.smoke}}

@@ -177,7 +177,10 @@ dataset:
   name: roads
 seed: -1
 """
-    sections = "schema, name, description, dataset, heatmap, model, detections, methods, seed"
+    sections = (
+        "schema, name, description, dataset, heatmap, model, detections, methods, metrics, device, "
+        "precision, latency, memory, resamples, limit, smoke, seed"
+    )
     assert problems(text) == [
         "recipe.yaml:1:1 schema: input should be 1 (got 2)",
         "recipe.yaml:1:1 name: missing; add it",

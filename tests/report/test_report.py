@@ -125,7 +125,10 @@ def test_csv_columns_are_pinned(tmp_path: Path) -> None:
         "gmacs_at_paper_tokens,tokens_deviation_percent,gmacs_deviation_percent,paper_keep_rate,"
         "paper_map50,paper_latency_ms,paper_peak_mib,paper,paper_table,paper_same_data,clips,"
         "frames,dataset,split,protocol,model,input,detections,seed,recipe,run,label,key,status,"
-        "error,gmacs_detector,r,update,pool,param_keep_rate,params,paper_gmacs_evaluated"
+        "error,gmacs_detector,r,update,pool,param_keep_rate,params,paper_gmacs_evaluated,"
+        "map,map50_change,map50_change_low,map50_change_high,latency_mean_ms,latency_p90_ms,"
+        "latency_full_ms,latency_masked_ms,mask_ms,embed_ms,backbone_ms,head_ms,speedup,"
+        "speedup_low,speedup_high,latency_session,peak_measured_by,device,precision,subset"
     )
 
 

@@ -237,9 +237,11 @@ def test_labels_stand_in_unless_the_model_is_asked_for(tiny: Path) -> None:
     )
     assert detections_of(recipe(tiny, detections="labels"))[0] == "labels"
     weights = {**TINY_MODEL, "weights": "w.safetensors"}
-    for changes in ({"detections": "model"}, {"model": weights}):
-        with pytest.raises(RecipeError, match="asks for the detector"):
-            detections_of(recipe(tiny, **changes))
+    assert detections_of(recipe(tiny, model=weights))[0] == "model"
+    assert detections_of(recipe(tiny, model=weights, detections="labels"))[0] == "labels"
+    assert detections_of(recipe(tiny, model={**TINY_MODEL, "weights": "random"}))[0] == "labels"
+    with pytest.raises(RecipeError, match="asks for the detector"):
+        detections_of(recipe(tiny, detections="model"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,148 @@
+"""What the measured passes found, as columns beside a point's counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.store.measured import (
+    PASSES,
+    Accuracy,
+    Latency,
+    MeasuredRecord,
+    Memory,
+    StoredEstimate,
+)
+from maskvd_cli.store.runs import Run
+from maskvd_cli.store.schema import Plan
+
+COLUMNS = (
+    "map", "map50_change", "map50_change_low", "map50_change_high", "latency_mean_ms",
+    "latency_p90_ms", "latency_full_ms", "latency_masked_ms", "mask_ms", "embed_ms", "backbone_ms",
+    "head_ms", "speedup", "speedup_low", "speedup_high", "latency_session", "peak_measured_by",
+    "device", "precision", "subset",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MeasuredPoint:
+    """The records of one point by pass, and why files of it cannot be read."""
+
+    records: tuple[MeasuredRecord, ...]
+    damaged: tuple[ResultError, ...]
+
+    def columns(self) -> dict[str, Any]:
+        """Return what was measured, by column; what was not has none."""
+        found: dict[str, Any] = {}
+        for record in self.records:
+            if record.accuracy is not None:
+                found |= _accuracy(record.accuracy)
+            if record.latency is not None:
+                found |= _latency(record.latency)
+            if record.memory is not None:
+                found |= _memory(record.memory)
+        return found
+
+    def error(self) -> str | None:
+        """Return which passes failed and why, None where none did."""
+        failed = [f"{r.of}: {r.failure.message}" for r in self.records if r.failure is not None]
+        failed += [f"damaged file: {error.message}" for error in self.damaged]
+        return "; ".join(failed) or None
+
+
+def read_measured(run: Run, plan: Plan, key: str) -> MeasuredPoint:
+    """Read what the passes of the plan found of a point."""
+    records: list[MeasuredRecord] = []
+    damaged: list[ResultError] = []
+    for of in PASSES if plan.measure else ():
+        try:
+            record = run.measured(of, key)
+        except ResultError as error:
+            damaged.append(error)
+        else:
+            records += [record] if record is not None else []
+    return MeasuredPoint(tuple(records), tuple(damaged))
+
+
+def setting_columns(setting: dict[str, Any]) -> dict[str, Any]:
+    """Return device, precision and the part of the data that a point stands on."""
+    measured: dict[str, Any] = setting.get("measured") or {}
+    found = {name: measured[name] for name in ("device", "precision") if name in measured}
+    text = subset_text(setting)
+    return found if text is None else {**found, "subset": text}
+
+
+def subset_text(setting: dict[str, Any]) -> str | None:
+    """Return which part of the data was run, None for all of it."""
+    subset: dict[str, Any] | None = setting.get("subset")
+    if not subset:
+        return None
+    clips, frames = subset.get("clips"), subset.get("frames")
+    parts = [f"first {clips} clips"] if clips else []
+    parts += [f"first {frames} frames of each clip"] if frames else []
+    return ("smoke: " if subset.get("smoke") else "") + ", ".join(parts)
+
+
+def control_notes(points: list[MeasuredPoint]) -> Iterator[str]:
+    """Yield for each latency session what dense against itself gave."""
+    sessions: dict[str, StoredEstimate] = {}
+    for point in points:
+        for record in point.records:
+            if record.latency is not None and record.latency.control is not None:
+                sessions.setdefault(record.latency.session, record.latency.control)
+    for control in sessions.values():
+        yield (
+            f"Dense measured twice, interleaved with all points (A/A control): ratio "
+            f"{interval_text(control.value, control.low, control.high, '.3f')}; speed-ups that "
+            f"deviate from 1 by no more than this are noise."
+        )
+    if len(sessions) > 1:
+        yield (
+            f"Latency was measured in {len(sessions)} sessions; each speed-up stands on the dense "
+            "of its own session."
+        )
+
+
+def interval_text(value: float, low: float | None, high: float | None, form: str) -> str:
+    """Return `value [low, high]`, or the value alone."""
+    text = format(value, form)
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return text
+    return f"{text} [{format(low, form)}, {format(high, form)}]"
+
+
+def _accuracy(found: Accuracy) -> dict[str, Any]:
+    scores = {"map50": found.map50, "map": found.map}
+    return {**scores, **_interval("map50_change", found.map50_change)}
+
+
+def _latency(found: Latency) -> dict[str, Any]:
+    total, full, masked = found.parts["total"], found.full, found.masked
+    parts = {f"{part}_ms": spread.mean for part, spread in found.parts.items() if part != "total"}
+    return {
+        "latency_ms": total.median,
+        "latency_mean_ms": total.mean,
+        "latency_p90_ms": total.p90,
+        "latency_full_ms": None if full is None else full.median,
+        "latency_masked_ms": None if masked is None else masked.median,
+        "latency_session": found.session,
+        **parts,
+        **_interval("speedup", found.speedup),
+    }
+
+
+def _memory(found: Memory) -> dict[str, Any]:
+    return {
+        "peak_mib": found.peak_mib,
+        "peak_measured_by": found.measured_by,
+        "state_mb": found.state_bytes / 1e6,
+    }
+
+
+def _interval(name: str, estimate: StoredEstimate | None) -> dict[str, Any]:
+    if estimate is None:
+        return {}
+    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

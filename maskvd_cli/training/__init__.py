@@ -1,0 +1,1 @@
+"""Training: frames in a fixed order, losses, schedules, checkpoints that go on after a kill."""

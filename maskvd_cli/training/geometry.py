@@ -1,0 +1,59 @@
+"""How frames lie in the input of the detector that is trained, and the detector itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from maskvd_cli.core.placement import Placement, check_frame, placement
+from maskvd_cli.core.size import Size
+from maskvd_cli.data.registry import datasets
+from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.models.head_arch import HeadArch
+from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.models.zoo import get_arch
+from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The padded input, and the size that frames are stretched to; None: they keep their aspect."""
+
+    input: Size
+    frame: Size | None
+
+    @classmethod
+    def of(cls, recipe: TrainingRecipe) -> Geometry:
+        """Resolve the recipe's sizes. Raises UsageError where the frame does not fit."""
+        input_size, chosen = Size.parse(recipe.model.input), recipe.model.frame
+        default = datasets.load(recipe.dataset.name).frame
+        frame = default if chosen is None else None if chosen == "fit" else Size.parse(chosen)
+        check_frame(frame, input_size)
+        return cls(input_size, frame)
+
+    def placed(self, native: Size) -> Placement:
+        """Return how a frame of this native size lies in the input."""
+        return placement(native, self.frame, self.input)
+
+
+def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
+    """Return pyramid, RPN and box head of the recipe's model; strides follow the patch."""
+    plain = HeadArch()
+    return replace(
+        plain,
+        classes=classes,
+        channels=model.channels,
+        hidden=model.hidden,
+        strides=tuple(arch.patch * 2**level // 4 for level in range(5)),
+        anchor_sizes=model.anchor_sizes,
+        anchor_ratios=model.anchor_ratios,
+        training_pre_nms=2 * model.proposals,
+        training_post_nms=model.proposals,
+        box_sampling=replace(plain.box_sampling, count=model.regions),
+    )
+
+
+def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
+    """Return the recipe's detector with weights drawn from its seed. UsageError: sizes."""
+    arch = get_arch(recipe.model.name)
+    heads = head_arch(recipe.model, arch, classes)
+    return Detector(arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)

@@ -1,0 +1,51 @@
+"""Weights to start from: a checkpoint of any known naming, whole but for what may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from maskvd_cli.models.checkpoints import differences, load_into, read_tensors, shapes_of
+from maskvd_cli.models.namings import CLASS_TOKEN, FINAL_NORM
+from maskvd_cli.models.renaming import CheckpointError, to_our_names
+from maskvd_cli.models.vitdet import Detector
+
+
+def load_initial(detector: Detector, path: Path, allow_missing: Sequence[str]) -> list[str]:
+    """Copy a checkpoint into the detector; return the parameters that keep their new weights.
+
+    Parameters that match one of the patterns (`box_head.classes.*`, shell style) start anew where
+    the checkpoint lacks them or has them in another shape; all others must be there. Class token
+    and final norm of a timm or MAE backbone are left out where the architecture has none. Raises
+    CheckpointError for anything else that differs, and for a pattern that matches no parameter.
+    """
+    expected = detector.state_dict()
+    for pattern in allow_missing:
+        if not any(fnmatchcase(name, pattern) for name in expected):
+            raise CheckpointError(
+                f"pattern '{pattern}' matches no parameter of {detector.arch.name}",
+                where="allow_missing",
+                remedy="write it as box_head.classes.* or pyramid.*",
+            )
+    converted = to_our_names(read_tensors(path), where=path)
+    found = dict(converted.tensors)
+    if converted.naming == "timm":
+        for name in (CLASS_TOKEN, *FINAL_NORM):
+            if name not in expected:
+                found.pop(name, None)
+    fresh = [
+        name
+        for name, value in expected.items()
+        if any(fnmatchcase(name, pattern) for pattern in allow_missing)
+        and (name not in found or found[name].shape != value.shape)
+    ]
+    complete = found | {name: expected[name] for name in fresh}
+    if problems := differences(shapes_of(expected), shapes_of(complete)):
+        raise CheckpointError(
+            f"does not fit {detector.arch.name}: {'; '.join(problems)}",
+            where=path,
+            remedy="name what may start anew in allow_missing, or give another checkpoint",
+        )
+    load_into(detector, complete, path)
+    return fresh

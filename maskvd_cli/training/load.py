@@ -1,0 +1,137 @@
+"""Read a training recipe file with overrides into checked sections, all mistakes at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from maskvd_cli.core.errors import RecipeError, near_miss, unknown
+from maskvd_cli.data.registry import datasets
+from maskvd_cli.models.zoo import ARCHS
+from maskvd_cli.recipe import overrides
+from maskvd_cli.recipe.shipped import shipped_recipes
+from maskvd_cli.recipe.source import Document, KeyPath, read_file
+from maskvd_cli.recipe.validation import validated
+from maskvd_cli.training.recipe import TrainingRecipe
+
+_PATHS: tuple[tuple[str, ...], ...] = (("dataset", "root"), ("init",))
+
+
+@dataclass(frozen=True)
+class LoadedTraining:
+    """A checked training recipe with resolved paths, and the bytes and overrides it came from."""
+
+    path: Path
+    recipe: TrainingRecipe
+    source: bytes
+    assignments: tuple[str, ...]
+
+
+def shipped_trainings() -> dict[str, Path]:
+    """Return the shipped training recipes by name, without the `.yaml`."""
+    folders = {path.parent / "training" for path in shipped_recipes().values()}
+    found = [path for folder in folders for path in folder.glob("*.yaml")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
+
+
+def find_training(word: str) -> Path:
+    """Return the training recipe that `word` names: a path, or the name of a shipped one.
+
+    Raises RecipeError where there is neither.
+    """
+    path = Path(word)
+    if os.path.isfile(path):
+        return path
+    shipped = shipped_trainings()
+    tails = (path.stem, path.name, f"recipes/{path.name}", f"recipes/training/{path.name}")
+    if path.stem in shipped and word in tails:
+        return shipped[path.stem]
+    near = near_miss(path.stem, shipped)
+    raise RecipeError(
+        [f"{word}: no such training recipe{near}; shipped: {', '.join(shipped) or 'none'}"]
+    )
+
+
+def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining:
+    """Read, override and check the training recipe at `path`.
+
+    Raises RecipeError with one `file:line:column key: what is wrong` line per mistake.
+    """
+    source, document = read_file(path)
+    overrides.apply(document, assignments)
+    if not isinstance(document.data, dict):
+        raise RecipeError([f"{path}:1:1: a training recipe is a mapping; start it with schema: 1"])
+    data = cast(dict[str, Any], document.data)
+    if "kind" not in data and "methods" in data:
+        raise RecipeError([f"{path}:1:1: this is the recipe of a sweep; run it with maskvd sweep"])
+    problems: list[str] = []
+    recipe = validated(TrainingRecipe, data, {}, document, problems)
+    problems.extend(_unknown_names(data, document))
+    if recipe is None or problems:
+        raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
+    return LoadedTraining(
+        path, _with_absolute_paths(recipe, document, path), source, (*assignments,)
+    )
+
+
+def _position(problem: str) -> tuple[int, int]:
+    found = re.search(r":(\d+):(\d+) ", problem)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _unknown_names(data: dict[str, Any], document: Document) -> Iterator[str]:
+    """Yield a line for each model, dataset, split or protocol that nobody registered."""
+
+    def word(*path: str) -> str | None:
+        value: Any = data
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else None
+
+    def check(path: tuple[str, ...], kind: str, known: Sequence[str]) -> Iterator[str]:
+        given = word(*path)
+        if given is not None and given not in known:
+            yield document.problem(path, unknown(kind, given, known))
+
+    yield from check(("model", "name"), "model", list(ARCHS))
+    yield from check(("dataset", "name"), "dataset", datasets.names())
+    name = word("dataset", "name")
+    if name in datasets.names():
+        kind = datasets.load(name)
+        yield from check(("dataset", "split"), "split", kind.splits)
+        yield from check(("dataset", "protocol"), "protocol", kind.protocols)
+        yield from check(("evaluation", "split"), "split", kind.splits)
+
+
+def _with_absolute_paths(recipe: TrainingRecipe, document: Document, file: Path) -> TrainingRecipe:
+    """Resolve paths against the recipe's folder, or the current one where `--set` gave them."""
+    problems: list[str] = []
+    content = recipe.model_dump(by_alias=True)
+    for path in _PATHS:
+        holder: dict[str, Any] = content
+        for part in path[:-1]:
+            holder = holder[part]
+        if holder[path[-1]] is not None:
+            holder[path[-1]] = _resolved(holder[path[-1]], path, document, file, problems)
+    if problems:
+        raise RecipeError(sorted(problems, key=_position))
+    return TrainingRecipe.model_validate(content)
+
+
+def _resolved(
+    text: str, path: KeyPath, document: Document, file: Path, problems: list[str]
+) -> str | None:
+    base = Path.cwd() if document.place(path).startswith("--set") else file.parent
+    absent = [name for name in re.findall(r"\$\{?(\w+)\}?", text) if name not in os.environ]
+    if absent:
+        problems.append(document.problem(path, f"environment variable {absent[0]} is not set"))
+        return None
+    try:
+        return str((base / Path(os.path.expandvars(text)).expanduser()).resolve())
+    except (OSError, RuntimeError, ValueError) as error:
+        problems.append(document.problem(path, f"no usable path ({error})"))
+        return None

@@ -1,0 +1,100 @@
+"""Frames read or rendered by worker processes, in an order that does not depend on them."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.data.resize import resized
+from maskvd_cli.models.detections import Targets
+from maskvd_cli.training.augmentation import augmented, drawn
+from maskvd_cli.training.frames import FrameList, frame_at
+from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.recipe import TrainingRecipe
+
+T = TypeVar("T")
+Sample = tuple[Tensor, Targets]
+
+
+class _Frames(Dataset[T | MaskvdError], Generic[T]):
+    """A map from positions to frames. An error is handed over, since a worker would wrap it."""
+
+    def __getitem__(self, position: int) -> T | MaskvdError:
+        try:
+            return self.made(position)
+        except MaskvdError as error:
+            return error
+
+    def made(self, position: int) -> T:
+        raise NotImplementedError
+
+
+class TrainingFrames(_Frames[Sample]):
+    """What is learnt at each position of a training, however it is stopped and continued."""
+
+    def __init__(self, listed: FrameList, geometry: Geometry, recipe: TrainingRecipe) -> None:
+        self.listed, self.geometry, self.recipe = listed, geometry, recipe
+
+    def made(self, position: int) -> Sample:
+        """Return pixels (3, rows, cols) uint8 and targets."""
+        seed = self.recipe.seed
+        frame = self.listed.frames[frame_at(position, len(self.listed), seed)]
+        draw = drawn(self.recipe.augmentation, seed, position)
+        return augmented(self.listed.dataset.image(frame), frame.boxes, self.geometry, draw)
+
+
+class PlacedFrames(_Frames[Tensor]):
+    """Frames as they are at test, in the order of the list."""
+
+    def __init__(self, listed: FrameList, geometry: Geometry) -> None:
+        self.listed, self.geometry = listed, geometry
+
+    def made(self, position: int) -> Tensor:
+        """Return the pixels (3, rows, cols) uint8."""
+        frame = self.listed.frames[position]
+        return resized(self.listed.dataset.image(frame), self.geometry.placed(frame.size).content)
+
+
+def batches(
+    frames: _Frames[T], positions: range, size: int, *, workers: int, seed: int = 0
+) -> Iterator[list[T]]:
+    """Yield the frames at `positions`, `size` at a time, in that order.
+
+    `workers` processes make them ahead, no more than there are cores; 0: this process. Raises what
+    a dataset raises.
+    """
+    sampled = [list(positions[start : start + size]) for start in range(0, len(positions), size)]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    loader = DataLoader(
+        frames,
+        batch_sampler=sampled,
+        num_workers=min(workers, cores or 1),
+        collate_fn=_as_list,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    with warnings.catch_warnings():
+        # Python warns of forking beside threads; the workers of torch use one thread of their own.
+        warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+        made = iter(loader)
+    for batch in made:
+        yield _without_errors(batch)
+
+
+def _as_list(batch: list[T]) -> list[T]:
+    return batch
+
+
+def _without_errors(batch: Sequence[T | MaskvdError]) -> list[T]:
+    good: list[T] = []
+    for item in batch:
+        if isinstance(item, MaskvdError):
+            raise item
+        good.append(item)
+    return good

@@ -1,0 +1,162 @@
+"""What may stand in a training recipe: pydantic models, strict, unknown keys forbidden."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from maskvd_cli.recipe.schema import FrameText, Section, SizeText
+
+# What may change between two starts of one training: nothing of it reaches the weights.
+FREE = frozenset({"description", "workers", "evaluation", "checkpoint_every", "log_every"})
+
+
+def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
+    if list(values) != sorted(values) or not all(values):
+        raise ValueError("write rising numbers above 0")
+    return values
+
+
+class TrainingDataset(Section):
+    """Which frames are learnt."""
+
+    name: str = Field(description="dataset format: kitti, imagenet-vid, ...")
+    root: str | None = Field(
+        default=None,
+        description="the dataset's folder, relative to the recipe; $NAME is replaced; absent: the "
+        "environment variable of the dataset (MASKVD_KITTI, ...)",
+    )
+    split: str | None = Field(default=None, description="default: the dataset's training split")
+    protocol: str | None = Field(default=None, description="default: the dataset's first")
+    stride: int = Field(default=1, ge=1, description="take every so many-th frame of a clip")
+
+
+class EvaluationSection(Section):
+    """When mAP50 is measured, and on which frames."""
+
+    split: str | None = Field(default=None, description="default: the dataset's evaluation split")
+    stride: int = Field(default=1, ge=1, description="take every so many-th frame of a clip")
+    limit: int | None = Field(default=None, ge=1, description="frames at most, spread over all")
+    every: int = Field(default=1000, ge=1, description="steps between two evaluations")
+
+
+class TrainedModel(Section):
+    """The detector; what is not said is ViTDet-B's. Sizes are rows x columns."""
+
+    name: str = Field(description="architecture: vitdet-b, vitdet-ti, ...")
+    input: SizeText
+    frame: FrameText | None = Field(default=None, description="default: the dataset's")
+    channels: int = Field(default=256, ge=1, description="of pyramid, RPN and box head")
+    hidden: int = Field(default=1024, ge=1, description="units of the box head's hidden layer")
+    anchor_sizes: Annotated[tuple[float, float, float, float, float], AfterValidator(_rising)] = (
+        Field(default=(32.0, 64.0, 128.0, 256.0, 512.0), description="pixels, one per level")
+    )
+    anchor_ratios: Annotated[tuple[float, ...], AfterValidator(_rising)] = Field(
+        default=(0.5, 1.0, 2.0), min_length=1, description="height / width"
+    )
+    proposals: int = Field(default=1000, ge=1, description="of the RPN in training, per image")
+    regions: int = Field(
+        default=512, ge=4, description="boxes that train the box head, per image; a quarter objects"
+    )
+
+
+class OptimiserSection(Section):
+    """AdamW. Norms, biases, positions, relative tables and class token do not decay."""
+
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (
+        0.9,
+        0.999,
+    )
+    clip: float | None = Field(
+        default=None, gt=0, description="largest norm of all gradients together; null: no clipping"
+    )
+
+
+class ScheduleSection(Section):
+    """How long, and how the learning rate runs; `length`, `warmup`, `milestones` in `unit`."""
+
+    unit: Literal["steps", "epochs"] = "steps"
+    length: float = Field(gt=0)
+    warmup: float = Field(default=0, ge=0, description="linear rise from 0")
+    decay: Literal["cosine", "milestones"] = "cosine"
+    floor: float = Field(default=0.0, ge=0, description="learning rate at the end of the cosine")
+    milestones: Annotated[tuple[float, ...], AfterValidator(_rising)] = ()
+    factor: float = Field(default=0.1, gt=0, le=1, description="at each of the milestones")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ScheduleSection:
+        if self.warmup >= self.length:
+            raise ValueError("the warm-up is as long as the training; shorten it")
+        if bool(self.milestones) != (self.decay == "milestones"):
+            raise ValueError("milestones belong to `decay: milestones`, which needs them")
+        return self
+
+
+class AugmentationSection(Section):
+    """How frames are changed."""
+
+    flip: float = Field(default=0.0, ge=0, le=1, description="share of frames that are mirrored")
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = Field(
+        default=(1.0, 1.0), description="smallest and largest zoom of the placed frame"
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentationSection:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError("scale: write the smaller number first")
+        return self
+
+
+class MaskSection(Section):
+    """Train with the static mask on: tokens outside it give zero features."""
+
+    static_keep_rate: float = Field(gt=0, le=1)
+
+
+class TrainingRecipe(Section):
+    """One training run."""
+
+    model_config = ConfigDict(title="maskvd training recipe")
+
+    schema_version: Annotated[int, Field(ge=1, le=1)] = Field(
+        alias="schema", description="version of this format"
+    )
+    kind: Literal["training"] = Field(description="tells training recipes from those of sweeps")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="names the weights file")
+    description: str = ""
+    dataset: TrainingDataset
+    model: TrainedModel
+    init: str | None = Field(
+        default=None, description="checkpoint to start from, relative to the recipe"
+    )
+    allow_missing: tuple[str, ...] = Field(
+        default=(),
+        description="patterns of parameters (pyramid.*) that start anew where the checkpoint does "
+        "not have them, or has them in another shape",
+    )
+    optimiser: OptimiserSection
+    schedule: ScheduleSection
+    batch: int = Field(default=8, ge=1, description="frames that are computed together")
+    accumulate: int = Field(default=1, ge=1, description="batches of one step")
+    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of averaged weights; 0: none")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="autocast; auto: bfloat16 on CUDA, float32 elsewhere"
+    )
+    augmentation: AugmentationSection = AugmentationSection()
+    mask: MaskSection | None = None
+    evaluation: EvaluationSection = EvaluationSection()
+    checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
+    log_every: int = Field(default=20, ge=1, description="steps between two lines of the log")
+    workers: int = Field(default=2, ge=0, description="processes that read or render frames")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    export: Literal["float32", "float16"] = "float32"
+    licence: str | None = Field(default=None, description="of the weights, for the model card")
+
+    @model_validator(mode="after")
+    def _something_to_miss(self) -> TrainingRecipe:
+        if self.allow_missing and self.init is None:
+            raise ValueError("allow_missing needs init, the checkpoint that may lack parameters")
+        return self

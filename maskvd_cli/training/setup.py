@@ -1,0 +1,118 @@
+"""Everything that a training needs, from its recipe: frames, detector, optimiser, schedule."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from maskvd_cli.core.errors import DatasetError, UsageError
+from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
+from maskvd_cli.training.geometry import Geometry, new_detector
+from maskvd_cli.training.initial import load_initial
+from maskvd_cli.training.load import LoadedTraining
+from maskvd_cli.training.masking import training_mask
+from maskvd_cli.training.optimiser import adamw, average_of
+from maskvd_cli.training.recipe import FREE, TrainingRecipe
+from maskvd_cli.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, ready to run.
+
+    `average` holds averaged weights, None where the recipe wants none; `kept` is the static mask
+    (N,) bool on the device, None where all tokens are used; `fresh` names the parameters that the
+    initial checkpoint did not give.
+    """
+
+    loaded: LoadedTraining
+    geometry: Geometry
+    learnt: FrameList
+    evaluated: FrameList
+    device: torch.device
+    detector: Detector
+    average: Detector | None
+    optimiser: torch.optim.AdamW
+    schedule: Schedule
+    kept: Tensor | None
+    fresh: tuple[str, ...]
+
+    @property
+    def recipe(self) -> TrainingRecipe:
+        """The checked recipe."""
+        return self.loaded.recipe
+
+    @property
+    def result(self) -> Detector:
+        """The detector that is evaluated and exported: the averaged one where there is one."""
+        return self.average or self.detector
+
+    @property
+    def autocast(self) -> bool:
+        """Whether forward passes of training run in bfloat16."""
+        wanted = self.recipe.precision
+        return wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
+
+    def identity(self) -> dict[str, Any]:
+        """Return all that decides the weights, as JSON values; places of files play no role."""
+        content = self.recipe.model_dump(mode="json", by_alias=True, exclude=set(FREE))
+        content["dataset"].pop("root")
+        if self.recipe.init:
+            content["init"] = Path(self.recipe.init).name
+        return {
+            "recipe": content,
+            "geometry": {key: value and str(value) for key, value in asdict(self.geometry).items()},
+            "frames": len(self.learnt),
+            "annotations": self.learnt.fingerprint,
+        }
+
+
+def chosen_device(word: str) -> torch.device:
+    """Return the device called `auto`, `cpu`, `cuda` or `cuda:1`. Raises UsageError if absent."""
+    if word == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(word)
+    except RuntimeError as error:
+        raise UsageError(f"'{word}' is no device", remedy="use auto, cpu or cuda") from error
+    known = device.type == "cpu" or (
+        device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()
+    )
+    if not known:
+        raise UsageError(f"there is no device '{word}' here", remedy="use --device cpu")
+    return device
+
+
+def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
+    """Read annotations, make the detector and load its initial weights.
+
+    Raises DatasetError, UsageError or CheckpointError.
+    """
+    recipe = loaded.recipe
+    geometry = Geometry.of(recipe)
+    learnt, evaluated = training_frames(recipe), evaluation_frames(recipe)
+    if learnt.dataset.classes != evaluated.dataset.classes:
+        raise DatasetError("its splits have different classes", where=recipe.dataset.name)
+    detector = new_detector(recipe, len(learnt.dataset.classes))
+    fresh: list[str] = []
+    if recipe.init is not None:
+        fresh = load_initial(detector, Path(recipe.init), recipe.allow_missing)
+    kept = None
+    if recipe.mask is not None:
+        rate, patch = recipe.mask.static_keep_rate, detector.arch.patch
+        kept = training_mask(learnt, geometry, rate, patch).to(device)
+    detector.to(device)
+    return Training(
+        loaded, geometry, learnt, evaluated, device,
+        detector,
+        average_of(detector) if recipe.ema else None,
+        adamw(detector, recipe.optimiser),
+        Schedule.of(recipe, len(learnt)),
+        kept,
+        tuple(fresh),
+    )  # fmt: skip

@@ -1,0 +1,72 @@
+"""One optimiser step: a function of the weights, the frames and the step's number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.training.loading import Sample
+from maskvd_cli.training.masking import features
+from maskvd_cli.training.optimiser import set_learning_rate, update_average
+from maskvd_cli.training.setup import Training
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did: loss parts, before clipping the norm of all gradients, learning rate."""
+
+    losses: dict[str, float]
+    gradient_norm: float
+    learning_rate: float
+
+
+def run_step(training: Training, batches: Iterator[list[Sample]], step: int) -> StepReport:
+    """Learn the next `accumulate` batches in one step.
+
+    Nothing is drawn but from seeds made of the recipe's seed and `step`, so that a training that
+    was stopped goes on as if it had not been. Raises MaskvdError where a gradient is not finite.
+    """
+    recipe, optimiser = training.recipe, training.optimiser
+    optimiser.zero_grad(set_to_none=True)
+    summed: dict[str, Tensor] = {}
+    for part in range(recipe.accumulate):
+        losses = _losses(training, next(batches), _generator(recipe.seed, step, part))
+        (torch.stack(list(losses.values())).sum() / recipe.accumulate).backward()
+        for name, loss in losses.items():
+            summed[name] = summed.get(name, 0) + loss.detach() / recipe.accumulate
+    limit = math.inf if recipe.optimiser.clip is None else recipe.optimiser.clip
+    norm = float(torch.nn.utils.clip_grad_norm_(training.detector.parameters(), limit))
+    if not math.isfinite(norm):
+        raise MaskvdError(
+            f"gradients are not finite at step {step + 1}",
+            remedy="lower optimiser.learning_rate, lengthen schedule.warmup or set optimiser.clip",
+        )
+    rate = training.schedule.learning_rate(step)
+    set_learning_rate(optimiser, rate)
+    optimiser.step()
+    if training.average is not None:
+        update_average(training.average, training.detector, recipe.ema, step)
+    return StepReport({name: float(loss) for name, loss in summed.items()}, norm, rate)
+
+
+def _losses(
+    training: Training, samples: list[Sample], generator: torch.Generator
+) -> dict[str, Tensor]:
+    images = [pixels for pixels, _ in samples]
+    targets = [objects for _, objects in samples]
+    detector, kind = training.detector, training.device.type
+    with torch.autocast(kind, torch.bfloat16, enabled=training.autocast):
+        found = features(detector, images, training.kept)
+        return detector.head_losses(found, targets, generator)
+
+
+def _generator(seed: int, step: int, part: int) -> torch.Generator:
+    # Two words of 32 bits: torch takes seeds of up to 64.
+    high, low = np.random.SeedSequence([seed, step, part]).generate_state(2).tolist()
+    return torch.Generator().manual_seed((high >> 1 << 32) | low)

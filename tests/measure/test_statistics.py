@@ -1,0 +1,73 @@
+"""Statistics of samples against closed forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskvd_cli.measure.statistics import (
+    Spread,
+    clip_multiplicities,
+    mean_ratio,
+    paired_change,
+)
+
+
+def test_spread_of_known_samples() -> None:
+    made = Spread.of(np.arange(1, 12))
+    assert made == Spread(median=6, mean=6, p90=10, samples=11)
+    assert Spread.of([]) is None
+    assert Spread.of([1, 1, 11]) == Spread(median=1, mean=13 / 3, p90=9, samples=3)
+
+
+def test_ratio_of_means_counts_rare_slow_frames() -> None:
+    made = mean_ratio([10, 10, 10, 10], [4, 4, 4, 8], resamples=200, seed=0)
+    assert made.value == 2
+    assert made.low is not None
+    assert made.high is not None
+    assert 10 / 8 <= made.low < 2 < made.high <= 10 / 4
+
+
+def test_constant_samples_have_an_interval_of_no_width() -> None:
+    made = mean_ratio([3.0] * 5, [2.0] * 5, resamples=100, seed=0)
+    assert (made.value, made.low, made.high) == (1.5, 1.5, 1.5)
+
+
+def test_pairs_are_resampled_together() -> None:
+    slow = np.array([1.0, 10, 100, 1000])
+    made = mean_ratio(2 * slow, slow, resamples=100, seed=1)
+    assert (made.value, made.low, made.high) == (2, 2, 2)
+
+
+def test_the_interval_has_the_normal_width() -> None:
+    drawn = np.random.default_rng(0)
+    samples = drawn.normal(100, 10, 400)
+    made = mean_ratio(samples, np.full(400, 100.0), resamples=4000, seed=2)
+    assert made.low is not None
+    assert made.high is not None
+    assert made.high - made.low == pytest.approx(2 * 1.96 * 0.1 / 20, rel=0.1)
+
+
+def test_a_seed_decides_the_interval() -> None:
+    rows = np.random.default_rng(3).random((2, 30)) + 1
+    assert mean_ratio(*rows, resamples=50, seed=4) == mean_ratio(*rows, resamples=50, seed=4)
+    assert mean_ratio(*rows, resamples=50, seed=4) != mean_ratio(*rows, resamples=50, seed=5)
+
+
+@pytest.mark.parametrize(("above", "below"), [([1.0], [1.0, 2.0]), ([], [])])
+def test_unpaired_samples_are_refused(above: list[float], below: list[float]) -> None:
+    with pytest.raises(ValueError, match="not paired"):
+        mean_ratio(above, below, resamples=10, seed=0)
+
+
+def test_resamples_draw_as_many_clips_as_there_are() -> None:
+    drawn = clip_multiplicities(7, resamples=500, seed=0)
+    assert drawn.shape == (500, 7)
+    assert (drawn.sum(1) == 7).all()
+    assert drawn.mean() == pytest.approx(1)
+
+
+def test_change_keeps_pairs_and_leaves_out_resamples_without_a_score() -> None:
+    made = paired_change(-1.0, [1.0, None, 5.0, 3.0], [2.0, 4.0, None, 4.0])
+    assert (made.value, made.low, made.high) == (-1, -1, -1)
+    assert paired_change(-1.0, [1.0], [2.0]).low is None

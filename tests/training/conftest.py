@@ -1,0 +1,19 @@
+"""The tiny architectures, known by name in this folder's tests alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from maskvd_cli.models import zoo
+
+from .trainings import TINY, TINY_GLOBAL
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tiny_architectures() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for arch in (TINY, TINY_GLOBAL):
+            patch.setitem(zoo.ARCHS, arch.name, arch)
+        yield
