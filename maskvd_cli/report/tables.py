@@ -110,12 +110,12 @@ LEGEND = {
     "gmacs_at_paper_tokens": "at paper's: the same, evaluated at the paper's own token count",
     "state_mb": "state MB: kept between frames, 1e6 bytes, float32 unless another precision ran",
     "change_text": "change of mAP50: points against dense, 95 % interval of a bootstrap over clips",
-    "latency_ms": "latency ms: median per frame, selection to detections",
-    "latency_mean_ms": "mean, p90: over all frames, full ones included",
+    "latency_ms": "latency ms: median per timed frame, selection to detections; p90 likewise",
+    "latency_mean_ms": "mean ms: full frames weighted by their share of all the data's frames",
     "latency_full_ms": "full, masked: medians of these frames alone",
     "mask_ms": "mask, backbone, head: means of these parts; mask is the choice of tokens ahead",
     "speedup_text": "speed-up: mean of dense / mean, measured side by side, 95 % interval over "
-    "frames",
+    "frames of each kind",
     "peak_mib": "peak MiB: weights, state and activations",
 }
 

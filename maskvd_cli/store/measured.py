@@ -76,9 +76,13 @@ class Latency(Stored):
     parts: dict[str, StoredSpread] = Field(description="total, mask, embed, backbone, head")
     full: StoredSpread | None = Field(description="total of full frames")
     masked: StoredSpread | None = Field(description="total of the other frames")
+    expected_ms: Real | None = Field(
+        default=None,
+        description="mean total, full frames weighted by their share of all the data's frames",
+    )
     speedup: StoredEstimate | None = Field(
-        description="mean total of the session's dense / mean total, full frames included; "
-        "interval: bootstrap over paired frames"
+        description="mean total of the session's dense / mean total, both with full frames "
+        "weighted as in expected_ms; interval: bootstrap over paired frames of each kind"
     )
     control: StoredEstimate | None = Field(
         description="the session's dense against dense once more: what chance alone does"

@@ -21,7 +21,7 @@ from maskvd_cli.measure.clips import ClipInput, run_clip
 from maskvd_cli.measure.environment import tidy_path
 from maskvd_cli.measure.latency import BASELINE, CONTROL, measure_latency
 from maskvd_cli.measure.memory import measure_memory
-from maskvd_cli.measure.statistics import Spread, mean_ratio
+from maskvd_cli.measure.statistics import Spread, mean_ratio, stratum_weights
 from maskvd_cli.measure.stopwatch import PARTS, stopwatch_for
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.store.measured import (
@@ -166,8 +166,18 @@ class Passes:
             self.run.write_session(session, samples[0])
         for key, item in runnable.items():
             name = BASELINE if item.task == dense else key
-            found = {"latency": latency_of(samples[0], name, session, protocol)} if samples else {}
+            share = self._full_share(key)
+            found = (
+                {"latency": latency_of(samples[0], name, session, protocol, share)}
+                if samples
+                else {}
+            )
             self._write("latency", key, protocol, found, failure)
+
+    def _full_share(self, key: str) -> float | None:
+        """Return the share of full frames in all of the data, as the point counted them."""
+        record = self.run.point(key)
+        return record.metrics.full_frame_share if record and record.metrics else None
 
     def _attempt(
         self,
@@ -199,9 +209,16 @@ class Passes:
 
 
 def latency_of(
-    samples: pd.DataFrame, series: str, session: str, protocol: dict[str, Any]
+    samples: pd.DataFrame,
+    series: str,
+    session: str,
+    protocol: dict[str, Any],
+    full_share: float | None = None,
 ) -> Latency:
-    """Summarise one series of a session beside its dense and control."""
+    """Summarise one series of a session beside its dense and control.
+
+    `full_share`: of full frames in all of the data, for what stands for all of it.
+    """
 
     def of(name: str) -> pd.DataFrame:
         return samples[samples["series"] == name].sort_values(["round", "frame"])
@@ -209,18 +226,23 @@ def latency_of(
     def total(name: str) -> Any:
         return of(name)["total_ms"].to_numpy()
 
-    own, resampling = of(series), {key: int(protocol[key]) for key in ("resamples", "seed")}
+    own = of(series)
+    resamples, seed = int(protocol["resamples"]), int(protocol["seed"])
     parts = {part: _spread(own[f"{part}_ms"]) for part in ("total", *PARTS)}
     speedup = StoredEstimate(value=1.0, low=None, high=None)
+    weights = stratum_weights(own["is_full"].to_numpy(), full_share)
     if series != BASELINE:
-        ratio = mean_ratio(total(BASELINE), total(series), **resampling)
+        ratio = mean_ratio(
+            total(BASELINE), total(series), weights=weights, resamples=resamples, seed=seed
+        )
         speedup = StoredEstimate(**asdict(ratio))
-    control = mean_ratio(total(BASELINE), total(CONTROL), **resampling)
+    control = mean_ratio(total(BASELINE), total(CONTROL), resamples=resamples, seed=seed)
     return Latency(
         session=session,
         parts={part: spread for part, spread in parts.items() if spread is not None},
         full=_spread(own.loc[own["is_full"], "total_ms"]),
         masked=_spread(own.loc[~own["is_full"], "total_ms"]),
+        expected_ms=float((weights * total(series)).sum()),
         speedup=speedup,
         control=StoredEstimate(**asdict(control)),
     )

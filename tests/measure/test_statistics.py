@@ -10,6 +10,7 @@ from maskvd_cli.measure.statistics import (
     clip_multiplicities,
     mean_ratio,
     paired_change,
+    stratum_weights,
 )
 
 
@@ -71,3 +72,20 @@ def test_change_keeps_pairs_and_leaves_out_resamples_without_a_score() -> None:
     made = paired_change(-1.0, [1.0, None, 5.0, 3.0], [2.0, 4.0, None, 4.0])
     assert (made.value, made.low, made.high) == (-1, -1, -1)
     assert paired_change(-1.0, [1.0], [2.0]).low is None
+
+
+def test_full_frames_weigh_what_they_weigh_in_the_data() -> None:
+    full = np.array([True, False, False, False])
+    weights = stratum_weights(full, 0.1)
+    assert weights.tolist() == pytest.approx([0.1, 0.3, 0.3, 0.3])
+    above, below = np.full(4, 100.0), np.array([100.0, 20.0, 20.0, 20.0])
+    found = mean_ratio(above, below, weights=weights, resamples=50, seed=0)
+    assert found.value == pytest.approx(100 / (0.1 * 100 + 0.9 * 20))
+    # Nothing varies within a kind, so nothing does over resamples.
+    assert (found.low, found.high) == pytest.approx((found.value, found.value))
+
+
+@pytest.mark.parametrize("full", [[True, True], [False, False]])
+def test_one_kind_alone_weighs_evenly(full: list[bool]) -> None:
+    assert stratum_weights(full, 0.1).tolist() == [0.5, 0.5]
+    assert stratum_weights([True, False], None).tolist() == [0.5, 0.5]

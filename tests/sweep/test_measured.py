@@ -127,12 +127,25 @@ def test_latency_is_summarised_from_the_samples_that_are_kept(outcome: SweepOutc
     assert latency is not None
     samples = outcome.run.session(latency.session)
     assert set(samples["series"]) == {"dense", "control", keys[1], keys[2]}
-    own = samples.loc[samples["series"] == keys[1], "total_ms"]
-    dense = samples.loc[samples["series"] == "dense", "total_ms"]
+    of_series = samples.sort_values(["round", "frame"]).groupby("series")
+    own = of_series.get_group(keys[1]).reset_index(drop=True)
+    dense = of_series.get_group("dense").reset_index(drop=True)
     assert len(own) == len(dense) == 2 * 4
-    assert latency.parts["total"].median == pytest.approx(own.median())
+    assert latency.parts["total"].median == pytest.approx(own["total_ms"].median())
+    # Full frames stand for their share of all frames, not of the few that were timed.
+    record = outcome.run.point(keys[1])
+    assert record is not None
+    assert record.metrics is not None
+    share, full = record.metrics.full_frame_share, own["is_full"]
+    assert share != full.mean()
+
+    def expected(total: Any) -> float:
+        return share * total[full].mean() + (1 - share) * total[~full].mean()
+
+    assert latency.expected_ms == pytest.approx(expected(own["total_ms"]))
     assert latency.speedup is not None
-    assert latency.speedup.value == pytest.approx(dense.mean() / own.mean())
+    ratio = expected(dense["total_ms"]) / expected(own["total_ms"])
+    assert latency.speedup.value == pytest.approx(ratio)
     assert (latency.full and latency.full.samples, latency.masked and latency.masked.samples) == (
         4, 4,
     )  # fmt: skip
