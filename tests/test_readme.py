@@ -66,6 +66,19 @@ def test_what_is_executed_is_the_committed_result() -> None:
     assert f"{', '.join(first)} and {last} GMACs" in told
 
 
+def test_speed_ups_are_the_committed_ones() -> None:
+    with (ROOT / "results" / "reference" / "compute-kitti.csv").open(newline="") as file:
+        rows = {row["label"]: row for row in csv.DictReader(file)}
+    dense, unpadded = rows["dense"], rows["dense-unpadded"]
+    maskvd = rows["maskvd version=C period=16 static_keep_rate=0.1"]
+    fewer = float(dense["gmacs"]) / float(maskvd["gmacs"])
+    told = " ".join(README.split())
+    assert (
+        f"is {float(maskvd['speedup']):.2f} times as fast as dense with {fewer:.1f} times" in told
+    )
+    assert f"is {float(unpadded['speedup']):.2f} times as fast" in told
+
+
 def test_table_c_is_the_committed_result() -> None:
     with (ROOT / "results" / "reference" / "vid-table-c.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
