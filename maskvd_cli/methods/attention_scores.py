@@ -73,13 +73,10 @@ def clips(places: Tensor) -> Tensor:
 
 
 def _scored_by_class(block: Block, normed: Tensor) -> tuple[Tensor, Attend]:
-    dim = normed.shape[-1]
-    weight, bias = block.qkv.weight, block.qkv.bias
-    keys_values = F.linear(normed, weight[dim:], bias[dim:])
-    key, value = (_heads(block, part) for part in keys_values.split(dim, dim=-1))
+    key, value = (block.to_heads(part) for part in block.keys_values(normed).chunk(2, dim=-1))
 
     def queries(rows: Tensor) -> Tensor:
-        return _heads(block, F.linear(rows, weight[:dim], bias[:dim]))
+        return block.to_heads(block.queries(rows))
 
     paid = _softmax(queries(normed[:, :1]), key)
 
@@ -129,7 +126,3 @@ def _softmax(query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:
     wide = torch.promote_types(query.dtype, torch.float32)
     logits = (query.to(wide) * query.shape[-1] ** -0.5) @ key.to(wide).mT
     return (logits if bias is None else logits + bias).softmax(-1)
-
-
-def _heads(block: Block, rows: Tensor) -> Tensor:
-    return rows.unflatten(-1, (block.heads, -1)).transpose(1, 2)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydantic import Field
 from torch import Tensor
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.methods.base import (
     ClipView,
@@ -18,6 +16,7 @@ from maskvd_cli.methods.base import (
     TokenTrace,
     every_token,
 )
+from maskvd_cli.methods.pooling import Pool, check_pool, check_poolable
 from maskvd_cli.models import costs
 from maskvd_cli.models.arch import ViTArch
 from maskvd_cli.models.costs import Macs
@@ -26,11 +25,7 @@ from maskvd_cli.models.costs import Macs
 class DenseParams(Params):
     """Dense has one hyperparameter, the pooling that Eventful Transformers add to it."""
 
-    pool: int = Field(
-        default=1,
-        ge=1,
-        description="global blocks attend to means over pool x pool cells of keys and values",
-    )
+    pool: Pool = 1
 
 
 class Dense(Method[DenseParams]):
@@ -51,14 +46,9 @@ class Dense(Method[DenseParams]):
         """Do nothing: dense keeps no state."""
 
     def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
-        backbone, grid, pool = self.backbone, frame.grid, self.params.pool
+        grid, pool = frame.grid, self.params.pool
         check_pool(grid, pool)
-        sequence = backbone.with_class_token(tokens + backbone.positions_on(grid))
-        for block in backbone.blocks:
-            attended = block.attend(block.qkv(block.norm1(sequence)), grid, pool)
-            sequence = sequence + block.projection(attended)
-            sequence = sequence + block.mlp(block.norm2(sequence))
-        return backbone.finish(sequence), FrameTrace(grid.area, full=True)
+        return self.backbone(tokens, grid, pool), FrameTrace(grid.area, full=True)
 
     def state(self) -> Iterable[Tensor]:
         return ()
@@ -90,21 +80,3 @@ class Dense(Method[DenseParams]):
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: DenseParams) -> int:
         return 0
-
-
-def check_poolable(arch: ViTArch, pool: int) -> None:
-    """Raise UsageError where the backbone's keys cannot be pooled, or nobody counts them so."""
-    if pool > 1 and (arch.class_token or arch.torchprofiled):
-        raise UsageError(
-            f"pool {pool} is for windowed backbones; {arch.name} is none",
-            remedy="leave pool out",
-        )
-
-
-def check_pool(grid: Size, pool: int) -> None:
-    """Raise UsageError unless `pool` divides both sides of the token grid."""
-    if grid.rows % pool or grid.cols % pool:
-        raise UsageError(
-            f"pool {pool} does not divide the token grid {grid} (rows x columns)",
-            remedy="choose another pool or another input",
-        )

@@ -62,8 +62,7 @@ class DenseUnpadded(Method[DenseUnpaddedParams]):
                 attended = block.attend(qkv, inside)
             else:
                 attended = block.attend_among(qkv, grid, index)
-            sequence = sequence + block.projection(attended)
-            sequence = sequence + block.mlp(block.norm2(sequence))
+            sequence = block.complete(sequence, attended)
         features = scatter(torch.zeros_like(tokens), index, backbone.finish(sequence))
         counts = {"rows": inside.rows, "cols": inside.cols}
         return features, FrameTrace(inside.area, inside == grid, counts, {"mask": index})

@@ -26,18 +26,13 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.methods.base import ClipView, TokenTrace
-from maskvd_cli.methods.dense import check_pool, check_poolable
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.gates import GateParams, put, take
-from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.methods.pooling import Pool
+from maskvd_cli.models.attention import query_chunks
 from maskvd_cli.models.relative import RelativeLogits
 from maskvd_cli.models.vit import Block, VisionTransformer, pool_cells
-
-# Queries whose logits are built at once: small enough for a processor's cache, large enough for a
-# GPU.
-_QUERIES_AT_ONCE = {"cpu": 128, "cuda": 1024}
 
 
 class EventfulParams(GateParams):
@@ -47,11 +42,7 @@ class EventfulParams(GateParams):
         default="full",
         description="global blocks update q k^T and A v, q k^T alone, or attend densely",
     )
-    pool: int = Field(
-        default=1,
-        ge=1,
-        description="global blocks attend to means over pool x pool cells of keys and values",
-    )
+    pool: Pool = 1
     av_precision: Literal["full", "half"] = Field(
         default="full", description="half: A, v and their product in float16 (update full)"
     )
@@ -97,22 +88,11 @@ class Eventful(GatedMethod[EventfulParams]):
 
     def check(self, batch: int, grid: Size) -> None:
         super().check(batch, grid)
-        check_pool(grid, self.params.pool)
         if batch > 1 and self.update(self.params).pools_changes:
             raise UsageError(
                 f"{batch} clips differ in how many of their pooled keys change",
                 remedy="run one clip at a time, leave pool out, or choose update tokenwise",
             )
-
-    @classmethod
-    def resolve(cls, params: EventfulParams, arch: ViTArch) -> EventfulParams:
-        check_poolable(arch, params.pool)
-        return params
-
-    @classmethod
-    def plan(cls, params: EventfulParams, arch: ViTArch, view: ClipView) -> TokenTrace:
-        check_pool(view.grid, params.pool)
-        return super().plan(params, arch, view)
 
     @classmethod
     def update(cls, params: EventfulParams) -> GlobalUpdate:
@@ -165,9 +145,7 @@ class UpdatedAttention:
     def _rows(self, relative: RelativeLogits | None) -> Iterator[tuple[slice, Tensor]]:
         """Yield A in pieces of some queries, (B, H, queries, K)."""
         logits = self.state["S"]
-        step = _QUERIES_AT_ONCE.get(logits.device.type, 1024)
-        for start in range(0, logits.shape[2], step):
-            some = slice(start, start + step)
+        for some in query_chunks(logits.shape[2], logits.device):
             part = logits[:, :, some]
             if relative is not None:
                 part = relative.bias(some, None).add_(part)

@@ -26,6 +26,7 @@ from maskvd_cli.methods import eventful_costs
 from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, TokenTrace
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gates import GateParams, Layer, TokenGate
+from maskvd_cli.methods.pooling import check_pool, check_poolable
 from maskvd_cli.models.arch import ViTArch
 from maskvd_cli.models.costs import Macs
 from maskvd_cli.models.vit import Block, VisionTransformer
@@ -84,6 +85,7 @@ class GatedMethod(Method[G]):
     def check(self, batch: int, grid: Size) -> None:
         """Raise UsageError for what this grid, or clips side by side, cannot have."""
         self.params.count(eventful_costs.sequence_length(self.backbone.arch, grid))
+        check_pool(grid, self.update(self.params).pool)
         if batch > 1 and self.params.policy == "threshold":
             raise UsageError(
                 f"{batch} clips differ in how many of their tokens exceed a threshold",
@@ -137,12 +139,18 @@ class GatedMethod(Method[G]):
         return GlobalUpdate()
 
     @classmethod
+    def resolve(cls, params: G, arch: ViTArch) -> G:
+        check_poolable(arch, cls.update(params).pool)
+        return params
+
+    @classmethod
     def constant_on_repeats(cls, params: G) -> bool:
         return True
 
     @classmethod
     def plan(cls, params: G, arch: ViTArch, view: ClipView) -> TokenTrace:
         update = cls.update(params)
+        check_pool(view.grid, update.pool)
         count = params.count(eventful_costs.sequence_length(arch, view.grid))
         if count is None:
             raise UsageError(

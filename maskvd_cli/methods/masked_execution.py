@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
@@ -106,12 +105,12 @@ class MaskedExecution:
         Raises UsageError where a mask comes before any full frame.
         """
         sequence = tokens + self.backbone.positions_on(grid)
-        base = self._base(tokens, full=bool(kept.all()))
         if bool(kept.all()):
             features = self._full(sequence, grid)
             counts = full_counts(self.backbone.arch, grid)
             index = torch.arange(grid.area, device=tokens.device)
         else:
+            base = self._base(tokens)
             chosen = Chosen.of(kept, grid, self.backbone.arch.window, tokens.device)
             counts = {"window_queries": chosen.places.numel(), "window_keys": len(chosen.near)}
             index = chosen.index
@@ -127,13 +126,12 @@ class MaskedExecution:
             kept = {"qkv": qkv, "input": sequence, None: None}[self._caches_what(block)]
             if kept is not None:
                 self.caches[number] = kept.clone()
-            sequence = sequence + block.projection(block.attend(qkv, grid))
-            sequence = sequence + block.mlp(block.norm2(sequence))
+            sequence = block.complete(sequence, block.attend(qkv, grid))
         return self.backbone.finish(sequence)
 
-    def _base(self, tokens: Tensor, *, full: bool) -> Tensor:
+    def _base(self, tokens: Tensor) -> Tensor:
         """Return the features that tokens keep which are not chosen."""
-        if full or self.fill == "zeros":
+        if self.fill == "zeros":
             return torch.zeros_like(tokens)
         if self.reference is None:
             raise UsageError(
@@ -147,8 +145,7 @@ class MaskedExecution:
         sequence = self.backbone.with_class_token(sequence[:, chosen.index])
         for number, block in enumerate(self.backbone.blocks):
             attended = self._attend(number, block, sequence, grid, chosen)
-            sequence = sequence + block.projection(attended)
-            sequence = sequence + block.mlp(block.norm2(sequence))
+            sequence = block.complete(sequence, attended)
         return scatter(base, chosen.index, self.backbone.finish(sequence))
 
     def _attend(
@@ -163,10 +160,8 @@ class MaskedExecution:
         cache = self.caches[number]
         if caches == "input":
             cache.index_copy_(1, chosen.index, sequence)
-            weight, bias = block.qkv.weight, block.qkv.bias
-            queries = F.linear(normed, weight[:dim], bias[:dim])
-            near = block.norm1(cache[:, chosen.near])
-            return _in_windows(block, queries, F.linear(near, weight[dim:], bias[dim:]), chosen)
+            near = block.keys_values(block.norm1(cache[:, chosen.near]))
+            return _in_windows(block, block.queries(normed), near, chosen)
         qkv = block.qkv(normed)
         cache.index_copy_(1, chosen.index, qkv)
         if block.window is not None:
@@ -195,10 +190,7 @@ def _in_windows(block: Block, queries: Tensor, near: Tensor, chosen: Chosen) -> 
     filled[chosen.window, chosen.slot] = queries[0]
     padding = block.qkv.bias[dim:]
     keys_values = torch.where(chosen.outside[..., None], padding, near[0, chosen.layout])
-    query, key, value = (
-        part.unflatten(-1, (block.heads, -1)).transpose(1, 2)
-        for part in (filled, keys_values[..., :dim], keys_values[..., dim:])
-    )
+    query, key, value = (block.to_heads(part) for part in (filled, *keys_values.split(dim, dim=-1)))
     assert block.window is not None
     relative = block.relative(query, block.window, at=chosen.places) if block.relative else None
     return block.merge(attention(query, key, value, relative))[chosen.window, chosen.slot][None]

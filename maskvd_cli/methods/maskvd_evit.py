@@ -53,7 +53,8 @@ class DroppingExecution(MaskedExecution):
         """
         full = bool(kept.all())
         drop = not full if drop is None else drop
-        base = self._base(tokens, full=full and not drop)
+        # Where all tokens are computed and none is dropped, nothing shows of what lies below.
+        base = tokens if full and not drop else self._base(tokens)
         mask = kept.nonzero().squeeze(1).to(tokens.device)
         if len(mask):
             survivors = self.dropping.run(tokens, grid, None if full else mask, drop=drop)

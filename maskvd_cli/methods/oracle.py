@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -42,5 +41,4 @@ class Oracle(MaskedMethod[OracleParams]):
             view.known(view.boxes, cls.name), view.known(view.frame_of, cls.name),
             view.frames, view.input, view.patch, margin=params.margin,
         )  # fmt: skip
-        # The schedule takes row t - 1 for frame t.
-        return scheduled(params.period, view.frames, view.tokens, dynamic=torch.roll(own, -1, 0))
+        return scheduled(params.period, view.frames, view.tokens, own=own)

@@ -36,9 +36,7 @@ class RandomTokens(MaskedMethod[RandomParams]):
     @classmethod
     def select(cls, params: RandomParams, view: ClipView) -> Tensor:
         drawn = [_draw(params, index, view.tokens) for index in range(view.frames)]
-        # The schedule takes row t - 1 for frame t.
-        masks = torch.stack([*drawn[1:], drawn[0]])
-        return scheduled(params.period, view.frames, view.tokens, dynamic=masks)
+        return scheduled(params.period, view.frames, view.tokens, own=torch.stack(drawn))
 
 
 def _draw(params: RandomParams, index: int, tokens: int) -> Tensor:

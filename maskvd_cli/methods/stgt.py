@@ -11,27 +11,20 @@ form here is that of Eventful Transformers' code (ICCV 2023, arXiv 2308.13494, s
 
 from __future__ import annotations
 
-from pydantic import Field
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.methods.base import ClipView, TokenTrace
-from maskvd_cli.methods.dense import check_pool, check_poolable
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.gates import GateParams
-from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.methods.pooling import Pool
 from maskvd_cli.models.vit import Block
 
 
 class STGTParams(GateParams):
     """The policy of the gates, where they stand, and the pooling of dense attention."""
 
-    pool: int = Field(
-        default=1,
-        ge=1,
-        description="global blocks attend to means over pool x pool cells of keys and values",
-    )
+    pool: Pool = 1
 
 
 class STGT(GatedMethod[STGTParams]):
@@ -48,20 +41,6 @@ class STGT(GatedMethod[STGTParams]):
     ) -> tuple[Tensor, int]:
         del number, index
         return block.attend(qkv, grid, self.params.pool), qkv.shape[1] // self.params.pool**2
-
-    def check(self, batch: int, grid: Size) -> None:
-        super().check(batch, grid)
-        check_pool(grid, self.params.pool)
-
-    @classmethod
-    def resolve(cls, params: STGTParams, arch: ViTArch) -> STGTParams:
-        check_poolable(arch, params.pool)
-        return params
-
-    @classmethod
-    def plan(cls, params: STGTParams, arch: ViTArch, view: ClipView) -> TokenTrace:
-        check_pool(view.grid, params.pool)
-        return super().plan(params, arch, view)
 
     @classmethod
     def update(cls, params: STGTParams) -> GlobalUpdate:

@@ -26,7 +26,6 @@ def attention(
     """
     if relative is None:
         return F.scaled_dot_product_attention(queries, keys, values)
-    step = _QUERIES_AT_ONCE.get(queries.device.type, 1024)
     parts = [
         F.scaled_dot_product_attention(
             queries[:, :, chunk],
@@ -34,10 +33,12 @@ def attention(
             values,
             attn_mask=relative.bias(chunk, key_places),
         )
-        for chunk in _chunks(queries.shape[2], step)
+        for chunk in query_chunks(queries.shape[2], queries.device)
     ]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)
 
 
-def _chunks(total: int, step: int) -> list[slice]:
+def query_chunks(total: int, device: torch.device) -> list[slice]:
+    """Return which of `total` queries to take at once, all in turn; one empty slice of none."""
+    step = _QUERIES_AT_ONCE.get(device.type, 1024)
     return [slice(start, start + step) for start in range(0, max(total, 1), step)]

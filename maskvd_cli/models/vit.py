@@ -36,8 +36,8 @@ class PatchEmbedding(nn.Module):
 class Block(nn.Module):
     """x + projection(attention(qkv(norm1(x)))), then + mlp(norm2(.)).
 
-    Steps for methods: `norm1`, `qkv`, `split`, `attend` (or `relative_logits` and `attention`),
-    `merge`, `projection`, `norm2`, `mlp`.
+    Steps for methods: `norm1`, `qkv` (or `queries` and `keys_values`), `split`, `attend` (or
+    `relative` and `attention`), `merge`, and `complete` (or `projection`, `norm2` and `mlp`).
     """
 
     def __init__(self, arch: ViTArch, *, windowed: bool) -> None:
@@ -55,10 +55,27 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(arch.dim, arch.mlp_ratio * arch.dim)
         self.mlp_out = nn.Linear(arch.mlp_ratio * arch.dim, arch.dim)
 
-    def forward(self, tokens: Tensor, grid: Size) -> Tensor:
-        """Run the block densely on (B, N, D) tokens (with class token: (B, N + 1, D))."""
-        tokens = tokens + self.projection(self.attend(self.qkv(self.norm1(tokens)), grid))
+    def forward(self, tokens: Tensor, grid: Size, pool: int = 1) -> Tensor:
+        """Run the block densely on (B, N, D) tokens (with class token: (B, N + 1, D)).
+
+        `pool` as in `attend`.
+        """
+        return self.complete(tokens, self.attend(self.qkv(self.norm1(tokens)), grid, pool))
+
+    def complete(self, tokens: Tensor, attended: Tensor) -> Tensor:
+        """Return what leaves the block where `tokens` (B, n, D) entered and attended so."""
+        tokens = tokens + self.projection(attended)
         return tokens + self.mlp(self.norm2(tokens))
+
+    def queries(self, normed: Tensor) -> Tensor:
+        """Return the query part of `qkv` alone, (B, n, D)."""
+        dim = normed.shape[-1]
+        return F.linear(normed, self.qkv.weight[:dim], self.qkv.bias[:dim])
+
+    def keys_values(self, normed: Tensor) -> Tensor:
+        """Return the key and value part of `qkv` alone, (B, n, 2D)."""
+        dim = normed.shape[-1]
+        return F.linear(normed, self.qkv.weight[dim:], self.qkv.bias[dim:])
 
     def mlp(self, tokens: Tensor) -> Tensor:
         """Return the feed-forward layers of normalised tokens (..., D)."""
@@ -68,6 +85,10 @@ class Block(nn.Module):
         """Split (B, n, 3D) into queries, keys and values, each (B, H, n, c)."""
         query, key, value = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return query, key, value
+
+    def to_heads(self, rows: Tensor) -> Tensor:
+        """Give each head its part of (B, n, D): (B, H, n, c), what `merge` undoes."""
+        return rows.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     @staticmethod
     def merge(heads: Tensor) -> Tensor:
@@ -135,11 +156,14 @@ class VisionTransformer(nn.Module):
         nn.init.trunc_normal_(self.positions, std=0.02)
         self.apply(_initialise)
 
-    def forward(self, tokens: Tensor, grid: Size) -> Tensor:
-        """Return the features (B, N, D) of embedded patches (B, N, D), every token computed."""
+    def forward(self, tokens: Tensor, grid: Size, pool: int = 1) -> Tensor:
+        """Return the features (B, N, D) of embedded patches (B, N, D), every token computed.
+
+        `pool`: global blocks attend to means over pool x pool cells of keys and values.
+        """
         sequence = self.with_class_token(tokens + self.positions_on(grid))
         for block in self.blocks:
-            sequence = block(sequence, grid)
+            sequence = block(sequence, grid, pool)
         return self.finish(sequence)
 
     def positions_on(self, grid: Size) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 Sample = tuple[Tensor, Targets]
 
 
-class _Frames(Dataset[T | MaskvdError], Generic[T]):
+class _Frames(Dataset[T | MaskvdError], Generic[T], ABC):
     """A map from positions to frames. An error is handed over, since a worker would wrap it."""
 
     def __getitem__(self, position: int) -> T | MaskvdError:
@@ -32,8 +33,9 @@ class _Frames(Dataset[T | MaskvdError], Generic[T]):
         except MaskvdError as error:
             return error
 
+    @abstractmethod
     def made(self, position: int) -> T:
-        raise NotImplementedError
+        """Return what stands at a position."""
 
 
 class TrainingFrames(_Frames[Sample]):

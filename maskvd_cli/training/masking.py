@@ -66,8 +66,7 @@ def masked_features(
     sequence = backbone.with_class_token(sequence[:, index])
     for block in backbone.blocks:
         attended = block.attend_among(block.qkv(block.norm1(sequence)), grid, index)
-        sequence = sequence + block.projection(attended)
-        sequence = sequence + block.mlp(block.norm2(sequence))
+        sequence = block.complete(sequence, attended)
     found = backbone.finish(sequence)
     empty = found.new_zeros(len(found), len(kept), found.shape[2])
     return empty.index_copy(1, index, found)
