@@ -43,13 +43,19 @@ class RegionProposalNetwork(nn.Module):
         super().__init__()
         self.heads = heads
         channels, each = heads.channels, heads.anchors_per_cell
-        self.convs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        convs = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2)]
+        self.convs = nn.ModuleList(convs)
         self.objectness = nn.Conv2d(channels, each, 1)
         self.deltas = nn.Conv2d(channels, 4 * each, 1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module.bias is not None:
-                nn.init.normal_(module.weight, std=0.01)
-                nn.init.zeros_(module.bias)
+        # Small weights throughout, as for pretrained backbones, would leave one that is not almost
+        # without gradients: only the last layers begin small.
+        for conv in convs:
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        for layer in (self.objectness, self.deltas):
+            nn.init.normal_(layer.weight, std=0.01)
+        for layer in (*convs, self.objectness, self.deltas):
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
     def forward(self, levels: Sequence[Tensor]) -> RpnOutput:
         """Return what the RPN says about the anchors of p2..p6, (B, channels, rows, cols) each."""

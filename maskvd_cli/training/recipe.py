@@ -56,6 +56,7 @@ class TrainedModel(Section):
         default=(0.5, 1.0, 2.0), min_length=1, description="height / width"
     )
     proposals: int = Field(default=1000, ge=1, description="of the RPN in training, per image")
+    test_proposals: int = Field(default=300, ge=1, description="of the RPN at test, per image")
     regions: int = Field(
         default=512, ge=4, description="boxes that train the box head, per image; a quarter objects"
     )

@@ -29,7 +29,7 @@ _FINE_M, _WINDOW_M, _FAR_GROUND_M, _NEAR_WALL_M, _FAR_WALL_M = 11.0, 44.0, 140.0
 _HORIZON_ROW, _LEAST_DEPTH_M = 360, 0.6
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def _sky(variant: int, zenith: Colour, haze: Colour) -> Image:
     """Return the sky all around (400, 2600, 3), the horizon in row 360."""
     cover, hill = cv2.split(skyline(variant))

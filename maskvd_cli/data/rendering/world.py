@@ -133,7 +133,7 @@ class World:
         return np.column_stack([start_x + speed_x * time_s, start_z + speed_z * time_s + carried])
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def build_world(family: Family, seed: tuple[int, ...], number: int, frames: int) -> World:
     """Return the world of a clip; all of it follows from the arguments.
 
