@@ -37,8 +37,9 @@ def train(
 
     Example: maskvd train train-synthetic -o runs/synthetic
     """
+    from maskvd_cli.recipe.shipped import find_training
     from maskvd_cli.training.folder import TrainingFolder
-    from maskvd_cli.training.load import find_training, load_training
+    from maskvd_cli.training.load import load_training
     from maskvd_cli.training.runner import run_training
     from maskvd_cli.training.setup import chosen_device, prepare
 

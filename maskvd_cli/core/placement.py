@@ -46,6 +46,16 @@ def fit(native: Size, input_size: Size) -> Placement:
     return Placement(input_size, content, scale, scale)
 
 
+def frame_size(chosen: str | None, default: Size | None, input_size: Size) -> Size | None:
+    """Return the size that frames are stretched to, `default` where none is chosen.
+
+    None, and `fit` in text: they keep their aspect. Raises UsageError where it does not fit.
+    """
+    frame = default if chosen is None else None if chosen == "fit" else Size.parse(chosen)
+    check_frame(frame, input_size)
+    return frame
+
+
 def check_frame(frame: Size | None, input_size: Size) -> None:
     """Raise UsageError where frames stretched to `frame` do not fit into the input."""
     if frame is not None and (frame.rows > input_size.rows or frame.cols > input_size.cols):

@@ -68,6 +68,11 @@ class Dataset(ABC):
         return load_image(frame)
 
     @classmethod
+    def home(cls, root: Path) -> Path:
+        """Return the folder that all of the dataset lies in, where `root` may be one inside it."""
+        return root
+
+    @classmethod
     def _existing(cls, root: Path | None) -> Path:
         if root is None:
             value = os.environ.get(cls.env)
@@ -83,7 +88,7 @@ class Dataset(ABC):
             raise DatasetError(
                 "no such folder", where=root, remedy=f"name the folder of the {cls.name} dataset"
             )
-        return root.resolve()
+        return cls.home(root.resolve())
 
 
 def make_boxes(

@@ -100,10 +100,9 @@ class Kitti(Dataset):
             yield self._clip(file)
 
     @classmethod
-    def _existing(cls, root: Path | None) -> Path:
+    def home(cls, root: Path) -> Path:
         # The seqmap may lie beside training/, so the folder above is the dataset's.
-        found = super()._existing(root)
-        return found.parent if found.name == "training" else found
+        return root.parent if root.name == "training" else root
 
     @cached_property
     def _folder(self) -> Path:

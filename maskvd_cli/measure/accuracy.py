@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.types import Boxes, Clip
+from maskvd_cli.models.detections import Detections
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _PERCENT = 100.0
@@ -57,6 +59,29 @@ def _annotations(boxes: Boxes, classes: int) -> Iterable[dict[str, Any]]:
         shape = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
         for category in range(classes) if ignore else [label]:
             yield {"category_id": category + 1, **shape, "iscrowd": int(ignore)}
+
+
+def prediction_rows(
+    image: int, found: Detections, placed: Placement, category_of: Sequence[int | None]
+) -> list[dict[str, Any]]:
+    """Return detections on the CPU, in input pixels, as COCO's rows in native pixels.
+
+    Boxes to a thousandth of a pixel. `category_of` gives the dataset's class for each of the
+    detector's; detections of one that has none are left out.
+    """
+    scale = np.array([placed.col_scale, placed.row_scale] * 2)
+    native = (found.xyxy.double().numpy() / scale).tolist()
+    rows: list[dict[str, Any]] = []
+    scored = zip(native, found.scores.tolist(), found.labels.tolist(), strict=True)
+    for (x1, y1, x2, y2), score, label in scored:
+        category = category_of[int(label)]
+        if category is not None:
+            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
+            rows.append(
+                {"image_id": image, "category_id": category + 1, "bbox": box,
+                 "score": round(score, 6)}
+            )  # fmt: skip
+    return rows
 
 
 @dataclass(frozen=True)

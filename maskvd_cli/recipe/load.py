@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +11,10 @@ from pydantic import BaseModel
 
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
+from maskvd_cli.recipe.paths import absolute_path
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, EntrySection, Recipe
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
-from maskvd_cli.recipe.validation import validated
+from maskvd_cli.recipe.validation import position_of, validated
 
 _MOST_POINTS = 10_000
 _OF_ENTRIES = tuple(EntrySection.model_fields)
@@ -78,15 +77,9 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
     inputs = recipe.model.input if recipe else None
     points = _points(data.get("methods"), inputs, catalog, document, problems)
     if recipe is None or problems:
-        raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
+        raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     recipe = _with_absolute_paths(recipe, path, document)
     return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments))
-
-
-def _position(problem: str) -> tuple[int, int]:
-    """Return the line and column that a problem names; 0, 0 for one from the command line."""
-    found = re.search(r":(\d+):(\d+) ", problem)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _points(
@@ -210,19 +203,11 @@ def _with_absolute_paths(recipe: Recipe, file: Path, document: Document) -> Reci
         text = getattr(part, str(key))
         if text is None or (key == "weights" and text == RANDOM_WEIGHTS):
             continue
-        path: KeyPath = (section, key)
-        base = Path.cwd() if document.place(path).startswith("--set") else file.parent
-        absent = [name for name in re.findall(r"\$\{?(\w+)\}?", text) if name not in os.environ]
-        if absent:
-            problems.append(document.problem(path, f"environment variable {absent[0]} is not set"))
+        full = absolute_path(text, (section, key), document, file, problems)
+        if full is None:
             continue
-        try:
-            full = (base / Path(os.path.expandvars(text)).expanduser()).resolve()
-        except (OSError, RuntimeError, ValueError) as error:
-            problems.append(document.problem(path, f"no usable path ({error})"))
-            continue
-        changed = part.model_copy(update={str(key): str(full)})
+        changed = part.model_copy(update={str(key): full})
         recipe = recipe.model_copy(update={str(section): changed})
     if problems:
-        raise RecipeError(sorted(problems, key=_position))
+        raise RecipeError(sorted(problems, key=position_of))
     return recipe

@@ -22,18 +22,34 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
+def shipped_trainings() -> dict[str, Path]:
+    """Return the shipped training recipes by name, without the `.yaml`."""
+    folders = {path.parent / "training" for path in shipped_recipes().values()}
+    found = [path for folder in folders for path in folder.glob("*.yaml")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
+
+
 def find_recipe(word: str) -> Path:
     """Return the recipe file that `word` names: a path, or the name of a shipped recipe.
 
     Raises RecipeError where there is neither.
     """
+    return _found(word, shipped_recipes(), "recipe")
+
+
+def find_training(word: str) -> Path:
+    """Return the training recipe that `word` names, as `find_recipe` does."""
+    return _found(word, shipped_trainings(), "training recipe")
+
+
+def _found(word: str, shipped: dict[str, Path], what: str) -> Path:
     path = Path(word)
     if os.path.isfile(path):
         return path
-    shipped = shipped_recipes()
-    if path.stem in shipped and word in (path.stem, path.name, f"recipes/{path.name}"):
+    tails = (path.stem, path.name, f"recipes/{path.name}", f"recipes/training/{path.name}")
+    if path.stem in shipped and word in tails:
         return shipped[path.stem]
     near = near_miss(path.stem, shipped)
     raise RecipeError(
-        [f"{word}: no such recipe file{near}; shipped recipes: {', '.join(shipped) or 'none'}"]
+        [f"{word}: no such {what} file{near}; shipped: {', '.join(shipped) or 'none'}"]
     )

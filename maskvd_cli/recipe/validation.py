@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -42,6 +43,12 @@ def validated(  # noqa: PLR0913
             path = _existing(path, document, detail["type"])
             problems.append(document.problem(path, _explain(detail, kind, place)))
         return None
+
+
+def position_of(problem: str) -> tuple[int, int]:
+    """Return the line and column that a problem names; 0, 0 for one from the command line."""
+    found = re.search(r":(\d+):(\d+) ", problem)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _existing(path: KeyPath, document: Document, kind: str) -> KeyPath:

@@ -11,20 +11,19 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.arrays import finite_json
-from maskvd_cli.store.atomic import remove_leftovers, write_atomic, write_bytes
+from maskvd_cli.store.atomic import write_atomic, write_bytes
+from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
 from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
 
@@ -181,33 +180,10 @@ class Run:
                 write_bytes(self.folder / name, (source.folder / name).read_bytes())
         write_bytes(self._point_path(record.key), source._point_path(record.key).read_bytes())
 
-    @contextmanager
-    def lock(self) -> Generator[None]:
-        """Keep other sweeps out while the block runs. Raises ResultError where one is in.
-
-        Whoever holds it is the only writer, so what a killed sweep left half-written is removed.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / ".lock")
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ResultError(
-                "another sweep is writing here",
-                where=self.folder,
-                remedy="wait for it, or start a run of its own with --fresh",
-            ) from error
-        except OSError as error:
-            raise ResultError(
-                f"cannot be written ({error.strerror or error})",
-                where=self.folder,
-                remedy="choose another place",
-            ) from error
-        try:
-            remove_leftovers(self.folder)
-            yield
-        finally:
-            lock.release()
+    def lock(self) -> AbstractContextManager[None]:
+        """Keep other sweeps out while the block runs. Raises ResultError where one is in."""
+        remedy = "wait for it, or start a run of its own with --fresh"
+        return sole_writer(self.folder, "sweep", remedy)
 
     def _point_path(self, key: str) -> Path:
         return self.folder / "points" / f"{key}.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from maskvd_cli.core.placement import check_frame
+from maskvd_cli.core.placement import frame_size
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.models.arch import ViTArch
@@ -31,9 +31,7 @@ class Geometry:
         arch = get_arch(recipe.model.name)
         input_size = Size.parse(input_text)
         default = datasets.load(recipe.dataset.name).frame
-        chosen = recipe.model.frame
-        frame = default if chosen is None else None if chosen == "fit" else Size.parse(chosen)
-        check_frame(frame, input_size)
+        frame = frame_size(recipe.model.frame, default, input_size)
         return cls(arch, input_size, frame, arch.grid(input_size))
 
     def setting(self) -> dict[str, Any]:
@@ -41,7 +39,7 @@ class Geometry:
         shape = {
             name: str(value) if isinstance(value, Size) else value
             for name, value in asdict(self.arch).items()
-            if name != "description"
+            if name not in ("description", "paper")
         }
         return {
             **shape,

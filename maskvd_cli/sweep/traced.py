@@ -16,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskvd_cli.core.placement import Placement
+from maskvd_cli.measure.accuracy import prediction_rows
 from maskvd_cli.measure.ages import ages
-from maskvd_cli.measure.clips import ClipInput, FrameResult, run_clip
+from maskvd_cli.measure.clips import ClipInput, run_clip
 from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
-from maskvd_cli.models.detections import Detections
 from maskvd_cli.models.head_costs import box_head_macs, embedding_macs, head_macs
 from maskvd_cli.models.vitdet import Detector
 from maskvd_cli.sweep.plan import Task
@@ -48,7 +47,7 @@ def trace(task: Task, scene: Scene) -> Outcome:
         with _proposals(detector) as counts:
             for result in run_clip(detector, method, clip):
                 image = len(frames) + len(traces) + 1
-                results += _predictions(image, result, placed, model.label_of)
+                results += prediction_rows(image, result.detections, placed, model.label_of)
                 traces.append(result.trace)
                 state_bytes = max(state_bytes, method.state_bytes())
         stale = ages([made.full for made in traces])
@@ -104,24 +103,3 @@ def _real_tokens(view: ClipView, traces: Sequence[FrameTrace]) -> NDArray[np.flo
         elif set(made.selected) == {"mask"}:
             unknown[position] = float(view.real[made.selected["mask"].cpu()].sum())
     return unknown
-
-
-def _predictions(
-    image: int, result: FrameResult, placed: Placement, label_of: Sequence[int | None]
-) -> list[dict[str, Any]]:
-    """Return COCO rows in native pixels, to a thousandth of a pixel."""
-    found: Detections = result.detections
-    scale = np.array([placed.col_scale, placed.row_scale] * 2)
-    native = found.xyxy.double().numpy() / scale
-    rows: list[dict[str, Any]] = []
-    for (x1, y1, x2, y2), score, label in zip(
-        native.tolist(), found.scores.numpy(), found.labels.numpy(), strict=True
-    ):
-        category = label_of[int(label)]
-        if category is not None:
-            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-            rows.append(
-                {"image_id": image, "category_id": category + 1, "bbox": box,
-                 "score": round(float(score), 6)}
-            )  # fmt: skip
-    return rows

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.models.checkpoints import load_into, read_tensors, save
-from maskvd_cli.store.atomic import remove_leftovers, write_atomic, write_bytes
+from maskvd_cli.store.atomic import write_atomic, write_bytes
+from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.training.setup import Training
 
 _IDENTITY, _LOG, _RESULT, _RECIPE = "training.json", "log.jsonl", "result.json", "recipe.yaml"
@@ -44,25 +44,8 @@ class TrainingFolder:
     def locked(self) -> Generator[None]:
         """Keep other trainings out; remove what a killed one left half written."""
         self._refuse_foreign()
-        lock = FileLock(self.path / ".lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise ResultError(
-                "another training is writing here", where=self.path, remedy="wait for it"
-            ) from error
-        except OSError as error:
-            raise ResultError(
-                f"cannot be written ({error.strerror or error})",
-                where=self.path,
-                remedy="choose another place",
-            ) from error
-        try:
-            remove_leftovers(self.path)
+        with sole_writer(self.path, "training", "wait for it"):
             yield
-        finally:
-            lock.release()
 
     def claim(self, training: Training) -> None:
         """Write down what is trained here, or compare. Raises ResultError where it differs."""

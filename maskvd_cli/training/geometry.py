@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from maskvd_cli.core.placement import Placement, check_frame, placement
+from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.models.arch import ViTArch
@@ -24,11 +24,9 @@ class Geometry:
     @classmethod
     def of(cls, recipe: TrainingRecipe) -> Geometry:
         """Resolve the recipe's sizes. Raises UsageError where the frame does not fit."""
-        input_size, chosen = Size.parse(recipe.model.input), recipe.model.frame
+        input_size = Size.parse(recipe.model.input)
         default = datasets.load(recipe.dataset.name).frame
-        frame = default if chosen is None else None if chosen == "fit" else Size.parse(chosen)
-        check_frame(frame, input_size)
-        return cls(input_size, frame)
+        return cls(input_size, frame_size(recipe.model.frame, default, input_size))
 
     def placed(self, native: Size) -> Placement:
         """Return how a frame of this native size lies in the input."""
@@ -46,6 +44,7 @@ def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
         strides=tuple(arch.patch * 2**level // 4 for level in range(5)),
         anchor_sizes=model.anchor_sizes,
         anchor_ratios=model.anchor_ratios,
+        post_nms=model.test_proposals,
         training_pre_nms=2 * model.proposals,
         training_post_nms=model.proposals,
         box_sampling=replace(plain.box_sampling, count=model.regions),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from maskvd_cli.core.errors import RecipeError, near_miss, unknown
+from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.models.zoo import ARCHS
 from maskvd_cli.recipe import overrides
-from maskvd_cli.recipe.shipped import shipped_recipes
-from maskvd_cli.recipe.source import Document, KeyPath, read_file
-from maskvd_cli.recipe.validation import validated
+from maskvd_cli.recipe.paths import absolute_path
+from maskvd_cli.recipe.source import Document, read_file
+from maskvd_cli.recipe.validation import position_of, validated
 from maskvd_cli.training.recipe import TrainingRecipe
 
 _PATHS: tuple[tuple[str, ...], ...] = (("dataset", "root"), ("init",))
@@ -29,31 +27,6 @@ class LoadedTraining:
     recipe: TrainingRecipe
     source: bytes
     assignments: tuple[str, ...]
-
-
-def shipped_trainings() -> dict[str, Path]:
-    """Return the shipped training recipes by name, without the `.yaml`."""
-    folders = {path.parent / "training" for path in shipped_recipes().values()}
-    found = [path for folder in folders for path in folder.glob("*.yaml")]
-    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
-
-
-def find_training(word: str) -> Path:
-    """Return the training recipe that `word` names: a path, or the name of a shipped one.
-
-    Raises RecipeError where there is neither.
-    """
-    path = Path(word)
-    if os.path.isfile(path):
-        return path
-    shipped = shipped_trainings()
-    tails = (path.stem, path.name, f"recipes/{path.name}", f"recipes/training/{path.name}")
-    if path.stem in shipped and word in tails:
-        return shipped[path.stem]
-    near = near_miss(path.stem, shipped)
-    raise RecipeError(
-        [f"{word}: no such training recipe{near}; shipped: {', '.join(shipped) or 'none'}"]
-    )
 
 
 def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining:
@@ -72,15 +45,10 @@ def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining
     recipe = validated(TrainingRecipe, data, {}, document, problems)
     problems.extend(_unknown_names(data, document))
     if recipe is None or problems:
-        raise RecipeError(sorted(dict.fromkeys(problems), key=_position))
+        raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     return LoadedTraining(
         path, _with_absolute_paths(recipe, document, path), source, (*assignments,)
     )
-
-
-def _position(problem: str) -> tuple[int, int]:
-    found = re.search(r":(\d+):(\d+) ", problem)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _unknown_names(data: dict[str, Any], document: Document) -> Iterator[str]:
@@ -116,22 +84,7 @@ def _with_absolute_paths(recipe: TrainingRecipe, document: Document, file: Path)
         for part in path[:-1]:
             holder = holder[part]
         if holder[path[-1]] is not None:
-            holder[path[-1]] = _resolved(holder[path[-1]], path, document, file, problems)
+            holder[path[-1]] = absolute_path(holder[path[-1]], path, document, file, problems)
     if problems:
-        raise RecipeError(sorted(problems, key=_position))
+        raise RecipeError(sorted(problems, key=position_of))
     return TrainingRecipe.model_validate(content)
-
-
-def _resolved(
-    text: str, path: KeyPath, document: Document, file: Path, problems: list[str]
-) -> str | None:
-    base = Path.cwd() if document.place(path).startswith("--set") else file.parent
-    absent = [name for name in re.findall(r"\$\{?(\w+)\}?", text) if name not in os.environ]
-    if absent:
-        problems.append(document.problem(path, f"environment variable {absent[0]} is not set"))
-        return None
-    try:
-        return str((base / Path(os.path.expandvars(text)).expanduser()).resolve())
-    except (OSError, RuntimeError, ValueError) as error:
-        problems.append(document.problem(path, f"no usable path ({error})"))
-        return None

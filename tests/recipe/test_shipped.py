@@ -99,5 +99,5 @@ def test_words_that_name_no_recipe(
         find_recipe(word)
     names = ", ".join(path.stem for path in FILES)
     assert caught.value.problems == (
-        f"{word}: no such recipe file{near}; shipped recipes: {names}",
+        f"{word}: no such recipe file{near}; shipped: {names}",
     )  # fmt: skip

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from maskvd_cli.core.errors import RecipeError
-from maskvd_cli.recipe.shipped import shipped_recipes
-from maskvd_cli.training.load import find_training, load_training, shipped_trainings
+from maskvd_cli.recipe.shipped import find_training, shipped_recipes, shipped_trainings
+from maskvd_cli.training.load import load_training
 from maskvd_cli.training.schedule import Schedule
 
 from .trainings import RECIPE, write_recipe
