@@ -49,7 +49,8 @@ def _rows(family: Family, seed: tuple[int, ...], number: int, frames: int) -> tu
 class Synthetic(Dataset):
     """Drawn street scenes with KITTI's classes; driving (10 fps) and watching (25 fps) in turn.
 
-    Boxes bound the visible pixels of each road user. Protocols are KITTI's. The splits are drawn
+    Boxes bound the visible pixels of each road user. Protocols are KITTI's;
+    by default what is too small or too hidden to be named is ignored. The splits are drawn
     from different seeds: 120 clips of 48 frames to train on, 16 of 60 to evaluate.
     """
 
@@ -57,7 +58,7 @@ class Synthetic(Dataset):
     description = "synthetic street clips, drawn on the fly (driving and static camera)"
     env = "MASKVD_SYNTHETIC"
     splits = ("train", "val")
-    protocols = ("maskvd-paper", "kitti-ignore")
+    protocols = ("kitti-ignore", "maskvd-paper")
     evaluation_split = "val"
     training_split = "train"
     canvas = Size(384, 1280)

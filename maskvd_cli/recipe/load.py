@@ -12,12 +12,14 @@ from pydantic import BaseModel
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path
-from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, EntrySection, Recipe
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, EntrySection, ModelSection, Recipe
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import position_of, validated
 
 _MOST_POINTS = 10_000
 _OF_ENTRIES = tuple(EntrySection.model_fields)
+# A model's name and one of its inputs.
+Site = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,15 @@ class Catalog:
 
 @dataclass(frozen=True)
 class MethodPoint:
-    """One method with one value for each parameter at one input, and where its entry stands."""
+    """One method with one value for each parameter on one model at one of its inputs.
+
+    `place`: where its entry stands.
+    """
 
     method: str
     params: BaseModel
     place: str
+    model: str
     input: str
 
 
@@ -74,24 +80,24 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
     problems: list[str] = []
     recipe = validated(Recipe, data, {}, document, problems)
     problems.extend(_unknown_names(data, catalog, document))
-    inputs = recipe.model.input if recipe else None
-    points = _points(data.get("methods"), inputs, catalog, document, problems)
+    models = recipe.models if recipe else None
+    points = _points(data.get("methods"), models, catalog, document, problems)
     if recipe is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
-    recipe = _with_absolute_paths(recipe, path, document)
+    recipe = _with_absolute_paths(recipe, data, path, document)
     return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments))
 
 
 def _points(
     entries: object,
-    inputs: Sequence[str] | None,
+    models: Sequence[ModelSection] | None,
     catalog: Catalog,
     document: Document,
     problems: list[str],
 ) -> list[MethodPoint]:
-    """Return the points of all entries at the first input, then at the second, and so on.
+    """Return the points of all entries on the first model at its first input, at its second, ...
 
-    `inputs` are the model's, None where they are wrong themselves.
+    `models` is None where they are wrong themselves.
     """
     points: list[MethodPoint] = []
     if not isinstance(entries, list):
@@ -109,34 +115,52 @@ def _points(
             problems.append(document.problem((*path, "name"), message))
         else:
             rest = {key: value for key, value in params.items() if key not in _OF_ENTRIES}
-            chosen = _inputs_of(params, inputs, path, document, problems)
+            chosen = _sites_of(params, models, path, document, problems)
             for made in _grid(name, rest, path, catalog, document, problems):
-                points += [MethodPoint(name, made, document.place(path), text) for text in chosen]
-    of_input = {text: [point for point in points if point.input == text] for text in inputs or ()}
-    idle = [text for text, found in of_input.items() if not found]
+                points += [MethodPoint(name, made, document.place(path), *site) for site in chosen]
+    at: dict[Site, list[MethodPoint]] = {site: [] for site in _sites(models or ())}
+    for point in points:
+        at[point.model, point.input].append(point)
+    idle = [site for site, found in at.items() if not found]
     if idle and not problems:
-        message = f"no method runs at {idle[0]}; remove it, or add it to the input of a method"
-        problems.append(document.problem(("model", "input"), message))
-    return [point for found in of_input.values() for point in found]
+        model, text = idle[0]
+        if any(found for (other, _), found in at.items() if other == model):
+            message = f"no method runs at {text}; remove it, or add it to the input of a method"
+            problems.append(document.problem(("model", "input"), message))
+        else:
+            message = f"no method runs on {model}; remove it, or add it to the model of a method"
+            problems.append(document.problem(("model",), message))
+    return [point for found in at.values() for point in found]
 
 
-def _inputs_of(
+def _sites(models: Sequence[ModelSection]) -> list[Site]:
+    return [(model.name, text) for model in models for text in model.input]
+
+
+def _sites_of(
     entry: Mapping[str, Any],
-    inputs: Sequence[str] | None,
+    models: Sequence[ModelSection] | None,
     path: KeyPath,
     document: Document,
     problems: list[str],
-) -> Sequence[str]:
-    """Return the inputs that an entry runs at: all of the model's, or those that it names."""
+) -> Sequence[Site]:
+    """Return where an entry runs: on all models at all inputs, or on those that it names."""
     given = {key: entry[key] for key in _OF_ENTRIES if key in entry}
     section = validated(EntrySection, given, {}, document, problems, root=path)
-    if section is None or inputs is None:
+    if section is None or models is None:
         return ()
-    for text in section.input or ():
+    names = [model.name for model in models]
+    for name in section.model or ():
+        if name not in names:
+            message = f"{name} is not among the models ({', '.join(names)}); add it to model"
+            problems.append(document.problem((*path, "model"), message))
+    chosen = _sites([model for model in models if model.name in (section.model or names)])
+    inputs = list(dict.fromkeys(text for _, text in chosen))
+    for text in section.input or () if chosen else ():
         if text not in inputs:
             message = f"{text} is not among the inputs of the model ({', '.join(inputs)}); add it "
             problems.append(document.problem((*path, "input"), f"{message}to model.input"))
-    return section.input or inputs
+    return [site for site in chosen if site[1] in (section.input or inputs)]
 
 
 def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to place its errors
@@ -173,14 +197,15 @@ def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document
     """Yield a line for each dataset, split, protocol or model that nobody registered."""
 
     def check(path: KeyPath, kind: str, known: Sequence[str]) -> Iterator[str]:
-        section = data.get(str(path[0]))
-        word = (
-            cast(dict[str, Any], section).get(str(path[1])) if isinstance(section, dict) else None
-        )
+        section: object = data
+        for part in path[:-1]:
+            section = _member(section, part)
+        word = _member(section, path[-1])
         if isinstance(word, str) and word not in known:
             yield document.problem(path, unknown(kind, word, known))
 
-    yield from check(("model", "name"), "model", catalog.models)
+    for place in _model_places(data):
+        yield from check((*place, "name"), "model", catalog.models)
     wrong = list(check(("dataset", "name"), "dataset", catalog.datasets))
     yield from wrong
     dataset = data.get("dataset")
@@ -192,22 +217,42 @@ def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document
         yield from check(("heatmap", "split"), "split", choices.splits)
 
 
-def _with_absolute_paths(recipe: Recipe, file: Path, document: Document) -> Recipe:
+def _member(section: object, key: str | int) -> object:
+    """Return what a mapping or list holds at a key; None where it holds nothing."""
+    if isinstance(section, dict):
+        return cast(dict[Any, object], section).get(key)
+    if isinstance(section, list) and isinstance(key, int):
+        return cast(list[object], section)[key]
+    return None
+
+
+def _model_places(data: Mapping[str, Any]) -> list[KeyPath]:
+    """Return where each model stands: below `model`, or in the list there."""
+    written: object = data.get("model")
+    if isinstance(written, list):
+        return [("model", index) for index in range(len(cast(list[object], written)))]
+    return [("model",)]
+
+
+def _with_absolute_paths(
+    recipe: Recipe, data: Mapping[str, Any], file: Path, document: Document
+) -> Recipe:
     """Resolve path values: against the recipe's folder, or the current one where `--set` gave them.
 
     `~` and `$NAME` are replaced; a variable that is not set is an error.
     """
     problems: list[str] = []
-    for section, key in sorted(overrides.PATH_KEYS, key=str):
-        part = getattr(recipe, str(section))
-        text = getattr(part, str(key))
-        if text is None or (key == "weights" and text == RANDOM_WEIGHTS):
-            continue
-        full = absolute_path(text, (section, key), document, file, problems)
-        if full is None:
-            continue
-        changed = part.model_copy(update={str(key): full})
-        recipe = recipe.model_copy(update={str(section): changed})
+    if recipe.dataset.root is not None:
+        path: KeyPath = ("dataset", "root")
+        full = absolute_path(recipe.dataset.root, path, document, file, problems)
+        dataset = recipe.dataset.model_copy(update={"root": full})
+        recipe = recipe.model_copy(update={"dataset": dataset})
+    models: list[ModelSection] = []
+    for model, place in zip(recipe.models, _model_places(data), strict=True):
+        full = model.weights
+        if full is not None and full != RANDOM_WEIGHTS:
+            full = absolute_path(full, (*place, "weights"), document, file, problems)
+        models.append(model.model_copy(update={"weights": full}))
     if problems:
         raise RecipeError(sorted(problems, key=position_of))
-    return recipe
+    return recipe.model_copy(update={"models": models})

@@ -9,7 +9,10 @@ from typing import Any, cast
 from maskvd_cli.core.errors import RecipeError
 from maskvd_cli.recipe.source import Document, KeyPath, parse
 
-PATH_KEYS: frozenset[KeyPath] = frozenset({("dataset", "root"), ("model", "weights")})
+
+def holds_path(key: KeyPath) -> bool:
+    """Tell whether the value at a key is a path: dataset.root, and the weights of a model."""
+    return key == ("dataset", "root") or (key[0] == "model" and key[-1] == "weights")
 
 
 def apply(document: Document, assignments: Sequence[str]) -> None:
@@ -35,7 +38,7 @@ def _apply_one(document: Document, assignment: str) -> None:
     parts = tuple(key.strip().split("."))
     if not equals or not all(parts):
         raise RecipeError([f"{origin}: write key=value, for example dataset.root=DIR"])
-    given = Document(origin, text, {(): origin}) if parts in PATH_KEYS else parse(text, origin)
+    given = Document(origin, text, {(): origin}) if holds_path(parts) else parse(text, origin)
     if document.data is None:
         document.data = {}
     for path in _addressed(document.data, parts, (), origin):

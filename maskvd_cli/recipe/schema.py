@@ -194,6 +194,39 @@ class ModelSection(Section):
     )
 
 
+def _apart(models: list[ModelSection]) -> list[ModelSection]:
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name} stands here twice; remove one")
+    if len({_kind_of_weights(model) for model in models}) > 1:
+        raise ValueError("give weights for all models, random ones for all, or for none")
+    return models
+
+
+def _kind_of_weights(model: ModelSection) -> str | None:
+    return model.weights if model.weights in (None, RANDOM_WEIGHTS) else "file"
+
+
+def _one_or_several(schema: dict[str, Any]) -> None:
+    """Let the JSON schema of a list take one member without brackets, too."""
+    several = {key: schema.pop(key) for key in ("type", "items", "minItems") if key in schema}
+    schema["anyOf"] = [several["items"], several]
+
+
+Models = Annotated[
+    list[ModelSection],
+    BeforeValidator(_listed),
+    Field(min_length=1, json_schema_extra=_one_or_several),
+    AfterValidator(_apart),
+]
+Names = Annotated[
+    list[str],
+    BeforeValidator(_listed),
+    Field(min_length=1, json_schema_extra=_one_or_several),
+]
+
+
 class LatencySection(Section):
     """How latency is measured: rounds in which all points run over the same frames."""
 
@@ -227,10 +260,13 @@ class EntrySection(Section):
     input: Inputs | None = Field(
         default=None, description="run only at this one of the model's inputs, or at these"
     )
+    model: Names | None = Field(
+        default=None, description="run only on this one of the recipe's models, or on these"
+    )
 
 
 class Recipe(Section):
-    """One sweep: a dataset, a model, methods with grids."""
+    """One sweep: a dataset, a model or several, methods with grids."""
 
     model_config = ConfigDict(title="maskvd recipe")
 
@@ -243,7 +279,11 @@ class Recipe(Section):
     description: str = ""
     dataset: DatasetSection
     heatmap: HeatmapSection = HeatmapSection()
-    model: ModelSection = ModelSection()
+    models: Models = Field(
+        default=[ModelSection()],
+        alias="model",
+        description="the detector; a list runs every method on each",
+    )
     detections: Literal["auto", "labels", "model"] = Field(
         default="auto",
         description="what drives masks: annotated boxes, or the detector's; auto: the model "
@@ -283,6 +323,15 @@ class Recipe(Section):
         if metrics is not None and len(set(metrics)) < len(metrics):
             raise ValueError("a metric stands here twice; remove one")
         return metrics
+
+    @property
+    def model(self) -> ModelSection:
+        """The first model, which in the recipe of a scene is the only one."""
+        return self.models[0]
+
+    def for_each_model(self) -> list[Recipe]:
+        """Return a recipe with one model for each of the models."""
+        return [self.model_copy(update={"models": [model]}) for model in self.models]
 
 
 def limit_of(recipe: Recipe) -> LimitSection | None:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -36,6 +36,7 @@ def validated(  # noqa: PLR0913
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             place = tuple(detail["loc"])
+            place = _as_written(data, place)
             path = (*root, *place)
             key_itself = len(place) == 1 and detail["type"] == "extra_forbidden"
             if place and place[0] in origins and not key_itself:
@@ -43,6 +44,23 @@ def validated(  # noqa: PLR0913
             path = _existing(path, document, detail["type"])
             problems.append(document.problem(path, _explain(detail, kind, place)))
         return None
+
+
+def _as_written(data: object, place: KeyPath) -> KeyPath:
+    """Leave out the index of a single member that was written without brackets."""
+    path: list[str | int] = []
+    for part in place:
+        if part == 0 and not isinstance(data, list):
+            continue
+        path.append(part)
+        if isinstance(data, Mapping):
+            data = cast(Mapping[Any, object], data).get(part)
+        elif isinstance(data, list) and isinstance(part, int):
+            items = cast(list[object], data)
+            data = items[part] if part < len(items) else None
+        else:
+            data = None
+    return tuple(path)
 
 
 def position_of(problem: str) -> tuple[int, int]:
@@ -80,8 +98,13 @@ def _explain(detail: ErrorDetails, kind: type[BaseModel], place: KeyPath) -> str
 def _allowed_keys(kind: type[BaseModel], section: KeyPath) -> list[str]:
     """Return the keys of a section; none where it lies in a list or is one of several kinds."""
     for part in section:
-        field = kind.model_fields.get(str(part))
+        if isinstance(part, int):
+            continue
+        fields = kind.model_fields.items()
+        field = next((field for name, field in fields if part in (name, field.alias)), None)
         annotation = field.annotation if field else None
+        if get_origin(annotation) is list:
+            annotation = get_args(annotation)[0]
         several = get_origin(annotation) in (Union, UnionType)
         options = [
             option

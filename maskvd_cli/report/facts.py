@@ -31,7 +31,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _setting_facts(report: Report) -> list[tuple[str, str]]:
-    dataset, model = report.setting["dataset"], report.setting["model"]
+    dataset = report.setting["dataset"]
     done = report.rows[report.rows["status"] == "ok"]
     inputs = ", ".join(report.rows["input"].dropna().unique())
     extent = ""
@@ -44,14 +44,18 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
             "dataset",
             f"{dataset['name']} {dataset['split']}, protocol {dataset['protocol']}{extent}",
         ),
-        (
-            "model",
-            f"{model['name']} ({model['backbone']}), input {inputs}, "
-            f"frame {model['frame']} (rows x columns)",
-        ),
-        *_measured_facts(report.setting),
+        *(fact for setting in report.settings for fact in _model_facts(setting, inputs)),
         ("seed", str(report.setting["seed"])),
     ]
+
+
+def _model_facts(setting: dict[str, Any], inputs: str) -> list[tuple[str, str]]:
+    model = setting["model"]
+    text = (
+        f"{model['name']} ({model['backbone']}), input {inputs}, "
+        f"frame {model['frame']} (rows x columns)"
+    )
+    return [("model", text), *_measured_facts(setting)]
 
 
 def _measured_facts(setting: dict[str, Any]) -> list[tuple[str, str]]:

@@ -40,17 +40,22 @@ class Report:
 
     `named`: for each row the parameters that name its point. `environments`: the run's own and
     those of its points, each once; points may be taken over from a run on another machine or with
-    other software.
+    other software. `settings`: of the finished points, one for each model.
     """
 
     rows: pd.DataFrame
     named: tuple[dict[str, Any], ...]
     plan: Plan
     environments: tuple[dict[str, Any], ...]
-    setting: dict[str, Any]
+    settings: tuple[dict[str, Any], ...]
     run: Run
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What the points share, with the first model; empty where none has run."""
+        return self.settings[0] if self.settings else {}
 
     def count(self, status: str) -> int:
         """Return how many points have this status: ok, failed or pending."""
@@ -83,7 +88,7 @@ def read_report(run: Run) -> Report:
         named=tuple(_named(point) for point in plan.points),
         plan=plan,
         environments=tuple(e for i, e in enumerate(environments) if e not in environments[:i]),
-        setting=records[0].setting if records else {},
+        settings=_settings(records),
         run=run,
         notes=(
             *measured.control_notes(passes),
@@ -92,6 +97,14 @@ def read_report(run: Run) -> Report:
         ),
         damaged=tuple(map(str, damaged)),
     )
+
+
+def _settings(records: list[PointRecord]) -> tuple[dict[str, Any], ...]:
+    """Return the setting of the first record of each model."""
+    first: dict[str, dict[str, Any]] = {}
+    for record in records:
+        first.setdefault(record.setting["model"]["name"], record.setting)
+    return tuple(first.values())
 
 
 def _read(run: Run, planned: PlannedPoint) -> PointRecord | ResultError | None:
@@ -107,6 +120,7 @@ def _planned(planned: PlannedPoint, plan: Plan, run: Run) -> dict[str, Any]:
         "key": planned.key,
         "label": planned.label,
         "method": planned.method,
+        "model": planned.model,
         "input": planned.input,
         "recipe": plan.recipe,
         "run": run.folder.name,

@@ -51,6 +51,7 @@ def _signed(value: float) -> str:
 
 _HUMAN = (
     Column("method", "method", str, text=True),
+    Column("model", "model", str, text=True),
     Column("input", "input", str, text=True),
     Column("version", "ver.", str, text=True),
     Column("mask", "mask", str, text=True),
@@ -93,7 +94,7 @@ _HUMAN = (
     Column("status", "status", str, text=True),
     Column("error", "reason", str, text=True, wraps=30),
 )
-_ONLY_WHERE_VARIED = ("input", "mask", "score_threshold", "margin")
+_ONLY_WHERE_VARIED = ("model", "input", "mask", "score_threshold", "margin")
 _BESIDE = {"paper_latency_ms": "latency_ms", "paper_peak_mib": "peak_mib"}
 LEGEND = {
     "setting": "setting: other parameters, where they differ from the method's defaults",

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
-SchemaVersion = Literal[1, 2, 3]
+SchemaVersion = Literal[1, 2, 3, 4]
 
 # Bounds keep what reports compute from damaged files finite, and counts within 64 bits.
 Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
@@ -143,6 +143,7 @@ class PlannedPoint(Stored):
     label: str
     method: str
     params: dict[str, Any]
+    model: str | None = Field(default=None, description="the backbone; None before schema 4")
     input: str | None = Field(default=None, description="rows x columns; None in schema 1")
     named: list[str] = Field(
         default=[], description="parameters in the label; in schema 1 they were not told"

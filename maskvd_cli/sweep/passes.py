@@ -133,7 +133,7 @@ class Passes:
         """Measure the points side by side with dense and its control; a new session."""
         clips = _clips(scene, group)
         detector = scene.measured.detector(scene.geometry)
-        dense = baseline_at(group[0].task.input, scene.geometry.arch)
+        dense = baseline_at(group[0].task.site, scene.geometry.arch)
         series = {name: _method(dense, scene) for name in (BASELINE, CONTROL)}
         runnable: dict[str, Item] = {}
         for item in group:

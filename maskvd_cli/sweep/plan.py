@@ -10,32 +10,44 @@ from maskvd_cli.core.point import Point, label_of
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.models.zoo import get_arch
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Metric, Recipe
 
 BASELINE = "dense"
+# A model, None for the recipe's first, and one of its inputs.
+Site = tuple[str | None, str]
 
 
 @dataclass(frozen=True)
 class Task:
-    """A point before its key is known: the method, its resolved parameters, and the input.
+    """A point before its key is known: the method, its resolved parameters, model and input.
 
-    `named`: the parameters in its name, those that differ from the method's defaults.
+    `named`: the parameters in its name, those that differ from the method's defaults. `model` is
+    None for the recipe's first.
     """
 
     method: type[Method[Params]]
     params: Params
     input: str = DEFAULT_INPUT
     named: tuple[str, ...] = ()
+    model: str | None = None
+
+    @property
+    def site(self) -> Site:
+        """Which of the recipe's scenes the point runs in."""
+        return self.model, self.input
 
     @property
     def label(self) -> str:
-        """The readable name; of inputs, too, only another than the default stands in it.
+        """The readable name; only another input than the default and a further model stand in it.
 
-        So a point keeps its name where a recipe gets one more input.
+        So a point keeps its name where a recipe gets one more input or model.
         """
         values = self.params.model_dump(mode="json")
         told = {name: values[name] for name in self.named}
+        if self.model is not None:
+            told["model"] = self.model
         if self.input != DEFAULT_INPUT:
             told["input"] = self.input
         return label_of(self.method.name, told)
@@ -52,36 +64,36 @@ class Task:
         return Point(self.label, self.method.name, self.method.revision, params, full)
 
 
-def tasks_of(loaded: LoadedRecipe, arch: ViTArch) -> list[Task]:
-    """Resolve every point of a recipe against the backbone, in the recipe's order.
+def tasks_of(loaded: LoadedRecipe) -> list[Task]:
+    """Resolve every point of a recipe against its backbone, in the recipe's order.
 
     Raises RecipeError with one line per entry whose parameters do not fit the backbone, and where
     two entries turn out to be the same point.
     """
     tasks: list[Task] = []
     problems: list[str] = []
-    seen: dict[str, str] = {}
+    seen: dict[Task, str] = {}
+    first = loaded.recipe.model.name
     for planned in loaded.points:
         try:
-            task = _task(planned, arch)
+            task = _task(planned, None if planned.model == first else planned.model)
         except MaskvdError as error:
             problems.append(f"{planned.place} {planned.method}: {error}")
             continue
-        identity = f"{task.input} {task.method.name} {task.params.model_dump_json()}"
-        if identity in seen:
-            problems.append(f"{planned.place} {task.label}: the same point as {seen[identity]}")
-        seen[identity] = f"{planned.place} {task.label}"
+        if task in seen:
+            problems.append(f"{planned.place} {task.label}: the same point as {seen[task]}")
+        seen[task] = f"{planned.place} {task.label}"
         tasks.append(task)
     if problems:
         raise RecipeError(dict.fromkeys(problems))
     return tasks
 
 
-def _task(planned: MethodPoint, arch: ViTArch) -> Task:
+def _task(planned: MethodPoint, model: str | None) -> Task:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
-    params = method.resolve(planned.params, arch)
-    return Task(method, params, planned.input, _naming(method, params))
+    params = method.resolve(planned.params, get_arch(planned.model))
+    return Task(method, params, planned.input, _naming(method, params), model)
 
 
 def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:
@@ -95,24 +107,25 @@ def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:
     )
 
 
-def with_baseline(tasks: list[Task], arch: ViTArch) -> list[Task]:
-    """Return the tasks with dense in front at every input that lacks it.
+def with_baseline(tasks: list[Task], first: str) -> list[Task]:
+    """Return the tasks with dense in front at every model and input that lacks it.
 
-    What is measured is compared with dense, so dense always runs.
+    What is measured is compared with dense, so dense always runs. `first`: the first model.
     """
     missing = [
         made
-        for text in dict.fromkeys(task.input for task in tasks)
-        if (made := baseline_at(text, arch)) not in tasks
+        for site in dict.fromkeys(task.site for task in tasks)
+        if (made := baseline_at(site, get_arch(site[0] or first))) not in tasks
     ]
     return [*missing, *tasks]
 
 
-def baseline_at(input_text: str, arch: ViTArch) -> Task:
-    """Return dense without any option: what points at this input are compared with."""
+def baseline_at(site: Site, arch: ViTArch) -> Task:
+    """Return dense without any option: what points at this site are compared with."""
     method = methods.load(BASELINE)
     params = method.resolve(method.params_type(), arch)
-    return Task(method, params, input_text, _naming(method, params))
+    model, text = site
+    return Task(method, params, text, _naming(method, params), model)
 
 
 def metrics_of(recipe: Recipe) -> tuple[Metric, ...]:

@@ -26,7 +26,7 @@ from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
 from maskvd_cli.sweep.annotations import Annotations
 from maskvd_cli.sweep.geometry import Geometry
 from maskvd_cli.sweep.passes import Item, OnMeasured, Passes
-from maskvd_cli.sweep.plan import Task, detections_of, measure_of, tasks_of, with_baseline
+from maskvd_cli.sweep.plan import Site, Task, detections_of, measure_of, tasks_of, with_baseline
 from maskvd_cli.sweep.replay import Outcome, replay
 from maskvd_cli.sweep.scene import Scene, scenes_of
 from maskvd_cli.sweep.traced import trace
@@ -38,10 +38,10 @@ _TRACEBACK_CHARS = 4096
 
 @dataclass(frozen=True)
 class Sweep:
-    """A checked recipe: a scene for each input, its tasks, and one keyed point for each."""
+    """A checked recipe: scenes by model and input, tasks, and one keyed point for each."""
 
     loaded: LoadedRecipe
-    scenes: dict[str, Scene]
+    scenes: dict[Site, Scene]
     tasks: list[Task]
     points: list[Point]
     detections_reason: str
@@ -61,7 +61,7 @@ class Sweep:
 
     @property
     def scene(self) -> Scene:
-        """The first input's; what drives masks and what was remarked are the same at all."""
+        """The first; what drives masks and what was remarked are the same at all."""
         return next(iter(self.scenes.values()))
 
 
@@ -87,10 +87,12 @@ class SweepOutcome:
 def plan_tasks(loaded: LoadedRecipe) -> tuple[list[Task], str, str]:
     """Return the tasks of a recipe, what drives its masks, and why; reads no dataset."""
     detections, reason = detections_of(loaded.recipe)
-    geometries = [Geometry.of(loaded.recipe, text) for text in loaded.recipe.model.input]
-    tasks = tasks_of(loaded, geometries[0].arch)
+    for single in loaded.recipe.for_each_model():
+        for text in single.model.input:
+            Geometry.of(single, text)
+    tasks = tasks_of(loaded)
     if measure_of(loaded.recipe) is not None:
-        tasks = with_baseline(tasks, geometries[0].arch)
+        tasks = with_baseline(tasks, loaded.recipe.model.name)
     return tasks, detections, reason
 
 
@@ -100,7 +102,7 @@ def prepare(loaded: LoadedRecipe) -> Sweep:
     scenes = scenes_of(loaded.recipe, detections)
     points: list[Point] = []
     for task in tasks:
-        scene = scenes[task.input]
+        scene = scenes[task.site]
         heatmap = scene.heatmap_setting if task.needs_heatmap else None
         points.append(task.point(scene.setting, heatmap))
     return Sweep(loaded, scenes, tasks, points, reason, measure_of(loaded.recipe))
@@ -162,7 +164,7 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
             record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
             if record is None or (retry_failed and record.status == "failed"):
                 on_talk(point.label)
-                record, outcome = _run_point(task, point, sweep.scenes[task.input], executor, here)
+                record, outcome = _run_point(task, point, sweep.scenes[task.site], executor, here)
                 made = (outcome.samples, outcome.predictions) if outcome else (None, None)
                 run.write_point(record, *made)
                 ran.append(record)
@@ -186,7 +188,7 @@ def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
     """Return the points that ran, as the passes need them."""
     planned = {point.key: point for point in plan.points}
     return [
-        Item(planned[point.key], task, sweep.scenes[task.input])
+        Item(planned[point.key], task, sweep.scenes[task.site])
         for task, point in zip(sweep.tasks, sweep.points, strict=True)
         if point.key in done
     ]
@@ -277,6 +279,7 @@ def _plan(sweep: Sweep) -> Plan:
                 label=point.label,
                 method=point.method,
                 params=dict(point.params),
+                model=task.model or recipe.model.name,
                 input=task.input,
                 named=list(task.named),
             )

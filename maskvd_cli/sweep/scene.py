@@ -1,4 +1,4 @@
-"""What the points at one input of a recipe's model share: geometry, clips, the heads' shape."""
+"""What the points at one input of one model share: geometry, clips, the heads' shape."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from maskvd_cli.recipe.schema import Recipe, limit_of
 from maskvd_cli.sweep.annotations import Annotations
 from maskvd_cli.sweep.frames import FrameFeed
 from maskvd_cli.sweep.geometry import Geometry
+from maskvd_cli.sweep.plan import Site
 from maskvd_cli.sweep.source import Source
 from maskvd_cli.sweep.statistics import Statistics
 from maskvd_cli.sweep.weights import Weights
 
 
 class Scene:
-    """One input; whatever must be read is read when first asked for.
+    """One model, the only one of `recipe`, at one input; what must be read is read when asked for.
 
     Raises DatasetError for unusable annotations.
     """
@@ -103,20 +104,25 @@ class Scene:
         return self.source.notes()
 
 
-def scenes_of(recipe: Recipe, detections: str) -> dict[str, Scene]:
-    """Return a scene for each input of the recipe's model; they share what is read.
+def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
+    """Return a scene for each model and input of the recipe; they share what is read.
 
     Raises UsageError for sizes that do not fit, DatasetError for a folder that cannot be used.
     """
-    geometries = {text: Geometry.of(recipe, text) for text in recipe.model.input}
+    each = recipe.for_each_model()
+    geometries = [
+        (single, text, Geometry.of(single, text)) for single in each for text in single.model.input
+    ]
     statistics = recipe.dataset.statistics
     source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
-    weights = None
-    if recipe.model.weights is not None and isinstance(source, Annotations):
-        weights = Weights(recipe, source.dataset.classes)
+    weights: dict[str, Weights] = {}
+    if isinstance(source, Annotations) and recipe.model.weights is not None:
+        weights = {made.model.name: Weights(made, source.dataset.classes) for made in each}
     return {
-        text: Scene(recipe, detections, geometry, source, weights)
-        for text, geometry in geometries.items()
+        (None if single.model.name == recipe.model.name else single.model.name, text): Scene(
+            single, detections, geometry, source, weights.get(single.model.name)
+        )
+        for single, text, geometry in geometries
     }
 
 

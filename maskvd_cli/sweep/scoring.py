@@ -118,10 +118,11 @@ class Scorer:
 
 
 def baseline_key(plan: Plan, point: PlannedPoint) -> str | None:
-    """Return the key of dense at the point's input, None where the plan has none."""
+    """Return the key of dense on the point's model and input, None where the plan has none."""
     for other in plan.points:
         plain = all(value in (None, 1) for value in other.params.values())
-        if other.method == BASELINE and plain and other.input == point.input:
+        beside = (other.model, other.input) == (point.model, point.input)
+        if other.method == BASELINE and plain and beside:
             return other.key
     return None
 

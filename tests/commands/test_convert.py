@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,10 @@ from typer.testing import CliRunner, Result
 
 from maskvd_cli import app as maskvd
 from maskvd_cli.commands.convert import convert
+from maskvd_cli.core.size import Size
+from maskvd_cli.models import zoo
 from maskvd_cli.models.checkpoints import read_metadata, read_tensors, sha256_of
+from maskvd_cli.models.zoo import get_arch
 
 app = typer.Typer(cls=maskvd.app.info.cls, rich_markup_mode=None)
 app.callback()(lambda: None)
@@ -32,6 +36,14 @@ LAYERS = {
 @pytest.fixture(autouse=True)
 def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    square = {"position_table": Size(21, 21), "window": Size(7, 7)}
+    table = Size(21, 21)
+    for name, arch, relative in (
+        ("small", get_arch("vitdet-ti"), table),
+        ("small-global", get_arch("vitdet-ti-global"), None),
+    ):
+        made = replace(arch, name=name, relative_table=relative, **square)
+        monkeypatch.setitem(zoo.ARCHS, name, made)
 
 
 def run(*arguments: object) -> Result:
@@ -44,7 +56,7 @@ def fact(done: Result, name: str) -> str:
 
 
 def timm_backbone(dim: int = 128, side: int = 21, patch: int = 16) -> dict[str, Tensor]:
-    """A plain ViT of 12 blocks in float16; the numbers by default are those of vitdet-ti-global."""
+    """A plain ViT of 12 blocks in float16; by default with the numbers of small-global."""
     names: dict[str, tuple[int, ...]] = {
         "cls_token": (1, 1, dim),
         "pos_embed": (1, 1 + side * side, dim),
@@ -87,7 +99,7 @@ def test_a_timm_backbone(source: Path) -> None:
     assert metadata["source_naming"] == "timm"
     assert metadata["source_sha256"] == sha256_of(source)
     assert metadata["contains"] == "backbone"
-    assert metadata["arch"] == "vitdet-ti-global"
+    assert metadata["arch"] == "small-global"
     assert set(json.loads(metadata["dropped"])) == {"head.weight", "head.bias"}
     assert fact(done, "naming") == "timm"
     assert fact(done, "contains").startswith("backbone (no pyramid")
@@ -96,14 +108,14 @@ def test_a_timm_backbone(source: Path) -> None:
     assert fact(done, "parameters") == f"{parameters:,}"
     assert fact(done, "dropped") == "2"
     assert "head.weight, head.bias: a classifier's layer" in done.stdout
-    assert fact(done, "architecture") == "vitdet-ti-global"
+    assert fact(done, "architecture") == "small-global"
     assert fact(done, "output sha256") == sha256_of(Path("out.safetensors"))
     assert done.stderr == ""
 
 
 def test_the_same_source_gives_the_same_bytes(source: Path) -> None:
     assert run(source, "one.safetensors").exit_code == 0
-    assert run(source, "two.safetensors", "--arch", "vitdet-ti-global").exit_code == 0
+    assert run(source, "two.safetensors", "--arch", "small-global").exit_code == 0
     assert Path("one.safetensors").read_bytes() == Path("two.safetensors").read_bytes()
 
 
@@ -136,15 +148,15 @@ def test_the_architecture_asked_for_is_checked(source: Path) -> None:
     assert "and" in done.stderr
     assert done.stdout == ""
     assert not Path("out.safetensors").exists()
-    done = run(source, "out.safetensors", "--arch", "vitdet-ti")
+    done = run(source, "out.safetensors", "--arch", "small")
     assert done.exit_code == 2
     assert "24 missing: backbone.blocks.0.relative.rows" in done.stderr
     assert "class_token" not in done.stderr
 
 
 def test_names_that_nobody_knows(source: Path) -> None:
-    done = run(source, "out.safetensors", "--arch", "vitdet-ti-globl")
-    assert (done.exit_code, "did you mean 'vitdet-ti-global'" in done.stderr) == (2, True)
+    done = run(source, "out.safetensors", "--arch", "small-globl")
+    assert (done.exit_code, "did you mean 'small-global'" in done.stderr) == (2, True)
     done = run(source, "out.safetensors", "--naming", "tim")
     assert (done.exit_code, "did you mean 'timm'" in done.stderr) == (2, True)
     done = run(source, "out.safetensors", "--naming", "eventful")

@@ -123,7 +123,7 @@ def test_counting_makes_no_points() -> None:
 def test_the_schema_of_an_entry_takes_values_and_lists_of_them() -> None:
     schema = grid_schema(Params, "mine")
     properties = schema["properties"]
-    assert list(properties) == ["name", "input", *FIELDS]
+    assert list(properties) == ["name", "input", "model", *FIELDS]
     assert properties["name"] == {"const": "mine"}
     one = {"type": "string", "pattern": "^[1-9][0-9]*x[1-9][0-9]*$"}
     several = {"type": "array", "items": one, "minItems": 1, "uniqueItems": True}

@@ -675,6 +675,59 @@ def test_mistakes_in_inputs(inputs: str, entry: str, expected: str, folder: Path
     assert line.startswith(f"recipe.yaml:{expected}")
 
 
+def with_models(models: str, methods: str) -> str:
+    """A recipe whose models stand from 6:3 on."""
+    return (
+        f"schema: 1\nname: small\ndataset: {{name: roads}}\n\nmodel:\n{models}methods:\n{methods}"
+    )
+
+
+TWO = "  - {name: vit-b, input: [64x64, 32x96]}\n  - {name: vit-b-global, input: 64x64}\n"
+
+
+def test_entries_run_on_all_models_or_on_those_that_they_name(folder: Path) -> None:
+    methods = "  - name: dense\n  - {name: masked, model: vit-b-global}\n"
+    loaded = load(with_models(TWO, methods))
+    assert [(p.method, p.model, p.input) for p in loaded.points] == [
+        ("dense", "vit-b", "64x64"), ("dense", "vit-b", "32x96"),
+        ("dense", "vit-b-global", "64x64"), ("masked", "vit-b-global", "64x64"),
+    ]  # fmt: skip
+    assert [single.model.name for single in loaded.recipe.for_each_model()] == [
+        "vit-b", "vit-b-global",
+    ]  # fmt: skip
+    few = load(with_models(TWO, methods), "methods.dense.input=32x96")
+    assert [(p.method, p.model) for p in few.points[:1]] == [("dense", "vit-b")]
+
+
+def test_weights_of_each_model_are_relative_to_the_recipe(folder: Path) -> None:
+    models = "  - {name: vit-b, weights: a.pt}\n  - {name: vit-b-global, weights: b.pt}\n"
+    text = with_models(models, "  - name: dense\n")
+    changed = load(text, "model.vit-b-global.weights=c: d.pt").recipe.models
+    assert [model.weights for model in changed] == [str(folder / "a.pt"), str(folder / "c: d.pt")]
+
+
+@pytest.mark.parametrize(
+    ("models", "entry", "expected"),
+    [
+        (TWO, "model: vit", "9:20 methods.0.model: vit is not among the models (vit-b, "
+         "vit-b-global); add it to model"),
+        (TWO, "model: vit-b", "5:1 model: no method runs on vit-b-global; remove it, or add it to "
+         "the model of a method"),
+        (TWO.replace("-global", ""), "margin: 1", "5:1 model: vit-b stands here twice; remove one"),
+        (TWO.replace("64x64}", "64x64, weights: x}"), "margin: 1", "5:1 model: give weights for "
+         "all models, random ones for all, or for none"),
+        (TWO.replace("name: vit-b-", "nme: vit-b-"), "margin: 1", "7:6 model.1.nme: unknown key "
+         "(did you mean 'name'?); allowed here: name, input"),
+        (TWO.replace("vit-b-global", "vit-c"), "margin: 1", "7:6 model.1.name: unknown model"),
+        ("  name: vit-c\n", "margin: 1", "6:3 model.name: unknown model"),
+        ("  nme: vit-b\n", "margin: 1", "6:3 model.nme: unknown key (did you mean 'name'?)"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_models(models: str, entry: str, expected: str, folder: Path) -> None:
+    line = problems(with_models(models, f"  - {{name: masked, {entry}}}\n"))[0]
+    assert line.startswith(f"recipe.yaml:{expected}")
+
+
 def with_statistics(text: str, more: str = "") -> str:
     """A recipe whose statistics stand at 5:3."""
     return HEAD.replace("roads\n", f"roads\n  statistics: {text}\n{more}") + DENSE

@@ -140,7 +140,7 @@ def test_what_a_recipe_must_have(schema: Schema) -> None:
 def test_every_parameter_takes_a_value_or_a_list_of_values(schema: Schema) -> None:
     for name, entry in method_entries(schema).items():
         fields = catalog().params_of(name).model_fields
-        assert list(entry["properties"]) == ["name", "input", *fields]
+        assert list(entry["properties"]) == ["name", "input", "model", *fields]
         assert "name" in entry["required"]
         for key in fields:
             value, grid = entry["properties"][key]["anyOf"]

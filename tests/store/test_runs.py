@@ -141,7 +141,7 @@ def test_a_point_comes_back_with_all_digits(tmp_path: Path) -> None:
     assert run.point(KEY) == written
     assert files(run.folder) == [f"points/{KEY}.json"]
     content = json.loads(point_file(run).read_text("utf-8"))
-    assert content["schema"] == 3
+    assert content["schema"] == 4
     assert content["metrics"]["map50"] is None
 
 
@@ -261,9 +261,9 @@ def test_truncated_files(kept: int, stored: Run) -> None:
         ('"keep_rate": 0.1', '"keep_rate": 1e999', "1e999 is no finite number"),
         ('"revision": 1', '"revision": 1, "revision": 1', "a key stands twice"),
         ('"period": 8', '"period": 8, "period": 8', "a key stands twice"),
-        ('"schema": 3', '"schema": 0', "schema: Input should be 1, 2 or 3"),
-        ('"schema": 3', '"schema": "3"', "schema: Input should be 1, 2 or 3"),
-        ('"schema": 3', '"schema": "4"', "schema: Input should be 1, 2 or 3"),
+        ('"schema": 4', '"schema": 0', "schema: Input should be 1, 2, 3 or 4"),
+        ('"schema": 4', '"schema": "3"', "schema: Input should be 1, 2, 3 or 4"),
+        ('"schema": 4', '"schema": "5"', "schema: Input should be 1, 2, 3 or 4"),
     ],
 )
 def test_damaged_values(old: str, new: str, reason: str, stored: Run) -> None:
@@ -276,10 +276,10 @@ def test_damaged_values(old: str, new: str, reason: str, stored: Run) -> None:
 
 def test_a_newer_version_is_no_damage(stored: Run) -> None:
     path = point_file(stored)
-    content = json.loads(path.read_text("utf-8")) | {"schema": 4, "news": [1]}
+    content = json.loads(path.read_text("utf-8")) | {"schema": 5, "news": [1]}
     path.write_text(json.dumps(content), "utf-8")
     assert refused(stored) == (
-        "written by a newer maskvd (schema 4, this one reads 3); upgrade maskvd"
+        "written by a newer maskvd (schema 5, this one reads 4); upgrade maskvd"
     )  # fmt: skip
 
 
@@ -358,8 +358,8 @@ def test_damaged_environments(content: bytes, stored: Run) -> None:
 
 def test_a_newer_plan(stored: Run) -> None:
     path = stored.folder / "plan.json"
-    path.write_text(path.read_text("utf-8").replace('"schema": 3', '"schema": 12'), "utf-8")
-    with pytest.raises(ResultError, match=r"schema 12, this one reads 3\); upgrade maskvd"):
+    path.write_text(path.read_text("utf-8").replace('"schema": 4', '"schema": 12'), "utf-8")
+    with pytest.raises(ResultError, match=r"schema 12, this one reads 4\); upgrade maskvd"):
         stored.plan()
 
 

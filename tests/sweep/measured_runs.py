@@ -58,10 +58,10 @@ def write_kitti(root: Path, clips: int = 2, frames: int = 6) -> Path:
     return root
 
 
-def write_weights(path: Path, classes: int = 3, seed: int = 0) -> Path:
+def write_weights(path: Path, classes: int = 3, seed: int = 0, name: str = "vitdet-ti") -> Path:
     """Write random weights of a small detector that detects something, in float16."""
     heads = HeadArch(classes=classes, channels=16, hidden=32)
-    detector = Detector(get_arch("vitdet-ti"), heads, Size(64, 128), seed=seed)
+    detector = Detector(get_arch(name), heads, Size(64, 128), seed=seed)
     save(path, {name: t.half() for name, t in detector.state_dict().items()}, {})
     return path
 

@@ -75,6 +75,43 @@ def test_dense_is_added_and_every_point_has_every_pass(outcome: SweepOutcome) ->
             measured(outcome.run, of, point.key)
 
 
+def test_each_model_is_compared_with_its_own_dense(recipe_file: Path, tmp_path: Path) -> None:
+    root, text = recipe_file.parent, recipe_file.read_text()
+    line = next(line for line in text.splitlines() if line.startswith("model:"))
+    one = line.removeprefix("model: ")
+    plain = write_weights(tmp_path / "global.safetensors", name="vitdet-ti-global")
+    other = one.replace("vitdet-ti", "vitdet-ti-global").replace(
+        str(root / "tiny.safetensors"), str(plain)
+    )
+    entry = "methods:\n  - {name: evit, keep_rate: 0.5, model: vitdet-ti-global}"
+    path = tmp_path / "two.yaml"
+    path.write_text(
+        text.replace(line, f"model:\n  - {one}\n  - {other}").replace("methods:", entry, 1)
+        + "metrics: [accuracy, latency]\n"
+    )
+    made = sweep_once(path, tmp_path / "results", "methods.maskvd.model=vitdet-ti")
+    plan = made.run.plan()
+    assert [(p.method, p.model) for p in plan.points] == [
+        ("dense", "vitdet-ti"), ("dense", "vitdet-ti-global"), ("maskvd", "vitdet-ti"),
+        ("maskvd", "vitdet-ti"), ("evit", "vitdet-ti-global"),
+    ]  # fmt: skip
+    assert [baseline_key(plan, p) for p in plan.points] == [
+        plan.points[i].key for i in (0, 1, 0, 0, 1)
+    ]
+    assert "model=vitdet-ti-global" in plan.points[4].label
+    assert "model" not in plan.points[2].label
+    assert not made.unmeasured
+    sessions = {
+        p.model: record.latency.session
+        for p in plan.points
+        if (record := measured(made.run, "latency", p.key)).latency is not None
+    }
+    assert len(set(sessions.values())) == 2
+    table = to_markdown(read_report(made.run))
+    assert table.count("| vitdet-ti-global |") == 2
+    assert table.count("weights sha256") == 2
+
+
 def test_counts_come_from_the_frames_that_ran(outcome: SweepOutcome) -> None:
     dense, half, few = outcome.ran
     assert dense.metrics is not None

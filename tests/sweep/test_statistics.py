@@ -168,7 +168,7 @@ def table_c() -> dict[tuple[str, str], Metrics]:
     scenes = scenes_of(loaded.recipe, "none")
     tasks, _, _ = plan_tasks(loaded)
     return {
-        (task.input, task.label.partition(" input=")[0]): replay(task, scenes[task.input]).metrics
+        (task.input, task.label.partition(" input=")[0]): replay(task, scenes[task.site]).metrics
         for task in tasks
     }
 

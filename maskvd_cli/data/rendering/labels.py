@@ -11,10 +11,11 @@ from maskvd_cli.data.rendering.frames import Visible, render
 from maskvd_cli.data.rendering.world import World
 from maskvd_cli.data.synthetic import LabelRow
 
-# A box below this height or with fewer pixels names nobody; one with fewer still is not written.
-LEAST_BOX_PX, LEAST_PIXELS, NO_BOX_PX = 14, 60, 5
+# A box below this height (KITTI's for all but easy objects) or with fewer pixels names nobody; one
+# that is lower still is not written.
+LEAST_BOX_PX, LEAST_PIXELS, NO_BOX_PX = 25, 60, 5
 # Of an object's pixels inside the image, the share that must be visible to be named, or written.
-LEAST_SEEN, NO_SEEN = 0.15, 0.04
+LEAST_SEEN, NO_SEEN = 0.25, 0.04
 _LEAST_INSIDE, _WHOLE, _PARTLY, _LARGELY = 0.08, 0.97, 0.9, 0.5
 _NO_ALPHA, _NO_3D = -10.0, (-1000.0, -1000.0, -1000.0, -10.0, -1.0, -1.0, -1.0)
 
