@@ -16,15 +16,8 @@ $(VENV)/.installed: pyproject.toml
 test: lint
 	$(BIN)/python -m pytest
 
-demo: setup $(DEMO)/kitti
-	$(BIN)/maskvd heatmap --dataset kitti --root $(DEMO)/kitti -o $(DEMO)/heatmap.npz
-	$(BIN)/maskvd mask $(DEMO)/heatmap.npz --keep-rate 0.3 -o $(DEMO)/mask.npz
-	$(BIN)/maskvd sweep recipes/demo.yaml --results $(DEMO)/results --quiet
-	$(BIN)/maskvd report $(DEMO)/results
-	@echo "pictures: $(DEMO)/heatmap.png $(DEMO)/mask.png"
-
-$(DEMO)/kitti: | setup
-	$(BIN)/maskvd synth -o $@ --clips 10 --frames 120 --seed 0 --no-images
+demo: setup
+	$(BIN)/maskvd sweep demo --results $(DEMO)/results
 
 lint: setup
 	$(BIN)/ruff check .

@@ -21,6 +21,7 @@ from maskvd_cli.commands.score import score
 from maskvd_cli.commands.sweep import sweep
 from maskvd_cli.commands.synth import synth
 from maskvd_cli.commands.train import train
+from maskvd_cli.commands.validate import validate
 from maskvd_cli.commands.verify import verify
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, MaskvdError, RecipeError
 
@@ -91,7 +92,20 @@ def maskvd(
     """
 
 
-for command in (heatmap, mask, sweep, report, score, verify, ls, convert, synth, train, schema):
+for command in (
+    heatmap,
+    mask,
+    sweep,
+    validate,
+    report,
+    score,
+    verify,
+    ls,
+    convert,
+    synth,
+    train,
+    schema,
+):
     app.command()(command)
 
 

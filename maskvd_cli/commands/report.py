@@ -14,6 +14,7 @@ from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
 _BY_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
 _FORMATS = ("console", *_BY_SUFFIX.values())
+_PICTURES = (".png", ".svg")
 
 
 def report(
@@ -25,7 +26,8 @@ def report(
         typer.Option("--format", help="console, markdown, csv, json or latex. Default: by -o."),
     ] = None,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", help="File to write; - is stdout.")
+        str | None,
+        typer.Option("-o", "--output", help="File; - is stdout; .png, .svg: a picture."),
     ] = None,
 ) -> None:
     """Show a run's points, one row each, beside the values that papers publish for them.
@@ -40,9 +42,18 @@ def report(
     from maskvd_cli.store.atomic import write_bytes
     from maskvd_cli.store.runs import find_run
 
-    kind = _format(format_, output)
+    picture = Path(output) if output and Path(output).suffix.lower() in _PICTURES else None
+    kind = _format(format_, None if picture else output)
+    if picture and format_ is not None:
+        raise UsageError(f"--format {format_} is no picture; leave it out, or name another file")
     made = read_report(find_run(run))
-    if kind == "console":
+    if picture:
+        from maskvd_cli.report.tradeoff import draw_tradeoff
+
+        refuse_datasets(picture)
+        draw_tradeoff(Path(os.path.realpath(picture)), made)
+        say(f"mAP50 against latency and GMACs drawn to {picture}")
+    elif kind == "console":
         print_report(made, table_console())
     elif output in (None, "-"):
         sys.stdout.write(FORMATS[kind](made))

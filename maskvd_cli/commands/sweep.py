@@ -14,20 +14,21 @@ from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_POINTS_FAILED,
     MaskvdError,
-    UsageError,
 )
 
 _LONGEST_TALK = 48
 
 if TYPE_CHECKING:
     from maskvd_cli.recipe.load import LoadedRecipe
+    from maskvd_cli.report.rows import Report
     from maskvd_cli.store.runs import Run
     from maskvd_cli.sweep.runner import Sweep, SweepOutcome
 
 
 def sweep(
     recipe: Annotated[
-        str | None, typer.Argument(help="Recipe file, or the name of a shipped recipe.")
+        str | None,
+        typer.Argument(help="Recipe file, or the name of a shipped recipe. Default: demo."),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -94,11 +95,8 @@ def _load(
     from maskvd_cli.sweep.catalog import catalog
 
     if recipe is None and dataset is None:
-        raise UsageError(
-            "name a recipe or a dataset",
-            remedy=f"for example `maskvd sweep --dataset kitti`, or one of the shipped recipes: "
-            f"{', '.join(shipped_recipes())}",
-        )
+        recipe = "demo"
+        say("no recipe is named: this is the demo; others: maskvd ls recipes")
     first: list[str] = []
     if dataset is not None:
         first.append(f"dataset.name={dataset}")
@@ -181,8 +179,20 @@ def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
             "--retry-failed makes them again"
         )
     if not quiet:
-        print_report(read_report(outcome.run), table_console())
+        made = read_report(outcome.run)
+        print_report(made, table_console())
+        _draw(made)
         say(f"as a file: maskvd report {outcome.run.folder} -o {outcome.run.folder.parent.name}.md")
+
+
+def _draw(made: Report) -> None:
+    """Draw mAP50 against cost into the run's folder, where both were measured."""
+    from maskvd_cli.report.tradeoff import draw_tradeoff, has_tradeoff
+
+    if has_tradeoff(made):
+        picture = made.run.folder / "map50-latency.png"
+        draw_tradeoff(picture, made)
+        say(f"picture: {picture}")
 
 
 class _Progress:

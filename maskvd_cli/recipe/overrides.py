@@ -19,8 +19,8 @@ def apply(document: Document, assignments: Sequence[str]) -> None:
     """Write `a.b=value` assignments into `document`, in order.
 
     A number in the key is a list index; a word where a list stands addresses the entries with that
-    `name` (`methods.maskvd.period=8`). Values are YAML (`[4, 8]` makes a grid), paths are taken as
-    they are. Raises RecipeError for all unusable assignments at once.
+    `name` (`methods.maskvd.period=8`). Values are YAML (`[4, 8]` makes a grid), paths but
+    `null` are taken as they are. Raises RecipeError for all unusable assignments at once.
     """
     problems: list[str] = []
     for assignment in assignments:
@@ -38,7 +38,8 @@ def _apply_one(document: Document, assignment: str) -> None:
     parts = tuple(key.strip().split("."))
     if not equals or not all(parts):
         raise RecipeError([f"{origin}: write key=value, for example dataset.root=DIR"])
-    given = Document(origin, text, {(): origin}) if holds_path(parts) else parse(text, origin)
+    is_path = holds_path(parts) and text != "null"
+    given = Document(origin, text, {(): origin}) if is_path else parse(text, origin)
     if document.data is None:
         document.data = {}
     for path in _addressed(document.data, parts, (), origin):

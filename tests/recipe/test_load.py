@@ -695,8 +695,8 @@ def test_entries_run_on_all_models_or_on_those_that_they_name(folder: Path) -> N
     assert [single.model.name for single in loaded.recipe.for_each_model()] == [
         "vit-b", "vit-b-global",
     ]  # fmt: skip
-    few = load(with_models(TWO, methods), "methods.dense.input=32x96")
-    assert [(p.method, p.model) for p in few.points[:1]] == [("dense", "vit-b")]
+    more = load(with_models(TWO, "  - name: dense\n  - {name: masked, input: 32x96}\n"))
+    assert [(p.model, p.input) for p in more.points if p.method == "masked"] == [("vit-b", "32x96")]
 
 
 def test_weights_of_each_model_are_relative_to_the_recipe(folder: Path) -> None:

@@ -139,8 +139,15 @@ def test_values_are_yaml(text: str, expected: object) -> None:
 
 
 @pytest.mark.parametrize("key", ["dataset.root", "model.weights"])
+def test_null_takes_a_path_away(key: str) -> None:
+    document = changed(f"{key}=null")
+    section, name = key.split(".")
+    assert document.data[section] == {name: None}
+
+
+@pytest.mark.parametrize("key", ["dataset.root", "model.weights"])
 @pytest.mark.parametrize(
-    "text", ["8", "no", "[a]", "{x", "a: b", "~/labels", "# x", "'q'", " a ", "a=b", "*x", "null"]
+    "text", ["8", "no", "[a]", "{x", "a: b", "~/labels", "# x", "'q'", " a ", "a=b", "*x", "./null"]
 )
 def test_paths_are_taken_as_they_are(key: str, text: str) -> None:
     document = changed(f"{key}={text}")

@@ -15,6 +15,11 @@ FOLDER = Path(__file__).parents[2] / "recipes"
 FILES = sorted(FOLDER.glob("*.yaml"), key=lambda path: path.stem)
 
 
+@pytest.fixture(autouse=True)
+def a_folder_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKVD_WEIGHTS", "weights")
+
+
 def test_all_files_are_shipped_under_their_names() -> None:
     assert FILES
     assert shipped_recipes() == {path.stem: path for path in FILES}
@@ -40,7 +45,11 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("kitti-methods-nonwindowed", 2 + 2 + 3 + 2),
         ("vid-table-c", 2 * (2 + 2 * 6 + 6)),
         ("maskvd-grid", 1 + 3 * 3 + 2),
-        ("demo", 1 + 2 * 3),
+        ("demo-labels", 1 + 2 * 3),
+        ("demo", 2 + 1 + 2 * 3 + 2 + 2 + 2 + 1),
+        ("synthetic-full", 2 + 1 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 1 + 2),
+        ("kitti", 2 + 2 * 3 + 3 + 3),
+        ("vid", 1 + 2 * 2 + 2 + 3 + 3),
     ],
 )
 def test_how_many_points_the_recipes_have(name: str, points: int) -> None:

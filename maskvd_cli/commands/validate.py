@@ -1,0 +1,55 @@
+"""`maskvd validate`: what a recipe needs, and what of it is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maskvd_cli.commands.terminal import reading_annotations, say, table_console
+from maskvd_cli.core.errors import EXIT_BAD_INPUT
+
+
+def validate(
+    recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a shipped recipe.")],
+    root: Annotated[
+        Path | None, typer.Option(help="The dataset's folder (sets dataset.root).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value.")
+    ] = None,
+) -> None:
+    """Check everything that a sweep of a recipe needs, and run nothing.
+
+    Points, annotations, images, heatmap and weights are checked each by itself, so that all that
+    is missing is told at once. Exit code 2 where anything is.
+
+    Example: maskvd validate kitti --root DIR
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from maskvd_cli.recipe.load import load_recipe
+    from maskvd_cli.recipe.shipped import find_recipe
+    from maskvd_cli.sweep.catalog import catalog
+    from maskvd_cli.sweep.checks import checks_of
+
+    given = [] if root is None else [f"dataset.root={root}"]
+    loaded = load_recipe(find_recipe(recipe), catalog(), [*given, *(set_ or [])])
+    with reading_annotations():
+        checks = list(checks_of(loaded))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for check in checks:
+        mark = "[green]ok[/green]" if check.ok else "[red]missing[/red]"
+        table.add_row(check.part, mark, escape(check.found))
+    table_console().print(table)
+    failed = sum(not check.ok for check in checks)
+    if failed:
+        say(f"{failed} of {len(checks)} parts are missing or unusable")
+        raise typer.Exit(EXIT_BAD_INPUT)
+    say(f"nothing is missing: maskvd sweep {recipe}")

@@ -1,0 +1,104 @@
+"""Picture: mAP50 against latency and against GMACs, one line per method and model."""
+
+# matplotlib's own annotations are incomplete.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.report.measured import subset_text
+from maskvd_cli.report.rows import Report
+from maskvd_cli.store.atomic import write_atomic
+
+_DOTS_PER_INCH = 150
+_SIZE_INCHES = (11.0, 4.8)
+# Told apart in colour and, for whoever sees none, in shape (Okabe and Ito's colours).
+_STYLES = {
+    "dense": ("#000000", "*"), "dense-unpadded": ("#7f7f7f", "P"), "maskvd": ("#0072b2", "o"),
+    "eventful": ("#d55e00", "s"), "stgt": ("#e69f00", "D"), "evit": ("#009e73", "^"),
+    "maskvd+evit": ("#56b4e9", "v"), "oracle": ("#cc79a7", "X"), "random": ("#b2a300", "x"),
+}  # fmt: skip
+_OTHER = ("#555555", "h")
+_PANELS = (
+    ("latency_mean_ms", "latency per frame, mean (ms)"),
+    ("gmacs", "backbone GMACs per frame, mean"),
+)
+
+
+def has_tradeoff(report: Report) -> bool:
+    """Tell whether any point has both mAP50 and latency."""
+    return not _drawn(report).empty
+
+
+def draw_tradeoff(path: Path, report: Report) -> None:
+    """Write the picture, PNG or SVG by the file's suffix.
+
+    Raises UsageError where no point has both mAP50 and latency.
+    """
+    rows = _drawn(report)
+    if rows.empty:
+        raise UsageError(
+            f"{report.run.folder} holds no point with mAP50 and latency",
+            remedy="give the recipe model.weights, a file, and measure accuracy and latency",
+        )
+    figure = Figure(_SIZE_INCHES)
+    figure.set_layout_engine("constrained")
+    FigureCanvasAgg(figure)
+    axes: Any = figure.subplots(1, len(_PANELS), sharey=True)
+    several = rows["model"].nunique() > 1
+    for axis, (column, name) in zip(axes, _PANELS, strict=True):
+        for (model, method), group in rows.groupby(["model", "method"], sort=False):
+            first = model == rows["model"].iloc[0]
+            _draw_series(axis, group, str(method), column, first=first)
+        axis.set_xlabel(name)
+        axis.set_xlim(left=0)
+        axis.grid(alpha=0.25)
+    axes[0].set_ylabel("mAP50 (%)")
+    found = rows.groupby(["model", "method"], sort=False).size().index
+    handles = [
+        _handle(method, model == rows["model"].iloc[0], f"{method}, {model}" if several else method)
+        for model, method in found
+    ]
+    figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False)
+    figure.suptitle(_title(report), fontsize=10)
+    kind = path.suffix.lstrip(".").lower() or "png"
+    write_atomic(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=_DOTS_PER_INCH))
+
+
+def _drawn(report: Report) -> pd.DataFrame:
+    rows = report.rows
+    return rows[rows["map50"].notna() & rows["latency_mean_ms"].notna()]
+
+
+def _draw_series(axis: Any, group: pd.DataFrame, method: str, column: str, *, first: bool) -> None:
+    colour, mark = _STYLES.get(method, _OTHER)
+    ordered = group.sort_values("gmacs")
+    for _, line in ordered.groupby(ordered["period"].fillna(0), sort=True):
+        axis.plot(
+            line[column].astype(float), line["map50"].astype(float), color=colour, marker=mark,
+            markersize=11 if method == "dense" else 6, linewidth=1.0, alpha=0.9,
+            linestyle="-" if first else ":", markerfacecolor=colour if first else "white",
+        )  # fmt: skip
+
+
+def _handle(method: str, first: bool, label: str) -> Line2D:
+    colour, mark = _STYLES.get(method, _OTHER)
+    return Line2D(
+        [], [], color=colour, marker=mark, linestyle="-" if first else ":", label=label,
+        markerfacecolor=colour if first else "white",
+    )  # fmt: skip
+
+
+def _title(report: Report) -> str:
+    dataset = report.setting["dataset"]
+    text = f"{report.plan.recipe}: {dataset['name']} {dataset['split']}"
+    subset = subset_text(report.setting)
+    return f"{text} (SUBSET: {subset})" if subset else text
