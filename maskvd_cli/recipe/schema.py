@@ -243,6 +243,13 @@ class MemorySection(Section):
     frames: int = Field(default=18, ge=1, le=1_000_000, description="first frames of a clip")
 
 
+class EnergySection(Section):
+    """How energy is measured, on NVIDIA GPUs."""
+
+    frames: int = Field(default=18, ge=1, le=1_000_000, description="first frames of a clip")
+    seconds: float = Field(default=3.0, gt=0, le=3600, description="clip after clip, so long")
+
+
 class LimitSection(Section):
     """Run on a part of the data; results say so."""
 
@@ -250,7 +257,7 @@ class LimitSection(Section):
     frames: int | None = Field(default=None, ge=1, description="only the first frames of each clip")
 
 
-Metric = Literal["accuracy", "latency", "memory"]
+Metric = Literal["accuracy", "latency", "memory", "energy"]
 
 
 class EntrySection(Section):
@@ -296,8 +303,8 @@ class Recipe(Section):
     )
     metrics: list[Metric] | None = Field(
         default=None,
-        description="what to measure where the model runs; default: everything, without accuracy "
-        "where the weights are random; tokens and GMACs are always counted",
+        description="what to measure where the model runs; default: everything but energy, without "
+        "accuracy where the weights are random; tokens and GMACs are always counted",
     )
     device: Literal["auto", "cpu", "cuda"] = Field(
         default="auto", description="where the model runs; auto: the GPU where there is one"
@@ -307,6 +314,7 @@ class Recipe(Section):
     )
     latency: LatencySection = LatencySection()
     memory: MemorySection = MemorySection()
+    energy: EnergySection = EnergySection()
     resamples: int = Field(
         default=1000, ge=10, le=1_000_000, description="of the bootstrap behind 95 % intervals"
     )

@@ -23,7 +23,7 @@ COLUMNS = (
     "map", "map50_change", "map50_change_low", "map50_change_high", "latency_mean_ms",
     "latency_p90_ms", "latency_full_ms", "latency_masked_ms", "mask_ms", "embed_ms", "backbone_ms",
     "head_ms", "speedup", "speedup_low", "speedup_high", "latency_session", "peak_measured_by",
-    "device", "precision", "subset",
+    "device", "precision", "subset", "energy_mj",
 )  # fmt: skip
 
 
@@ -44,6 +44,8 @@ class MeasuredPoint:
                 found |= _latency(record.latency)
             if record.memory is not None:
                 found |= _memory(record.memory)
+            if record.energy is not None:
+                found["energy_mj"] = record.energy.mj_per_frame
         return found
 
     def error(self) -> str | None:

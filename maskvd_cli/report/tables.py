@@ -91,6 +91,7 @@ _HUMAN = (
     Column("speedup_text", "speed-up", str),
     Column("peak_mib", "peak MiB", _number(0)),
     Column("paper_peak_mib", "paper", _number(0), spare=8),
+    Column("energy_mj", "energy mJ", _number(0), spare=2),
     Column("status", "status", str, text=True),
     Column("error", "reason", str, text=True, wraps=30),
 )
@@ -118,6 +119,7 @@ LEGEND = {
     "speedup_text": "speed-up: mean of dense / mean, measured side by side, 95 % interval over "
     "frames of each kind",
     "peak_mib": "peak MiB: weights, state and activations",
+    "energy_mj": "energy mJ: of the GPU's board per frame, idle power included",
 }
 
 

@@ -15,8 +15,8 @@ from maskvd_cli.store.schema import (
     Stored,
 )
 
-PassName = Literal["accuracy", "latency", "memory"]
-PASSES: tuple[PassName, ...] = ("accuracy", "memory", "latency")
+PassName = Literal["accuracy", "latency", "memory", "energy"]
+PASSES: tuple[PassName, ...] = ("accuracy", "memory", "energy", "latency")
 
 
 class StoredEstimate(Stored):
@@ -98,6 +98,15 @@ class Memory(Stored):
     frames: Count
 
 
+class Energy(Stored):
+    """Energy of the whole board, idle power included."""
+
+    mj_per_frame: Real
+    frames: Count
+    seconds: Real
+    measured_by: str
+
+
 class MeasuredRecord(Stored):
     """One pass over one point. `protocol`: what of the recipe decides the pass."""
 
@@ -110,6 +119,7 @@ class MeasuredRecord(Stored):
     accuracy: Accuracy | None = None
     latency: Latency | None = None
     memory: Memory | None = None
+    energy: Energy | None = None
     failure: Failure | None = None
     finished: str = Field(description="UTC, ISO 8601")
     tool_version: str

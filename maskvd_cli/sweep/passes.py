@@ -18,6 +18,7 @@ import pandas as pd
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.measure.clips import ClipInput, run_clip
+from maskvd_cli.measure.energy import measure_energy, open_meter
 from maskvd_cli.measure.environment import tidy_path
 from maskvd_cli.measure.latency import BASELINE, CONTROL, measure_latency
 from maskvd_cli.measure.memory import measure_memory
@@ -26,6 +27,7 @@ from maskvd_cli.measure.stopwatch import PARTS, stopwatch_for
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.store.measured import (
     PASSES,
+    Energy,
     Latency,
     MeasuredRecord,
     Memory,
@@ -78,7 +80,7 @@ class Passes:
             missing = [item for item in items if not self._present(of, item, protocol)]
             for scene in dict.fromkeys(item.scene for item in missing):
                 group = [item for item in missing if item.scene is scene]
-                run_pass = self._memory if of == "memory" else self._latency
+                run_pass = {"memory": self._memory, "energy": self._energy}.get(of, self._latency)
                 run_pass(scene, group, protocol)
         return self.ran
 
@@ -127,6 +129,15 @@ class Passes:
             self._attempt(
                 "memory", item.point.key, protocol,
                 lambda item=item: {"memory": _peak(item, clips[0], int(protocol["frames"]))},
+            )  # fmt: skip
+
+    def _energy(self, scene: Scene, group: Sequence[Item], protocol: dict[str, Any]) -> None:
+        clips = _clips(scene, group)
+        for item in group:
+            self.on_talk(f"energy of {item.point.label}")
+            self._attempt(
+                "energy", item.point.key, protocol,
+                lambda item=item: {"energy": _energy_of(item, clips, protocol)},
             )  # fmt: skip
 
     def _latency(self, scene: Scene, group: Sequence[Item], protocol: dict[str, Any]) -> None:
@@ -273,6 +284,16 @@ def _peak(item: Item, clip: ClipInput, frames: int) -> Memory:
     detector = item.scene.measured.detector(item.scene.geometry)
     found = measure_memory(detector, lambda: _method(item.task, item.scene), clip, frames)
     return Memory(**asdict(found))
+
+
+def _energy_of(item: Item, clips: Sequence[ClipInput], protocol: dict[str, Any]) -> Energy:
+    scene = item.scene
+    found = measure_energy(
+        scene.measured.detector(scene.geometry), _method(item.task, scene), clips,
+        open_meter(scene.measured.device),
+        frames=int(protocol["frames"]), seconds=float(protocol["seconds"]),
+    )  # fmt: skip
+    return Energy(**asdict(found))
 
 
 def _fails(work: Callable[[], object]) -> Failure | None:

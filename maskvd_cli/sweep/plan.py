@@ -163,15 +163,18 @@ def measure_of(recipe: Recipe) -> dict[str, Any] | None:
     if recipe.model.weights is None:
         return None
     latency, memory, resamples = recipe.latency, recipe.memory, recipe.resamples
+    energy = recipe.energy
     if recipe.smoke:
         latency = latency.model_copy(update={"rounds": 1, "frames": 4, "warmup": 2})
         memory = memory.model_copy(update={"frames": 4})
+        energy = energy.model_copy(update={"frames": 4, "seconds": 0.2})
         resamples = min(resamples, 50)
     return {
         "metrics": list(metrics),
         "accuracy": {"resamples": resamples, "seed": recipe.seed},
         "latency": {**latency.model_dump(mode="json"), "resamples": resamples, "seed": recipe.seed},
         "memory": memory.model_dump(mode="json"),
+        "energy": energy.model_dump(mode="json"),
     }
 
 
