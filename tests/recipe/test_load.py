@@ -179,7 +179,7 @@ seed: -1
 """
     sections = (
         "schema, name, description, dataset, heatmap, model, detections, methods, metrics, device, "
-        "precision, latency, memory, resamples, limit, smoke, seed"
+        "precision, latency, memory, energy, resamples, limit, smoke, seed"
     )
     assert problems(text) == [
         "recipe.yaml:1:1 schema: input should be 1 (got 2)",

@@ -128,7 +128,8 @@ def test_csv_columns_are_pinned(tmp_path: Path) -> None:
         "error,gmacs_detector,r,update,pool,param_keep_rate,params,paper_gmacs_evaluated,"
         "map,map50_change,map50_change_low,map50_change_high,latency_mean_ms,latency_p90_ms,"
         "latency_full_ms,latency_masked_ms,mask_ms,embed_ms,backbone_ms,head_ms,speedup,"
-        "speedup_low,speedup_high,latency_session,peak_measured_by,device,precision,subset"
+        "speedup_low,speedup_high,latency_session,peak_measured_by,device,precision,subset,"
+        "energy_mj"
     )
 
 
