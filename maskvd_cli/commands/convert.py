@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import output_file, print_facts, say
+from maskvd_cli.commands.terminal import AsJson, Quiet, output_file, print_facts, print_json, say
 from maskvd_cli.core.errors import ResultError
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def convert(
         typer.Option(help="Architecture that the shapes must have. Default: any, recognised."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite DST.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Convert a published checkpoint to maskvd's own names; SRC is read, never run.
 
@@ -56,6 +58,19 @@ def convert(
     save(output, converted.tensors, metadata | ({"arch": archs[0]} if len(archs) == 1 else {}))
     if not archs:
         say("note: no architecture of maskvd has these shapes; name one with --arch to see why")
+    if as_json:
+        print_json(
+            {
+                "source": source,
+                **metadata,
+                "dropped": converted.dropped,
+                "tensors": len(converted.tensors),
+                "architectures": archs,
+                "file": output,
+                "sha256": sha256_of(output),
+            }
+        )
+        return
     print_facts(
         [
             ("source", source),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from maskvd_cli.commands.terminal import (
+    AsJson,
+    Quiet,
     output_file,
     print_facts,
+    print_json,
     reading_annotations,
     say,
     size_option,
@@ -60,6 +63,8 @@ def heatmap(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Heatmap file; a PNG is written beside it.")
     ] = Path("heatmap.npz"),
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Accumulate annotated boxes into an object heatmap.
 
@@ -92,7 +97,10 @@ def heatmap(
     _draw(made, keep_rate, output.with_suffix(".png"))
     if note := made.dataset.tally.note():
         say(f"note: {note}")
-    _print(made, output)
+    if as_json:
+        print_json(_content(made, output))
+    else:
+        _print(made, output)
 
 
 def _draw(made: Heatmap, keep_rate: float, picture: Path) -> None:
@@ -114,6 +122,18 @@ def _draw(made: Heatmap, keep_rate: float, picture: Path) -> None:
             f"preview: top {keep_rate:.0%} of the canvas's regions",
         ),
     )
+
+
+def _content(made: Heatmap, output: Path) -> dict[str, Any]:
+    counts = made.counts
+    return {
+        **made.metadata(),
+        "sum": int(counts.sum()),
+        "maximum": int(counts.max()),
+        "touched_share": float((counts > 0).double().mean()),
+        "file": output,
+        "picture": output.with_suffix(".png"),
+    }
 
 
 def _print(made: Heatmap, output: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import table_console
+from maskvd_cli.commands.terminal import AsJson, print_json, table_console
 from maskvd_cli.core.errors import UsageError, unknown
 
 _KINDS = ("methods", "models", "datasets", "recipes")
@@ -17,19 +17,24 @@ def ls(
     kind: Annotated[
         str, typer.Argument(metavar="methods|models|datasets|recipes", help="What to list.")
     ],
+    as_json: AsJson = False,
 ) -> None:
     """List methods, models, datasets or recipes, each with one line and where it comes from.
 
-    Example: maskvd ls methods
+    Examples: maskvd ls methods · maskvd ls recipes --json
     """
     if kind not in _KINDS:
         raise UsageError(unknown("kind", kind, _KINDS))
+    headers, rows = {"methods": _methods, "models": _models, "datasets": _datasets,
+                     "recipes": _recipes}[kind]()  # fmt: skip
+    if as_json:
+        names = [header.replace(" ", "_") for header in headers]
+        print_json([dict(zip(names, row, strict=True)) for row in rows])
+        return
     from rich import box
     from rich.markup import escape
     from rich.table import Table
 
-    headers, rows = {"methods": _methods, "models": _models, "datasets": _datasets,
-                     "recipes": _recipes}[kind]()  # fmt: skip
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(headers[0], no_wrap=True)
     for header in headers[1:]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskvd_cli.commands.terminal import output_file, print_facts, size_option
+from maskvd_cli.commands.terminal import AsJson, output_file, print_facts, print_json, size_option
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 
@@ -42,6 +42,7 @@ def mask(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Mask file; a PNG is written beside it.")
     ] = Path("mask.npz"),
+    as_json: AsJson = False,
 ) -> None:
     """Turn a heatmap into a static mask of int(keep rate x N) tokens.
 
@@ -70,9 +71,13 @@ def mask(
         input_size=input_size,
         align=align,
     )
-    save_arrays(output, made.arrays(), mask_metadata(made, keep_rate, align, made_from))
+    metadata = mask_metadata(made, keep_rate, align, made_from)
+    save_arrays(output, made.arrays(), metadata)
     _draw(made, counts, output.with_suffix(".png"))
-    _print(made, keep_rate, output)
+    if as_json:
+        print_json({**metadata, "file": output, "picture": output.with_suffix(".png")})
+    else:
+        _print(made, keep_rate, output)
 
 
 def _draw(made: StaticMask, counts: Any, picture: Path) -> None:

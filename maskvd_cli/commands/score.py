@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskvd_cli.commands.terminal import say, table_console
+from maskvd_cli.commands.terminal import AsJson, Quiet, print_json, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
 
 if TYPE_CHECKING:
@@ -27,13 +27,15 @@ def score(
     ages: Annotated[
         bool, typer.Option("--ages", help="Show mAP50 by frames since the last full one.")
     ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Recompute mAP50 and mAP from stored predictions, and compare with what the run says.
 
     Reads result files only: no model runs, no dataset is needed, nothing is written. Exit code 3
     where a number differs from the stored one.
 
-    Example: maskvd score results/demo --classes
+    Examples: maskvd score results/demo --classes · maskvd score RUN --json
     """
     from maskvd_cli.store.runs import find_run
     from maskvd_cli.sweep.scoring import baseline_key, scorable, scorer_of
@@ -48,13 +50,18 @@ def score(
             remedy="sweep with model.weights and accuracy among the metrics",
         )
     scorer, scored, differ = scorer_of(found, plan), [], 0
+    rows: list[dict[str, Any]] = []
     for point in points:
         baseline = baseline_key(plan, point)
         kept = baseline if baseline and found.has_predictions(baseline) else None
         accuracy = scorer.accuracy(point.key, kept)
         differ += _differs(found, point.key, accuracy)
         scored.append((point.label, accuracy))
-    _print(scored, classes=classes, ages=ages)
+        rows.append({"key": point.key, "label": point.label, **accuracy.model_dump(mode="json")})
+    if as_json:
+        print_json(rows)
+    else:
+        _print(scored, classes=classes, ages=ages)
     if differ:
         say(f"{differ} of {len(scored)} points differ from their stored metrics")
         raise typer.Exit(EXIT_POINTS_FAILED)

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import reading_annotations, say, table_console
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Quiet,
+    print_json,
+    reading_annotations,
+    say,
+    shows_progress,
+    table_console,
+)
 from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_POINTS_FAILED,
@@ -60,13 +68,16 @@ def sweep(
         bool,
         typer.Option("--smoke", help="Only try whether all runs: 2 clips of 4 frames, 1 round."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no table.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a recipe's points and store one result file per point.
 
     Points that are there already are not run again. Ctrl-C leaves a valid folder. With model
     weights the detector runs: mAP50, latency and peak memory are measured. Without, the annotated
     boxes stand for the detector's, and tokens, GMACs and state are planned.
+
+    Ends with the table of `maskvd report`; with --quiet without it, with --json with its rows.
 
     Examples: maskvd sweep --dataset kitti --root DIR
     · maskvd sweep recipes/kitti-table1.yaml --set methods.maskvd.period=[4,8] --results OUT
@@ -76,13 +87,13 @@ def sweep(
         subset += ["smoke=true"] if smoke else []
         loaded = _load(recipe, dataset, root, [*subset, *(set_ or [])])
         if dry_run:
-            _print_plan(loaded)
+            _print_plan(loaded, as_json=as_json)
             return
-        outcome = _run(loaded, results, fresh=fresh, retry_failed=retry_failed, quiet=quiet)
+        outcome = _run(loaded, results, fresh=fresh, retry_failed=retry_failed)
     except KeyboardInterrupt:
         say("interrupted before the first point; nothing was lost")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _print_outcome(outcome, quiet)
+    _print_outcome(outcome, quiet=quiet, as_json=as_json)
     if outcome.failed or outcome.unmeasured:
         raise typer.Exit(EXIT_POINTS_FAILED)
 
@@ -111,7 +122,7 @@ def _load(
     return load_recipe(find_recipe(recipe), catalog(), [*first, *assignments])
 
 
-def _print_plan(loaded: LoadedRecipe) -> None:
+def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
     from maskvd_cli.sweep.runner import plan_tasks, prepare
 
     tasks, detections, reason = plan_tasks(loaded)
@@ -121,25 +132,25 @@ def _print_plan(loaded: LoadedRecipe) -> None:
             names = [point.key for point in prepare(loaded).points]
     except MaskvdError as error:
         say(f"note: the sweep itself cannot start yet: {error}")
-    for name in names:
-        print(name)
+    if as_json:
+        print_json({"detections": detections, "points": names})
+    else:
+        for name in names:
+            print(name)
     say(f"{len(names)} points; masks from {detections}: {reason}; nothing was run")
 
 
-def _run(
-    loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool, quiet: bool
-) -> SweepOutcome:
+def _run(loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool) -> SweepOutcome:
     from maskvd_cli.sweep.runner import choose_run, prepare, run_sweep
 
-    with reading_annotations(quiet):
+    with reading_annotations():
         sweep = prepare(loaded)
     run, earlier = choose_run(sweep, results, fresh=fresh)
-    if not quiet:
-        say(f"masks from {sweep.scene.detections}: {sweep.detections_reason}")
-        for note in sweep.scene.notes():
-            say(f"note: {note}")
+    say(f"masks from {sweep.scene.detections}: {sweep.detections_reason}")
+    for note in sweep.scene.notes():
+        say(f"note: {note}")
     try:
-        with _Progress(len(sweep.points) * (1 + sweep.passes), quiet) as progress:
+        with _Progress(len(sweep.points) * (1 + sweep.passes)) as progress:
             return run_sweep(
                 sweep, run, earlier, retry_failed=retry_failed, on_point=progress.advance,
                 on_measured=progress.advance, on_talk=progress.talk,
@@ -156,8 +167,9 @@ def _say_interrupted(sweep: Sweep, run: Run) -> None:
     say(f"go on with: {command}")
 
 
-def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
+def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None:
     from maskvd_cli.report.console import print_report
+    from maskvd_cli.report.formats import to_json
     from maskvd_cli.report.rows import read_report
 
     total = len(outcome.ran) + len(outcome.present)
@@ -178,10 +190,12 @@ def _print_outcome(outcome: SweepOutcome, quiet: bool) -> None:
             f"{len(outcome.unmeasured)} measurements failed, see the table; "
             "--retry-failed makes them again"
         )
-    if not quiet:
-        made = read_report(outcome.run)
+    made = read_report(outcome.run)
+    _draw(made)
+    if as_json:
+        sys.stdout.write(to_json(made))
+    elif not quiet:
         print_report(made, table_console())
-        _draw(made)
         say(f"as a file: maskvd report {outcome.run.folder} -o {outcome.run.folder.parent.name}.md")
 
 
@@ -198,7 +212,7 @@ def _draw(made: Report) -> None:
 class _Progress:
     """A progress bar on stderr with time left; silent where stderr is no terminal."""
 
-    def __init__(self, total: int, quiet: bool) -> None:
+    def __init__(self, total: int) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,
@@ -216,7 +230,7 @@ class _Progress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=not shows_progress(console),
         )
         self._task = self._bar.add_task("points", total=total)
 

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import print_facts, refuse_datasets
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Quiet,
+    print_facts,
+    print_json,
+    refuse_datasets,
+    shows_progress,
+)
 from maskvd_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +58,8 @@ def synth(
         Path | None,
         typer.Option(help="KITTI folder whose labels are kept as they are and acted again."),
     ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write synthetic clips in KITTI tracking's layout: labels, images, seqmap.
 
@@ -70,6 +80,9 @@ def synth(
 
         _refuse_with("--no-images", {"--camera": camera is not None})
         summary = write_labels(output, clips or _CLIPS, frames or _FRAMES, seed)
+    if as_json:
+        print_json({"folder": output, **asdict(summary), "seed": seed})
+        return
     boxes = ", ".join(f"{name} {count}" for name, count in summary.boxes.items())
     print_facts(
         [
@@ -113,6 +126,6 @@ def _drawing(total: int | None) -> Generator[Callable[[], None]]:
 
     console = Console(stderr=True)
     columns = TextColumn("drawing frames"), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not shows_progress(console)) as progress:
         task = progress.add_task("frames", total=total)
         yield lambda: progress.advance(task)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,24 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _AMPLE_WIDTH = 200
+_talk = {"quiet": False}
+
+
+def _set_quiet(quiet: bool) -> bool:
+    _talk["quiet"] = quiet
+    return quiet
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        callback=_set_quiet,
+        help="No progress and no remarks on stderr; errors are still told.",
+    ),
+]
 
 
 def size_option(text: str) -> Size:
@@ -29,8 +48,19 @@ def size_option(text: str) -> Size:
 
 
 def say(message: str = "") -> None:
-    """Print a line of talk to stderr."""
-    print(message, file=sys.stderr)
+    """Print a line of talk to stderr, unless the command was told to be quiet."""
+    if not _talk["quiet"]:
+        print(message, file=sys.stderr)
+
+
+def shows_progress(console: Console) -> bool:
+    """Tell whether progress may be drawn: on a terminal, and unless told to be quiet."""
+    return console.is_terminal and not _talk["quiet"]
+
+
+def print_json(content: Any) -> None:
+    """Print a value as JSON to stdout; NaN is never written, paths are text."""
+    print(json.dumps(content, indent=2, allow_nan=False, default=str))
 
 
 def table_console() -> Console:
@@ -47,12 +77,12 @@ def table_console() -> Console:
 
 
 @contextmanager
-def reading_annotations(quiet: bool = False) -> Generator[None]:
+def reading_annotations() -> Generator[None]:
     """Show on a terminal's stderr that annotations are being read; large sets take minutes."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if not shows_progress(console):
         yield
         return
     with console.status("reading annotations"):

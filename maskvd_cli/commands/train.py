@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskvd_cli.commands.terminal import print_facts, reading_annotations, refuse_datasets, say
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Quiet,
+    print_facts,
+    print_json,
+    reading_annotations,
+    refuse_datasets,
+    say,
+    shows_progress,
+)
 from maskvd_cli.core.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -29,6 +38,8 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a detector; the same command again goes on where it stopped.
 
@@ -58,14 +69,17 @@ def train(
         kept = "its checkpoints are kept" if folder.has_checkpoint() else "before a checkpoint"
         say(f"interrupted: {kept}; go on with: {command}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _print_outcome(outcome, output)
+    _print_outcome(outcome, output, as_json=as_json)
 
 
-def _print_outcome(outcome: Outcome, output: Path) -> None:
+def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
     result = outcome.result
     if outcome.was_finished:
         say(f"nothing to do: this training is finished after {result['steps']} steps")
     weights = output / result["file"]
+    if as_json:
+        print_json({"folder": output, **result})
+        return
     accuracy = result["accuracy"]
     print_facts(
         [
@@ -90,7 +104,7 @@ class _Display:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         console = Console(stderr=True)
-        self._live = console.is_terminal
+        self._live = shows_progress(console)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
@@ -128,7 +142,8 @@ class _Display:
     def logged(self, entry: dict[str, Any]) -> None:
         """Show a line of the log."""
         if entry["kind"] == "evaluation":
-            self._bar.console.print(f"step {entry['step']}: mAP50 {entry['map50']:.1f}")
+            text = f"step {entry['step']}: mAP50 {entry['map50']:.1f}"
+            self._bar.console.print(text) if self._live else say(text)
             return
         facts = _facts(entry)
         self._bar.update(self._task, facts=facts)

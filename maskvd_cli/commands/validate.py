@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import reading_annotations, say, table_console
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Quiet,
+    print_json,
+    reading_annotations,
+    say,
+    table_console,
+)
 from maskvd_cli.core.errors import EXIT_BAD_INPUT
+
+if TYPE_CHECKING:
+    from maskvd_cli.sweep.checks import Check
 
 
 def validate(
@@ -19,6 +30,8 @@ def validate(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value.")
     ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Check everything that a sweep of a recipe needs, and run nothing.
 
@@ -27,10 +40,6 @@ def validate(
 
     Example: maskvd validate kitti --root DIR
     """
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
     from maskvd_cli.recipe.load import load_recipe
     from maskvd_cli.recipe.shipped import find_recipe
     from maskvd_cli.sweep.catalog import catalog
@@ -40,6 +49,22 @@ def validate(
     loaded = load_recipe(find_recipe(recipe), catalog(), [*given, *(set_ or [])])
     with reading_annotations():
         checks = list(checks_of(loaded))
+    if as_json:
+        print_json([asdict(check) for check in checks])
+    else:
+        _print(checks)
+    failed = sum(not check.ok for check in checks)
+    if failed:
+        say(f"{failed} of {len(checks)} parts are missing or unusable")
+        raise typer.Exit(EXIT_BAD_INPUT)
+    say(f"nothing is missing: maskvd sweep {recipe}")
+
+
+def _print(checks: list[Check]) -> None:
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -48,8 +73,3 @@ def validate(
         mark = "[green]ok[/green]" if check.ok else "[red]missing[/red]"
         table.add_row(check.part, mark, escape(check.found))
     table_console().print(table)
-    failed = sum(not check.ok for check in checks)
-    if failed:
-        say(f"{failed} of {len(checks)} parts are missing or unusable")
-        raise typer.Exit(EXIT_BAD_INPUT)
-    say(f"nothing is missing: maskvd sweep {recipe}")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskvd_cli.commands.terminal import say, table_console
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Quiet,
+    print_json,
+    say,
+    shows_progress,
+    table_console,
+)
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -24,6 +32,8 @@ def verify(
             metavar="[DIR]", help=f"Folder of golden cases (.npz); default: ${_VARIABLE}."
         ),
     ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run every golden case and compare: outputs, selected tokens, multiply-accumulates.
 
@@ -31,7 +41,7 @@ def verify(
     detector, over the largest value of each intermediate), and how many selections and counted
     frames differ. Exit code 3 if any case fails.
 
-    Example: maskvd verify golden/
+    Examples: maskvd verify golden/ · maskvd verify golden/ --json
     """
     if folder is None:
         if not (named := os.environ.get(_VARIABLE)):
@@ -48,10 +58,15 @@ def verify(
     files, console = case_files(folder), Console(stderr=True)
     verdicts: list[Verdict] = []
     with console.status("") as status:
+        if not shows_progress(console):
+            status.stop()
         for path in files:
             status.update(f"{len(verdicts) + 1} of {len(files)}: {path.stem}")
             verdicts.append(verify_case(path))
-    _print(verdicts)
+    if as_json:
+        print_json([_plain(verdict) for verdict in verdicts])
+    else:
+        _print(verdicts)
     failed = [verdict for verdict in verdicts if not verdict.passed]
     for verdict in failed:
         if verdict.problem:
@@ -59,6 +74,23 @@ def verify(
     say(f"{len(verdicts) - len(failed)} of {len(verdicts)} cases passed")
     if failed:
         raise typer.Exit(EXIT_POINTS_FAILED)
+
+
+def _plain(verdict: Verdict) -> dict[str, Any]:
+    """Return a verdict as JSON values; a deviation that is infinite is null."""
+    found = {str(dtype).removeprefix("torch."): deviation
+             for dtype, deviation in (verdict.deviation or {}).items()}  # fmt: skip
+    return {
+        "case": verdict.case,
+        "method": verdict.method,
+        "deviation": {dtype: x if math.isfinite(x) else None for dtype, x in found.items()},
+        "selections": verdict.selections,
+        "mismatches": verdict.mismatches,
+        "counted": verdict.counted,
+        "miscounted": verdict.miscounted,
+        "passed": verdict.passed,
+        "problem": verdict.problem,
+    }
 
 
 def _print(verdicts: list[Verdict]) -> None:
