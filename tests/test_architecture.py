@@ -13,10 +13,11 @@ import maskvd_cli
 
 PACKAGE = Path(maskvd_cli.__file__).parent
 ROOMS = (
-    "app", "commands", "report", "verify", "sweep", "training", "measure", "methods", "models",
-    "masks", "data", "recipe", "store", "core",
+    "app", "commands", "tuning", "report", "film", "verify", "diagnosis", "sweep", "training",
+    "measure", "methods", "models", "masks", "data", "recipe", "store", "core",
 )  # fmt: skip
 STRANGERS = {
+    ("report", "film"),
     ("report", "sweep"),
     ("report", "verify"),
     ("verify", "sweep"),

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 EXIT_BAD_INPUT = 2
 EXIT_POINTS_FAILED = 3
+EXIT_REGRESSION = 4
 EXIT_INTERRUPTED = 130
 
 
