@@ -8,22 +8,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from maskvd_cli.report.facts import closing_notes, facts
+from maskvd_cli.report.paper_check import paper_checks, tally
 from maskvd_cli.report.rows import Report
 from maskvd_cli.report.tables import human_table
+from maskvd_cli.report.verdicts import method_verdicts, summary
 
 _GAP = 2
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print table, legend, notes and provenance; narrow terminals get fewer columns."""
+    """Print table, legend, verdict, notes and provenance; narrow terminals get fewer columns."""
     human = human_table(report).fitted(console.width, _GAP)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
-    for column in human.columns:
+    for index, column in enumerate(human.columns):
+        least = column.least_width([row[index] for row in human.cells])
         side = "left" if column.text else "right"
         table.add_column(
             column.header,
             justify=side,
             no_wrap=not column.wraps,
+            min_width=least if column.wraps else None,
             overflow="fold" if column.wraps else "ellipsis",
         )
     console.print(f"[bold]{escape(report.plan.recipe)}[/bold]")
@@ -32,8 +36,21 @@ def print_report(report: Report, console: Console) -> None:
         table.add_row(*(escape(cell) for cell in row), style=style)
     console.print(table)
     console.print(escape(human.legend), style="dim", highlight=False)
+    _print_verdict(report, console)
     for note in closing_notes(report):
         console.print(f"- {escape(note)}", highlight=False)
     console.print()
     for name, value in facts(report):
         console.print(f"[dim]{name:>10}[/dim]  {escape(value)}", soft_wrap=True, highlight=False)
+
+
+def _print_verdict(report: Report, console: Console) -> None:
+    """Print what the report comes to, a line per method, and what became of the papers' values."""
+    console.print()
+    if told := summary(report):
+        console.print(f"[bold]verdict[/bold]  {escape(told)}", highlight=False)
+    for verdict in method_verdicts(report):
+        console.print(f"- {escape(verdict.sentence)}", highlight=False)
+    if checked := tally(paper_checks(report)):
+        console.print(f"[bold]paper check[/bold]  {escape(checked)}", highlight=False)
+    console.print()

@@ -90,6 +90,11 @@ def _software(environment: dict[str, Any]) -> str:
 
 def closing_notes(report: Report) -> list[str]:
     """Return the notes below the table: unfinished or failed points first."""
+    return [*warnings(report), *remarks(report)]
+
+
+def warnings(report: Report) -> list[str]:
+    """Return what keeps the table from being whole: a part of the data, or of the points."""
     notes: list[str] = []
     if subset := subset_text(report.setting):
         notes.append(f"SUBSET ({subset}): not the whole data; compare with nothing else.")
@@ -102,8 +107,12 @@ def closing_notes(report: Report) -> list[str]:
         notes.append(
             f"{failed} of {len(report.rows)} points failed; their reasons stand in the table."
         )
-    notes += _unmeasured(report)
-    return [*notes, *report.notes]
+    return notes
+
+
+def remarks(report: Report) -> list[str]:
+    """Return what was not measured, how the rest was, and what papers and readers remark."""
+    return [*_unmeasured(report), *report.notes]
 
 
 def _unmeasured(report: Report) -> list[str]:

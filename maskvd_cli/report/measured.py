@@ -28,6 +28,25 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value and its 95 % interval; the bounds are None where there was too little to resample."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    def excludes(self, value: float) -> bool | None:
+        """Tell whether a value lies outside the interval; None without one."""
+        if self.low is None or self.high is None:
+            return None
+        return not self.low <= value <= self.high
+
+    def text(self, form: str) -> str:
+        """Return `value [low, high]`, or the value alone where it has no interval."""
+        return interval_text(self.value, self.low, self.high, form)
+
+
+@dataclass(frozen=True)
 class MeasuredPoint:
     """The records of one point by pass, and why files of it cannot be read."""
 
@@ -88,22 +107,27 @@ def subset_text(setting: dict[str, Any]) -> str | None:
     return ("smoke: " if subset.get("smoke") else "") + ", ".join(parts)
 
 
-def control_notes(points: list[MeasuredPoint]) -> Iterator[str]:
-    """Yield for each latency session what dense against itself gave."""
-    sessions: dict[str, StoredEstimate] = {}
+def session_controls(points: list[MeasuredPoint]) -> dict[str, Interval]:
+    """Return for each latency session what dense against itself gave, by session."""
+    sessions: dict[str, Interval] = {}
     for point in points:
         for record in point.records:
-            if record.latency is not None and record.latency.control is not None:
-                sessions.setdefault(record.latency.session, record.latency.control)
-    for control in sessions.values():
+            if record.latency is not None and (control := record.latency.control) is not None:
+                found = Interval(control.value, control.low, control.high)
+                sessions.setdefault(record.latency.session, found)
+    return sessions
+
+
+def control_notes(controls: dict[str, Interval]) -> Iterator[str]:
+    """Yield for each latency session how much of a speed-up is noise."""
+    for control in controls.values():
         yield (
             f"Dense measured twice, interleaved with all points (A/A control): ratio "
-            f"{interval_text(control.value, control.low, control.high, '.3f')}; speed-ups that "
-            f"deviate from 1 by no more than this are noise."
+            f"{control.text('.3f')}; speed-ups that deviate from 1 by no more than this are noise."
         )
-    if len(sessions) > 1:
+    if len(controls) > 1:
         yield (
-            f"Latency was measured in {len(sessions)} sessions; each speed-up stands on the dense "
+            f"Latency was measured in {len(controls)} sessions; each speed-up stands on the dense "
             "of its own session."
         )
 

@@ -30,24 +30,36 @@ class PaperValues(_Data):
     peak_mib: float | None = None
 
 
+class Slip(_Data):
+    """A published number that the paper's own other numbers or code contradict."""
+
+    of: Literal["tokens", "keep_rate", "gmacs", "map50", "latency_ms", "peak_mib"]
+    text: str
+
+
 class PaperRow(_Data):
     """A published point: method and parameters, its values, and what to know about them."""
 
     point: dict[str, Any]
     values: PaperValues
     note: str | None = None
+    slips: tuple[Slip, ...] = ()
 
 
 class DataExtent(_Data):
-    """On how many clips and frames a table stands, how they were resized, and on which heatmap.
+    """On which model, clips and frames a table stands, how resized, and on which heatmap.
 
-    `heatmap` holds what is known of it; points without a static mask do not depend on it.
+    `heatmap` holds what is known of it, `withheld_heatmap` why that is not enough to make it again;
+    points without a static mask do not depend on it.
     """
+
+    model: str
 
     clips: int
     frames: int
     frame: str
     heatmap: dict[str, str] = {}
+    withheld_heatmap: str | None = None
 
 
 class PaperTable(_Data):
@@ -62,20 +74,32 @@ class PaperTable(_Data):
 
 
 class Paper(_Data):
-    """The tables of one paper."""
+    """The tables of one paper, and what its latency and memory were measured on."""
 
     paper: str
+    hardware: str | None = None
     tables: tuple[PaperTable, ...]
 
 
 @dataclass(frozen=True)
 class Match:
-    """The published row for a point; `same_data` tells whether data and setting are the paper's."""
+    """The published row for a point.
+
+    `difference`: what of data and setting is not the paper's, None where all is. `withheld`: what
+    the point needs and the paper did not publish. `hardware`: what the paper measured on.
+    """
 
     paper: str
     table: PaperTable
     row: PaperRow
-    same_data: bool
+    difference: str | None
+    withheld: str | None
+    hardware: str | None
+
+    @property
+    def same_data(self) -> bool:
+        """Whether data and setting are the paper's, as far as they are known."""
+        return self.difference is None
 
     @property
     def source(self) -> tuple[str, str]:
@@ -127,14 +151,33 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
                 continue
             for row in table.rows:
                 if row.point.items() <= stated.items():
-                    yield Match(paper.paper, table, row, _same_data(record, table))
+                    yield Match(
+                        paper.paper,
+                        table,
+                        row,
+                        difference=_difference(record, table.data),
+                        withheld=table.data.withheld_heatmap if record.setting["heatmap"] else None,
+                        hardware=paper.hardware,
+                    )
                     break
 
 
-def _same_data(record: PointRecord, table: PaperTable) -> bool:
-    metrics, data = record.metrics, table.data
-    if metrics is None or (metrics.clips, metrics.frames) != (data.clips, data.frames):
-        return False
-    heatmap = record.setting["heatmap"]
-    same_heatmap = heatmap is None or data.heatmap.items() <= heatmap.items()
-    return same_heatmap and record.setting["model"]["frame"] == data.frame
+def _difference(record: PointRecord, data: DataExtent) -> str | None:
+    """Return what of a point's data and setting is not the table's, None where all is."""
+    metrics, model = record.metrics, record.setting["model"]
+    if metrics is None:
+        return "the point has not been run"
+    found: list[str] = []
+    if model["name"] != data.model:
+        found.append(f"model {model['name']}, not {data.model}")
+    if (metrics.clips, metrics.frames) != (data.clips, data.frames):
+        found.append(
+            f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
+        )
+    if model["frame"] != data.frame:
+        found.append(f"frames resized to {model['frame']}, not {data.frame}")
+    heatmap: dict[str, Any] = record.setting["heatmap"] or data.heatmap
+    other = [name for name, value in data.heatmap.items() if heatmap.get(name) != value]
+    if other:
+        found.append(f"another heatmap ({', '.join(other)})")
+    return "; ".join(found) or None

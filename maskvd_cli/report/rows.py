@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.report import measured
-from maskvd_cli.report.measured import MeasuredPoint, read_measured
+from maskvd_cli.report.measured import Interval, MeasuredPoint, read_measured
+from maskvd_cli.report.names import names_of
 from maskvd_cli.report.parameters import own_columns
+from maskvd_cli.report.pareto import dominating
 from maskvd_cli.report.published import Match, matches
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
@@ -30,7 +32,9 @@ COLUMNS = (
     "gmacs_detector", "r", "update", "pool", "param_keep_rate", "params",
     "paper_gmacs_evaluated",
     *measured.COLUMNS,
+    "on_front", "dominated_by",
 )  # fmt: skip
+_TRADE = ("latency_mean_ms", "map50")
 WHOLE = ("period", "margin", "clips", "frames", "seed", "r", "pool")
 
 
@@ -40,7 +44,9 @@ class Report:
 
     `named`: for each row the parameters that name its point. `environments`: the run's own and
     those of its points, each once; points may be taken over from a run on another machine or with
-    other software. `settings`: of the finished points, one for each model.
+    other software. `settings`: of the finished points, one for each model. `names`: for each row
+    what sentences call its point. `controls`: what dense against itself gave, by latency session.
+    `published`: the published row of a point, by key.
     """
 
     rows: pd.DataFrame
@@ -51,6 +57,9 @@ class Report:
     run: Run
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    controls: dict[str, Interval] = field(default_factory=dict[str, Interval])
+    published: dict[str, Match] = field(default_factory=dict[str, Match])
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -78,6 +87,9 @@ def read_report(run: Run) -> Report:
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: "Int64" for name in WHOLE})
+    names = names_of(table)
+    table = table.assign(**_front(table, names))
+    controls = measured.session_controls(passes)
     notes = [note for match in match_of.values() if match for note in match.notes]
     environments = [run.environment(), *(record.environment for record in records)]
     environments += [record.environment for point in passes for record in point.records]
@@ -91,12 +103,33 @@ def read_report(run: Run) -> Report:
         settings=_settings(records),
         run=run,
         notes=(
-            *measured.control_notes(passes),
+            *measured.control_notes(controls),
             *dict.fromkeys([*plan.notes, *notes]),
             *_data_note(table),
         ),
         damaged=tuple(map(str, damaged)),
+        names=names,
+        controls=controls,
+        published={key: match for key, match in match_of.items() if match is not None},
     )
+
+
+def _front(table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return `on_front` and `dominated_by`, of mAP50 against mean latency over all points."""
+    where = [i for i, known in enumerate(has_tradeoff(table)) if known]
+    on_front: list[Any] = [None] * len(table)
+    dominated_by: list[Any] = [None] * len(table)
+    cost, quality = (table[name].iloc[where].astype(float) for name in _TRADE)
+    for index, by in zip(where, dominating(list(cost), list(quality)), strict=True):
+        on_front[index] = by is None
+        dominated_by[index] = None if by is None else names[where[by]]
+    columns = {"on_front": on_front, "dominated_by": dominated_by}
+    return {name: pd.Series(found, table.index, object) for name, found in columns.items()}
+
+
+def has_tradeoff(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Tell for each row whether it has both mAP50 and latency."""
+    return rows[list(_TRADE)].notna().all(axis=1)
 
 
 def _settings(records: list[PointRecord]) -> tuple[dict[str, Any], ...]:
@@ -203,6 +236,6 @@ def _data_note(table: pd.DataFrame) -> list[str]:
     first = other.iloc[0]
     return [
         f"The published values stand on the paper's own data and setting; this run "
-        f"({first['clips']} clips, {first['frames']} frames) differs in frames, their size or the "
-        f"heatmap, so no deviation is computed."
+        f"({first['clips']} clips, {first['frames']} frames) differs in model, frames, their size "
+        f"or the heatmap, so no deviation is computed."
     ]

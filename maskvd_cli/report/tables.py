@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -18,7 +18,9 @@ class Column:
     """One column for people: its source, header, format, and how late it goes for want of room.
 
     The columns with the highest `spare` go first; 0 always stays. Text of `wraps` characters and
-    more may be broken between words; 0: never.
+    more may be broken between words; 0: never. `narrow` takes the place of `wraps` where a line is
+    still too long without the columns of a `spare` above `_LAST`. Columns to `cut` may be broken
+    anywhere: then those that wrap, and where even that does not do, all that hold text.
     """
 
     source: str
@@ -27,6 +29,8 @@ class Column:
     spare: int = 0
     text: bool = False
     wraps: int = 0
+    narrow: int = 0
+    cut: bool = False
 
     def least_width(self, cells: Sequence[str]) -> int:
         """Return how many characters the column needs."""
@@ -34,7 +38,10 @@ class Column:
         if self.wraps:
             words = [word for cell in cells for word in cell.split()]
             widest = min(widest, max([self.wraps, *map(len, words)]))
-        return max(widest, len(self.header))
+        if self.cut:
+            widest = min(widest, _CUT)
+        header = self.header.split() if self.narrow and self.wraps else [self.header]
+        return max(widest, *map(len, header))
 
 
 def _number(digits: int) -> Callable[[Any], str]:
@@ -49,49 +56,53 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}"
 
 
+# Up to here columns say what a point is and is worth, and go only from very narrow terminals.
+_LAST = 4
+_CUT = 7
+
 _HUMAN = (
     Column("method", "method", str, text=True),
     Column("model", "model", str, text=True),
     Column("input", "input", str, text=True),
-    Column("version", "ver.", str, text=True),
+    Column("version", "ver.", str, spare=1, text=True),
     Column("mask", "mask", str, text=True),
     Column("period", "P", str),
     Column("static_keep_rate", "k_s", "{:g}".format),
     Column("score_threshold", "threshold", "{:g}".format),
     Column("margin", "margin", str),
     Column("setting", "setting", str, text=True, wraps=8),
-    Column("tokens", "tokens", _number(1)),
-    Column("paper_tokens", "paper", _number(0), spare=1),
-    Column("tokens_deviation_percent", "dev. %", _signed, spare=1),
-    Column("keep_rate", "keep %", _percent, spare=4),
-    Column("paper_keep_rate", "paper", _percent, spare=4),
-    Column("keep_rate_real", "real %", _percent, spare=5),
-    Column("full_frame_share", "full %", _percent, spare=6),
-    Column("gmacs", "GMACs", _number(2), spare=3),
-    Column("gmacs_detector", "detector GMACs", _number(2), spare=5),
-    Column("gmacs_published", "publ. counter", _number(2)),
-    Column("gmacs_published_at_mean_tokens", "at mean", _number(2), spare=3),
-    Column("paper_gmacs", "paper", _number(2), spare=1),
-    Column("gmacs_deviation_percent", "dev. %", _signed, spare=1),
-    Column("gmacs_at_paper_tokens", "at paper's", _number(2), spare=7),
-    Column("state_mb", "state MB", _number(1), spare=2),
-    Column("map50", "mAP50", _number(2)),
-    Column("paper_map50", "paper mAP50", _number(2), spare=8),
-    Column("map", "mAP", _number(2), spare=4),
-    Column("change_text", "change of mAP50", str),
-    Column("latency_ms", "latency ms", _number(2)),
-    Column("paper_latency_ms", "paper", _number(2), spare=8),
-    Column("latency_mean_ms", "mean ms", _number(2), spare=2),
-    Column("latency_p90_ms", "p90 ms", _number(2), spare=7),
-    Column("latency_full_ms", "full ms", _number(2), spare=6),
-    Column("latency_masked_ms", "masked ms", _number(2), spare=6),
-    Column("mask_ms", "mask ms", _number(2), spare=7),
-    Column("backbone_ms", "backbone ms", _number(2), spare=5),
-    Column("head_ms", "head ms", _number(2), spare=7),
-    Column("speedup_text", "speed-up", str),
-    Column("peak_mib", "peak MiB", _number(0)),
-    Column("paper_peak_mib", "paper", _number(0), spare=8),
-    Column("energy_mj", "energy mJ", _number(0), spare=2),
+    Column("tokens", "tokens", _number(1), spare=2),
+    Column("paper_tokens", "paper", _number(0), spare=5),
+    Column("tokens_deviation_percent", "dev. %", _signed, spare=5),
+    Column("keep_rate", "keep %", _percent, spare=8),
+    Column("paper_keep_rate", "paper", _percent, spare=8),
+    Column("keep_rate_real", "real %", _percent, spare=9),
+    Column("full_frame_share", "full %", _percent, spare=10),
+    Column("gmacs", "GMACs", _number(2), spare=7),
+    Column("gmacs_detector", "detector GMACs", _number(2), spare=9),
+    Column("gmacs_published", "publ. counter", _number(2), spare=3),
+    Column("gmacs_published_at_mean_tokens", "at mean", _number(2), spare=7),
+    Column("paper_gmacs", "paper", _number(2), spare=5),
+    Column("gmacs_deviation_percent", "dev. %", _signed, spare=5),
+    Column("gmacs_at_paper_tokens", "at paper's", _number(2), spare=11),
+    Column("state_mb", "state MB", _number(1), spare=6),
+    Column("map50", "mAP50", _number(2), spare=1),
+    Column("paper_map50", "paper mAP50", _number(2), spare=12),
+    Column("map", "mAP", _number(2), spare=8),
+    Column("change_text", "change of mAP50", str, narrow=8),
+    Column("latency_ms", "latency ms", _number(2), spare=2),
+    Column("paper_latency_ms", "paper", _number(2), spare=12),
+    Column("latency_mean_ms", "mean ms", _number(2), spare=6),
+    Column("latency_p90_ms", "p90 ms", _number(2), spare=11),
+    Column("latency_full_ms", "full ms", _number(2), spare=10),
+    Column("latency_masked_ms", "masked ms", _number(2), spare=10),
+    Column("mask_ms", "mask ms", _number(2), spare=11),
+    Column("backbone_ms", "backbone ms", _number(2), spare=9),
+    Column("head_ms", "head ms", _number(2), spare=11),
+    Column("speedup_text", "speed-up", str, narrow=8),
+    Column("peak_mib", "peak MiB", _number(0), spare=4),
+    Column("paper_peak_mib", "paper", _number(0), spare=12),
+    Column("energy_mj", "energy mJ", _number(0), spare=6),
     Column("status", "status", str, text=True),
     Column("error", "reason", str, text=True, wraps=30),
 )
@@ -152,10 +163,27 @@ class HumanTable:
 
     def fitted(self, width: int, gap: int) -> HumanTable:
         """Leave out the most dispensable columns until a line fits into `width`."""
+        table = self._without(width, gap, _LAST)
+        if table.width(gap) > width:
+            columns = tuple(
+                replace(column, wraps=column.narrow or column.wraps, cut=column.wraps > 0)
+                for column in table.columns
+            )
+            table = HumanTable(columns, table.cells)._without(width, gap, 0)
+        if table.width(gap) > width:
+            columns = tuple(
+                replace(column, wraps=_CUT, cut=True) if column.text else column
+                for column in table.columns
+            )
+            table = HumanTable(columns, table.cells)
+        return table
+
+    def _without(self, width: int, gap: int, least: int) -> HumanTable:
+        """Leave out columns whose `spare` is above `least` until a line fits."""
         table = self
         while table.width(gap) > width:
             spare = max(column.spare for column in table.columns)
-            if spare == 0:
+            if spare <= least:
                 return table
             kept = [i for i, column in enumerate(table.columns) if column.spare < spare]
             cells = [[row[i] for i in kept] for row in table.cells]

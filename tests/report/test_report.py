@@ -81,7 +81,12 @@ def record(key: str, made: Metrics | None, **changes: Any) -> PointRecord:
     return PointRecord(**{**base, **changes})
 
 
-def write_run(folder: Path, records: list[PointRecord], pending: int = 0) -> Run:
+def write_run(
+    folder: Path,
+    records: list[PointRecord],
+    pending: int = 0,
+    environment: dict[str, Any] = ENVIRONMENT,
+) -> Run:
     run = Run(folder)
     planned = [
         PlannedPoint(
@@ -102,7 +107,7 @@ def write_run(folder: Path, records: list[PointRecord], pending: int = 0) -> Run
         created="2026-01-01T00:00:00Z", detections="labels", detections_reason="said so",
         notes=["1 of 2 boxes was clipped"], points=planned, tool_version="0.1.0",
     )  # fmt: skip
-    run.write_plan(plan, b"schema: 1\n", ENVIRONMENT)
+    run.write_plan(plan, b"schema: 1\n", environment)
     for made in records:
         run.write_point(made, None)
     return run
@@ -129,7 +134,7 @@ def test_csv_columns_are_pinned(tmp_path: Path) -> None:
         "map,map50_change,map50_change_low,map50_change_high,latency_mean_ms,latency_p90_ms,"
         "latency_full_ms,latency_masked_ms,mask_ms,embed_ms,backbone_ms,head_ms,speedup,"
         "speedup_low,speedup_high,latency_session,peak_measured_by,device,precision,subset,"
-        "energy_mj"
+        "energy_mj,on_front,dominated_by"
     )
 
 

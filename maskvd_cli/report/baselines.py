@@ -1,0 +1,30 @@
+"""Which row of a report is the dense one that another is compared with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+BASELINE = "dense"
+
+
+def is_baseline(row: Any) -> bool:
+    """Tell whether a row is plain dense: with no parameter that changes what it computes."""
+    plain = all(value in (None, 1) for value in json.loads(row["params"]).values())
+    return bool(row["method"] == BASELINE and plain)
+
+
+def baseline_of(rows: pd.DataFrame) -> list[int | None]:
+    """Return for each row the position of plain dense on its model and input, None without one."""
+    places: dict[tuple[str, str], int] = {}
+    found = rows.to_dict(orient="records")
+    for position, row in enumerate(found):
+        if is_baseline(row):
+            places.setdefault(_place(row), position)
+    return [places.get(_place(row)) for row in found]
+
+
+def _place(row: dict[Any, Any]) -> tuple[str, str]:
+    return str(row["model"]), str(row["input"])

@@ -1,0 +1,15 @@
+"""Text of files made harmless for where it goes: Markdown tables and spreadsheets."""
+
+from __future__ import annotations
+
+
+def markdown_text(text: str) -> str:
+    """Escape what would break a table or turn into markup."""
+    for mark in ("\\", "|", "`", "*", "_", "<", ">", "["):
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
+
+
+def inert_text(text: str) -> str:
+    """Put an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
