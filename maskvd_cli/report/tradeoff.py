@@ -16,17 +16,11 @@ from matplotlib.lines import Line2D
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.report.measured import subset_text
 from maskvd_cli.report.rows import Report
+from maskvd_cli.report.styles import style_of
 from maskvd_cli.store.atomic import write_atomic
 
 _DOTS_PER_INCH = 150
 _SIZE_INCHES = (11.0, 4.8)
-# Told apart in colour and, for whoever sees none, in shape (Okabe and Ito's colours).
-_STYLES = {
-    "dense": ("#000000", "*"), "dense-unpadded": ("#7f7f7f", "P"), "maskvd": ("#0072b2", "o"),
-    "eventful": ("#d55e00", "s"), "stgt": ("#e69f00", "D"), "evit": ("#009e73", "^"),
-    "maskvd+evit": ("#56b4e9", "v"), "oracle": ("#cc79a7", "X"), "random": ("#b2a300", "x"),
-}  # fmt: skip
-_OTHER = ("#555555", "h")
 _PANELS = (
     ("latency_mean_ms", "latency per frame, mean (ms)"),
     ("gmacs", "backbone GMACs per frame, mean"),
@@ -79,7 +73,8 @@ def _drawn(report: Report) -> pd.DataFrame:
 
 
 def _draw_series(axis: Any, group: pd.DataFrame, method: str, column: str, *, first: bool) -> None:
-    colour, mark = _STYLES.get(method, _OTHER)
+    style = style_of(method)
+    colour, mark = style.colour, style.mark
     ordered = group.sort_values("gmacs")
     for _, line in ordered.groupby(ordered["period"].fillna(0), sort=True):
         axis.plot(
@@ -90,7 +85,8 @@ def _draw_series(axis: Any, group: pd.DataFrame, method: str, column: str, *, fi
 
 
 def _handle(method: str, first: bool, label: str) -> Line2D:
-    colour, mark = _STYLES.get(method, _OTHER)
+    style = style_of(method)
+    colour, mark = style.colour, style.mark
     return Line2D(
         [], [], color=colour, marker=mark, linestyle="-" if first else ":", label=label,
         markerfacecolor=colour if first else "white",
