@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import refuse_datasets, say, table_console
+from maskvd_cli.commands.terminal import AsJson, Quiet, refuse_datasets, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
-_BY_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex"}
+if TYPE_CHECKING:
+    from maskvd_cli.report.rows import Report
+
+_BY_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html"}
 _FORMATS = ("console", *_BY_SUFFIX.values())
 _PICTURES = (".png", ".svg")
 
@@ -23,30 +26,48 @@ def report(
     ] = Path("results"),
     format_: Annotated[
         str | None,
-        typer.Option("--format", help="console, markdown, csv, json or latex. Default: by -o."),
+        typer.Option(
+            "--format", help="console, markdown, csv, json, latex or html. Default: by -o."
+        ),
     ] = None,
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="File; - is stdout; .png, .svg: a picture."),
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write the papers' kinds of figures there, as SVG and PNG; a table only with -o, "
+            "--format or --json.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
 ) -> None:
     """Show a run's points, one row each, beside the values that papers publish for them.
 
-    Reads result files only; runs nothing. Exit code 3 where a result file is damaged.
+    Below the table: which point of each method pays, where its speed-up went, and which published
+    values are reproduced. Reads result files only; runs nothing. Exit code 3 where a result file is
+    damaged.
 
     Examples: maskvd report · maskvd report results/kitti-table1 --format markdown -o table1.md
     """
     from maskvd_cli.report.console import print_report
-    from maskvd_cli.report.formats import FORMATS
     from maskvd_cli.report.rows import read_report
     from maskvd_cli.store.atomic import write_bytes
     from maskvd_cli.store.runs import find_run
 
     picture = Path(output) if output and Path(output).suffix.lower() in _PICTURES else None
+    if as_json and format_ not in (None, "json"):
+        raise UsageError(f"--json and --format {format_} contradict each other; leave one out")
+    format_ = "json" if as_json else format_
     kind = _format(format_, None if picture else output)
     if picture and format_ is not None:
         raise UsageError(f"--format {format_} is no picture; leave it out, or name another file")
     made = read_report(find_run(run))
+    if figures is not None:
+        _write_figures(made, figures)
     if picture:
         from maskvd_cli.report.tradeoff import draw_tradeoff
 
@@ -54,17 +75,44 @@ def report(
         draw_tradeoff(Path(os.path.realpath(picture)), made)
         say(f"mAP50 against latency and GMACs drawn to {picture}")
     elif kind == "console":
-        print_report(made, table_console())
+        if figures is None or format_ == "console":
+            print_report(made, table_console())
     elif output in (None, "-"):
-        sys.stdout.write(FORMATS[kind](made))
+        sys.stdout.write(_rendered(made, kind))
     else:
         refuse_datasets(Path(output))
-        write_bytes(Path(os.path.realpath(output)), FORMATS[kind](made).encode())
+        write_bytes(Path(os.path.realpath(output)), _rendered(made, kind).encode())
         say(f"{len(made.rows)} points of {made.run.folder} written to {output}")
     for problem in made.damaged:
         say(f"warning: {problem}")
     if made.damaged:
         raise typer.Exit(EXIT_POINTS_FAILED)
+
+
+def _rendered(made: Report, kind: str) -> str:
+    """Return a report in a format for files; what pages need is imported for them alone."""
+    if kind == "html":
+        from maskvd_cli.report.html import to_html
+
+        return to_html(made)
+    from maskvd_cli.report.formats import FORMATS
+
+    return FORMATS[kind](made)
+
+
+def _write_figures(made: Report, folder: Path) -> None:
+    """Write all figures that the run has data for, and say which, and why others are left out."""
+    from maskvd_cli.report.plots.catalogue import write_figures
+
+    refuse_datasets(folder)
+    for outcome in write_figures(made, Path(os.path.realpath(folder))):
+        if outcome.files:
+            say(f"{outcome.name} drawn to {', '.join(file.name for file in outcome.files)}")
+        else:
+            say(f"{outcome.name} left out: {outcome.left_out}")
+        for file in outcome.stale:
+            say(f"warning: {file} is of an earlier command, not of this run")
+    say(f"figures of {made.run.folder} are in {folder}")
 
 
 def _format(format_: str | None, output: str | None) -> str:
@@ -75,6 +123,6 @@ def _format(format_: str | None, output: str | None) -> str:
         return format_ or "console"
     if format_ == "console":
         raise UsageError(
-            "--format console cannot go to a file; choose markdown, csv, json or latex"
+            "--format console cannot go to a file; choose markdown, csv, json, latex or html"
         )
     return format_ or _BY_SUFFIX.get(Path(output).suffix, "markdown")

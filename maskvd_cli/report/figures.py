@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -37,11 +37,38 @@ def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
     covers the frame, `content` pixels, is drawn and the padding left out.
     """
     shown = content.tiles(patch)
-    tokens = slice(None, shown.rows), slice(None, shown.cols)
-    extent = (0, shown.cols * patch, shown.rows * patch, 0)
     aspects = (heatmap.shape[1] / heatmap.shape[0], *[shown.cols / shown.rows] * 2)
     stacked = sum(aspects) > _BROADEST_ROW
     figure, axes = _panels(aspects, stacked)
+    fill_static_mask(
+        figure, axes, heatmap, scores, mask, content=content, patch=patch, titles=titles,
+        bar="right" if stacked else "bottom", text_points=(10, 8, 7),
+    )  # fmt: skip
+    write_atomic(
+        path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
+    )
+
+
+def fill_static_mask(  # noqa: PLR0913 - three panels, their captions and the size of the text
+    figure: Figure,
+    axes: Any,
+    heatmap: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    mask: NDArray[np.bool_],
+    *,
+    content: Size,
+    patch: int,
+    titles: tuple[str, str, str],
+    bar: Literal["right", "bottom"],
+    text_points: tuple[float, float, float],
+) -> None:
+    """Draw heatmap, region scores and static mask into three axes, the scales at the side `bar`.
+
+    Arrays as in `draw_static_mask`. `text_points`: of titles, of names of scales, of numbers.
+    """
+    shown = content.tiles(patch)
+    tokens = slice(None, shown.rows), slice(None, shown.cols)
+    extent = (0, shown.cols * patch, shown.rows * patch, 0)
     drawn = (
         axes[0].imshow(heatmap, cmap="magma", interpolation="nearest"),
         axes[1].imshow(scores[tokens], cmap="magma", interpolation="nearest", extent=extent),
@@ -51,17 +78,13 @@ def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
     )
     names = ("boxes on a pixel", "score of a region", "")
     for axis, panel, title, name in zip(axes, drawn, titles, names, strict=True):
-        axis.set_title(title, fontsize=10)
-        axis.tick_params(labelsize=7)
-        where = "right" if stacked else "bottom"
-        bar = figure.colorbar(panel, ax=axis, location=where, fraction=0.06, pad=0.03)
-        bar.set_label(name, fontsize=8)
-        bar.ax.tick_params(labelsize=7)
+        axis.set_title(title, fontsize=text_points[0])
+        axis.tick_params(labelsize=text_points[2])
+        scale = figure.colorbar(panel, ax=axis, location=bar, fraction=0.06, pad=0.03)
+        scale.set_label(name, fontsize=text_points[1])
+        scale.ax.tick_params(labelsize=text_points[2])
         # The mask needs no scale; its invisible one keeps the panels aligned.
-        bar.ax.set_visible(bool(name))
-    write_atomic(
-        path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
-    )
+        scale.ax.set_visible(bool(name))
 
 
 def _panels(aspects: tuple[float, ...], stacked: bool) -> tuple[Figure, Any]:

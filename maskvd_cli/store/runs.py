@@ -87,6 +87,10 @@ class Run:
         """Tell whether a point's samples are there."""
         return os.path.isfile(self.folder / "samples" / f"{key}.parquet")
 
+    def samples(self, key: str) -> pd.DataFrame:
+        """Read a point's samples. Raises ResultError where they are absent or damaged."""
+        return _parquet(self.folder / "samples" / f"{key}.parquet")
+
     def has_predictions(self, key: str) -> bool:
         """Tell whether a point's predictions are there."""
         return os.path.isfile(self.folder / _predictions(key))
@@ -135,13 +139,7 @@ class Run:
 
     def session(self, session: str) -> pd.DataFrame:
         """Read the raw samples of a latency session. Raises ResultError where they are absent."""
-        path = self.folder / _session(session)
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
-            raise ResultError(
-                f"raw samples cannot be read ({error})", where=path, remedy="sweep again"
-            ) from error
+        return _parquet(self.folder / _session(session))
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples."""
@@ -199,6 +197,15 @@ def _measured(of: PassName, key: str) -> Path:
 
 def _session(session: str) -> Path:
     return Path("measured") / "latency" / f"session-{session}.parquet"
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise ResultError(
+            f"raw samples cannot be read ({error})", where=path, remedy="sweep again"
+        ) from error
 
 
 def runs_below(results: Path) -> list[Run]:

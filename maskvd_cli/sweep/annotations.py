@@ -123,13 +123,13 @@ class Annotations(Source):
         if not with_scores:
             return views
         sizes = [clip.frames[0].size for clip in self.clips]
-        scores = {size: self._scores(geometry, size) for size in set(sizes)}
+        scores = {size: self.region_scores(geometry, size) for size in set(sizes)}
         return [
             replace(view, region_scores=scores[size])
             for view, size in zip(views, sizes, strict=True)
         ]
 
-    def _scores(self, geometry: Geometry, native: Size) -> torch.Tensor:
+    def region_scores(self, geometry: Geometry, native: Size) -> torch.Tensor:
         """Return the region scores for frames of this native size, computed once."""
         heatmap, patch = self.heatmap(geometry), geometry.arch.patch
         key = geometry, native

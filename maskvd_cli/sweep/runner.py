@@ -25,6 +25,7 @@ from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below,
 from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
 from maskvd_cli.sweep.annotations import Annotations
 from maskvd_cli.sweep.geometry import Geometry
+from maskvd_cli.sweep.illustration import illustrate
 from maskvd_cli.sweep.passes import Item, OnMeasured, Passes
 from maskvd_cli.sweep.plan import Site, Task, detections_of, measure_of, tasks_of, with_baseline
 from maskvd_cli.sweep.replay import Outcome, replay
@@ -179,7 +180,9 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
 
         passes = Passes(run, run.plan(), earlier, here, retry_failed, note, on_talk)
         done = {record.key for record in (*present, *ran) if record.status == "ok"}
-        measured = passes.measure(_items(sweep, passes.plan, done))
+        items = _items(sweep, passes.plan, done)
+        illustrate(run, items, on_talk)
+        measured = passes.measure(items)
     failed = [record for record in seen if record.status == "failed"]
     return SweepOutcome(run, ran, present, measured, failed)
 

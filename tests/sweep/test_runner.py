@@ -77,6 +77,7 @@ def test_a_run_holds_plan_recipe_environment_points_and_samples(
     keys = [point.key for point in outcome.run.plan().points]
     assert len(keys) == 5
     expected = {"plan.json", "recipe.yaml", "environment.json"}
+    expected |= {"heatmap.npz", "illustration.npz"}
     expected |= {f"points/{key}.json" for key in keys}
     expected |= {f"samples/{key}.parquet" for key in keys}
     assert set(contents(folder)) == expected

@@ -1,0 +1,1 @@
+"""The papers' kinds of figures, drawn from result files alone."""
