@@ -1,0 +1,185 @@
+"""`maskvd compare`: what changed between two runs, and whether it is more than noise."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Quiet,
+    print_json,
+    refuse_datasets,
+    say,
+    shows_progress,
+    table_console,
+)
+from maskvd_cli.core.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_POINTS_FAILED,
+    EXIT_REGRESSION,
+    UsageError,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from maskvd_cli.report.changes import Change, Limit
+    from maskvd_cli.report.comparison import Comparison, Opened, Row
+
+
+def compare(
+    run_a: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_A", help="The old run: its folder, or a results folder: its newest run."
+        ),
+    ],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The new run, likewise.")],
+    fail_on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fail-on",
+            metavar="METRIC:LIMIT[%]",
+            help="Exit with 4 where a point is worse by more than this and more than noise. "
+            "Metrics: latency, latency_ms, map50, gmacs, tokens, peak, state. Repeatable.",
+        ),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow",
+            metavar="KIND",
+            help="Compare although the runs differ in dataset, protocol, hardware, precision, "
+            "subset or detections. Repeatable.",
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show also values that are the same in both.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write a .md, .csv or .json file.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare run A (old) with run B (new), point by point: improved, regressed or within noise.
+
+    Points are paired by label, model and input. On latency the speed-up against the session's own
+    dense decides, since raw milliseconds of two sessions hold the machine's drift as well; a change
+    no larger than what dense against itself showed is noise. mAP50 has a paired bootstrap over
+    clips. Counts and memory have no noise. With --quiet only regressions beyond --fail-on are told.
+
+    Exit codes: 2 where the runs must not be compared (see --allow), 3 where a file is damaged or,
+    with --fail-on, a point that was ok in A failed in B, 4 for a regression beyond --fail-on.
+
+    Examples: maskvd compare results/old results/new
+    · maskvd compare OLD NEW --fail-on latency:5% --fail-on map50:0.5 -o changes.md
+    """
+    from maskvd_cli.report.changes import Limit
+    from maskvd_cli.report.comparison import open_pairs
+    from maskvd_cli.store.runs import find_run
+
+    limits = [Limit.parse(text) for text in fail_on or ()]
+    _check(allow or [], output)
+    opened = open_pairs(find_run(run_a), find_run(run_b))
+    _refuse(opened, allow or [])
+    comparison = _compared(opened)
+    if output is not None:
+        _write(comparison, output)
+    if as_json:
+        from maskvd_cli.report.comparison_text import json_content
+
+        exceeding = comparison.exceeding(limits)
+        failed = [
+            {"label": r.label, "metric": c.metric.name, "limit": x.text} for r, c, x in exceeding
+        ]
+        print_json({**json_content(comparison), "failed": failed})
+    elif not quiet:
+        from maskvd_cli.report.comparison_table import print_comparison
+
+        print_comparison(comparison, table_console(), every=every)
+    _judge(comparison, limits)
+
+
+def _check(allow: list[str], output: Path | None) -> None:
+    from maskvd_cli.report.comparison_text import FORMATS
+    from maskvd_cli.report.conditions import KINDS
+
+    for kind in allow:
+        if kind not in KINDS:
+            raise UsageError(unknown("kind", kind, KINDS), where=f"--allow {kind}")
+    if output is not None:
+        if output.suffix.lower() not in FORMATS:
+            raise UsageError(
+                "wrong kind of file", where=output, remedy=f"name it with {', '.join(FORMATS)}"
+            )
+        refuse_datasets(output)
+
+
+def _refuse(opened: Opened, allow: list[str]) -> None:
+    """End with one line per reason where the runs must not be compared."""
+    reasons = opened.forbidding(allow)
+    for reason in reasons:
+        text = f"{reason.kind} differs: {reason}"
+        print(f"error: {text}; --allow {reason.kind} compares anyway", file=sys.stderr)
+    if reasons:
+        raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _compared(opened: Opened) -> Comparison:
+    """Compare, and say on a terminal which point it is at: scoring may take minutes."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from maskvd_cli.report.comparison import compare as compared
+
+    console = Console(stderr=True)
+    if not shows_progress(console):
+        return compared(opened)
+    with console.status("comparing") as status:
+        return compared(opened, lambda label: status.update(f"comparing {escape(label)}"))
+
+
+def _write(comparison: Comparison, output: Path) -> None:
+    from maskvd_cli.report.comparison_text import FORMATS
+    from maskvd_cli.store.atomic import write_bytes
+
+    text = FORMATS[output.suffix.lower()](comparison)
+    write_bytes(Path(os.path.realpath(output)), text.encode())
+    say(f"comparison of {len(comparison.rows)} points written to {output}")
+
+
+def _judge(comparison: Comparison, limits: list[Limit]) -> None:
+    """Tell what failed and exit with 4 or 3; warn of limits that could judge nothing."""
+    for problem in comparison.damaged:
+        say(f"warning: {problem}")
+    for limit in limits:
+        if not comparison.has(limit.metric):
+            say(f"warning: --fail-on {limit.text}: no point has {limit.metric.name} in both runs")
+        elif vague := comparison.unjudged(limit):
+            say(f"warning: --fail-on {limit.text}: cannot be judged of {vague} points")
+    exceeding = comparison.exceeding(limits)
+    for row, change, limit in exceeding:
+        print(_line(row, change, limit), file=sys.stderr)
+    failed = comparison.newly_failed() if limits else []
+    for row in failed:
+        print(f"failed in B, ok in A: {row.label}", file=sys.stderr)
+    if exceeding:
+        raise typer.Exit(EXIT_REGRESSION)
+    if failed or comparison.damaged:
+        raise typer.Exit(EXIT_POINTS_FAILED)
+
+
+def _line(row: Row, change: Change, limit: Limit) -> str:
+    from maskvd_cli.report.comparison_table import change_text
+
+    metric = change.metric
+    values = f"{change.old:.{metric.digits}f} -> {change.new:.{metric.digits}f}"
+    return (
+        f"regression: {row.label}: {metric.header} {values}, {change_text(change)} "
+        f"(limit {limit.text})"
+    )
