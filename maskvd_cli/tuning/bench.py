@@ -1,0 +1,217 @@
+"""Where trials run: one run folder that grows by a point per trial, its scene opened once.
+
+Every trial is an ordinary point of an ordinary sweep. Points and measurements that earlier runs of
+the same recipe made are taken over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from maskvd_cli.core.errors import MaskvdError, UsageError
+from maskvd_cli.core.point import Point
+from maskvd_cli.methods.base import Method, Params
+from maskvd_cli.methods.registry import methods
+from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
+from maskvd_cli.recipe.schema import Metric
+from maskvd_cli.report.measured import subset_text
+from maskvd_cli.store.atomic import refuse_inside
+from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
+from maskvd_cli.store.schema import PlannedPoint
+from maskvd_cli.sweep.plan import BASELINE, Task, measure_of, tasks_of
+from maskvd_cli.sweep.runner import Sweep, prepare, run_sweep
+from maskvd_cli.tuning.chosen_recipe import recipe_text
+from maskvd_cli.tuning.goal import PASS_OF, Goal, passes_of
+from maskvd_cli.tuning.journal import Journal, Trial, Tune, find_journal
+from maskvd_cli.tuning.proposals import optuna_version
+from maskvd_cli.tuning.reading import exact, read_trial
+from maskvd_cli.tuning.space import Space
+
+OnTalk = Callable[[str], None]
+
+
+def tuned_recipe(loaded: LoadedRecipe, method: str, model: str | None) -> LoadedRecipe:
+    """Return the recipe with dense alone on one model at one input.
+
+    That is `model`, else where the recipe itself runs the method first, else its first model.
+    Raises UsageError for a model that the recipe has not.
+    """
+    recipe = loaded.recipe
+    names = [section.name for section in recipe.models]
+    if model is not None and model not in names:
+        raise UsageError(
+            f"the recipe has no model {model}", remedy=f"choose one of: {', '.join(names)}"
+        )
+    sites = [(p.model, p.input) for p in loaded.points if p.method == method]
+    sites += [(section.name, section.input[0]) for section in recipe.models]
+    name, text = next(site for site in sites if model in (None, site[0]))
+    section = recipe.models[names.index(name)].model_copy(update={"input": [text]})
+    changed = recipe.model_copy(update={"models": [section], "methods": [{"name": BASELINE}]})
+    dense = MethodPoint(BASELINE, methods.load(BASELINE).params_type(), BASELINE, name, text)
+    source = recipe_text(changed, method, (), "").encode()
+    return LoadedRecipe(loaded.path, changed, (dense,), source, ())
+
+
+class Bench:
+    """Runs points of one method in one growing run folder; knows nothing of what comes next.
+
+    Raises UsageError where the method cannot run on the recipe's model.
+    """
+
+    def __init__(self, loaded: LoadedRecipe, method: str, space: Space, goal: Goal) -> None:
+        optuna_version()
+        self.loaded, self.space, self.goal = loaded, space, goal
+        self.method: type[Method[Params]] = methods.load(method)
+        self._measured = passes_of(loaded.recipe, goal)
+        # What does not fit the model at all is told before anything is read.
+        self.task(space.params([len(values) - 1 for values in space.axes.values()]))
+        self._sweep = prepare(self._with(self._before))
+        self.dense = self._sweep.points[0]
+
+    def settings(self, seed: int) -> dict[str, Any]:
+        """Return all that decides the search, as JSON."""
+        made = {
+            "recipe": self.loaded.recipe.name,
+            "setting": self._sweep.scene.setting,
+            "heatmap": self.loaded.recipe.heatmap.model_dump(mode="json"),
+            "measure": measure_of(self._with(self._measured).recipe),
+            "method": self.method.name,
+            "revision": self.method.revision,
+            "space": dict(self.space.axes),
+            "fixed": dict(self.space.fixed),
+            "objective": self.goal.objective,
+            "max_map_drop": self.goal.max_map_drop,
+            "seed": seed,
+        }
+        return json.loads(json.dumps(made))
+
+    def open(self, results: Path, seed: int) -> Journal:
+        """Return the newest search with the same settings below `results`, or begin one.
+
+        Raises ResultError where `results` lies in the dataset's folder.
+        """
+        root = self._sweep.scene.source.root
+        if root is not None:
+            refuse_inside(results, root)
+        folder, settings = results / self.loaded.recipe.name, self.settings(seed)
+        found = find_journal(runs_below(folder), settings)
+        if found is not None:
+            return found
+        content = Tune(settings=settings, optuna=optuna_version(), created=utc_now())
+        return Journal(Run(folder / new_run_id()), content)
+
+    def notes(self) -> list[str]:
+        """Return what the readers of the dataset remarked, and what drives the masks."""
+        scene = self._sweep.scene
+        return [f"masks from {scene.detections}: {self._sweep.detections_reason}", *scene.notes()]
+
+    def subset(self) -> str | None:
+        """Return which part of the data the search runs on, None for all of it."""
+        return subset_text(self._sweep.scene.setting)
+
+    def task(self, params: Mapping[str, Any]) -> Task:
+        """Return the point with these parameters. Raises UsageError or RecipeError."""
+        try:
+            made: BaseModel = self.method.params_type.model_validate_json(json.dumps(dict(params)))
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise UsageError(f"{self.method.name} with {dict(params)}: {reason}") from error
+        dense = self.loaded.points[0]
+        point = MethodPoint(self.method.name, made, "--method", dense.model, dense.input)
+        return tasks_of(replace(self.loaded, points=(point,)))[0]
+
+    def point(self, task: Task) -> Point:
+        """Return a task's point with its key; the heatmap is made where it is first needed."""
+        scene = self._sweep.scenes[task.site]
+        return task.point(scene.setting, scene.heatmap_setting if task.needs_heatmap else None)
+
+    def run_dense(self, run: Run, on_talk: OnTalk) -> Trial:
+        """Run dense first: every trial is compared with it."""
+        self._run(run, self._sweep, on_talk)
+        if self.goal.objective == "peak":
+            self._run(run, self.sweep([]), on_talk)
+        trial = read_trial(run, self.goal, 0, {}, self.dense)
+        if trial.state == "failed":
+            raise UsageError(f"dense failed: {trial.failure}", remedy="mend that first")
+        # Its latency comes with that of the first trial that is measured.
+        whole = self.goal.objective == "latency"
+        return trial.model_copy(update={"cost": exact(1.0)}) if whole else trial
+
+    def run_trial(self, run: Run, number: int, params: dict[str, Any], on_talk: OnTalk) -> Trial:
+        """Run one point: mAP50 first, and the objective's pass only where that is allowed."""
+        try:
+            task = self.task(params)
+        except MaskvdError as error:
+            return Trial(
+                number=number, params=params, label=self.method.name, key=None,
+                state="failed", failure=str(error),
+            )  # fmt: skip
+        point = self.point(task)
+        self._run(run, self.sweep([task], self._before), on_talk)
+        trial = read_trial(run, self.goal, number, params, point)
+        if not self.goal.allows(trial) or self.goal.objective not in PASS_OF:
+            return trial
+        self._run(run, self.sweep([task]), on_talk)
+        return read_trial(run, self.goal, number, params, point)
+
+    def sweep(self, tasks: Sequence[Task], metrics: Sequence[Metric] | None = None) -> Sweep:
+        """Return a sweep of dense and these tasks in the scene that is open already."""
+        loaded = self._with(self._measured if metrics is None else metrics)
+        points = [self.dense, *(self.point(task) for task in tasks)]
+        return replace(
+            self._sweep, loaded=loaded, tasks=[self._sweep.tasks[0], *tasks], points=points,
+            measure=measure_of(loaded.recipe),
+        )  # fmt: skip
+
+    def finish(self, run: Run) -> None:
+        """Let the run's plan name all that was measured in it."""
+        self._grow(run, self.sweep([]))
+
+    def read_again(self, run: Run, trial: Trial) -> Trial:
+        """Return a trial with what `run` holds of its point."""
+        point = self.point(self.task(trial.params))
+        return read_trial(run, self.goal, trial.number, trial.params, point)
+
+    @property
+    def _before(self) -> Sequence[Metric]:
+        return [name for name in self._measured if name == "accuracy"]
+
+    def _with(self, metrics: Sequence[Metric]) -> LoadedRecipe:
+        if self.loaded.recipe.model.weights is None:
+            return self.loaded
+        recipe = self.loaded.recipe.model_copy(update={"metrics": list(metrics)})
+        return replace(self.loaded, recipe=recipe)
+
+    def _run(self, run: Run, sweep: Sweep, on_talk: OnTalk) -> None:
+        """Let the run's plan grow by the points of a sweep, and run what is missing of them."""
+        if run.has_begun():
+            self._grow(run, sweep)
+        others = runs_below(run.folder.parent)
+        earlier = [other for other in reversed(others) if other != run]
+        run_sweep(sweep, run, earlier, on_talk=on_talk)
+
+    def _grow(self, run: Run, sweep: Sweep) -> None:
+        plan = run.plan()
+        known = {point.key for point in plan.points}
+        fresh = [
+            PlannedPoint(
+                key=point.key, label=point.label, method=point.method, params=dict(point.params),
+                model=task.model or sweep.loaded.recipe.model.name, input=task.input,
+                named=list(task.named),
+            )
+            for task, point in zip(sweep.tasks, sweep.points, strict=True)
+            if point.key not in known
+        ]  # fmt: skip
+        grown = plan.model_copy(update={"points": [*plan.points, *fresh], "measure": sweep.measure})
+        if grown == plan:
+            return
+        tried = [point.params for point in grown.points if point.method == self.method.name]
+        text = recipe_text(sweep.loaded.recipe, self.method.name, tried, "points of a search")
+        with run.lock():
+            run.write_plan(grown, text.encode(), run.environment())

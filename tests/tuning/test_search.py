@@ -1,0 +1,249 @@
+"""Whole searches over small clips: resumption, taking over, confirmation, the recipe at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskvd_cli.core.errors import ResultError, UsageError
+from maskvd_cli.methods.registry import methods
+from maskvd_cli.recipe.load import load_recipe
+from maskvd_cli.report.rows import read_report
+from maskvd_cli.store.runs import Run, runs_below
+from maskvd_cli.sweep.catalog import catalog
+from maskvd_cli.sweep.runner import prepare
+from maskvd_cli.tuning.bench import Bench, tuned_recipe
+from maskvd_cli.tuning.choice import nearest
+from maskvd_cli.tuning.ending import recipe_of, verdict
+from maskvd_cli.tuning.goal import Goal, goal_of
+from maskvd_cli.tuning.journal import Objective, Trial
+from maskvd_cli.tuning.search import Budget, Outcome, run_search
+from maskvd_cli.tuning.space import declared_ranges, space_of
+
+_SUPPORT = Path(__file__).parents[1] / "sweep" / "measured_runs.py"
+# Random detectors find next to nothing; static masks differ all the same.
+MEASURED = ("mask=static", "score_threshold=default", "margin=default", "period=2,3")
+
+
+def _write_recipe(folder: Path) -> Path:
+    spec = importlib.util.spec_from_file_location("measured_runs_of_tune", _SUPPORT)
+    assert spec is not None
+    assert spec.loader is not None
+    support = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(support)
+    return support.write_recipe(folder)
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _write_recipe(tmp_path_factory.mktemp("tuned"))
+
+
+def bench_of(
+    path: Path, objective: Objective, drop: float | None, *space: str, weights: bool = True
+) -> Bench:
+    changes = [] if weights else ["model.weights=null"]
+    single = tuned_recipe(load_recipe(path, catalog(), changes), "maskvd", None)
+    kind = methods.load("maskvd").params_type
+    declared = declared_ranges("maskvd", 32, 16, with_scores=weights)
+    made = space_of("maskvd", kind, declared, space)
+    return Bench(single, "maskvd", made, goal_of(single.recipe, objective, drop))
+
+
+@pytest.fixture(scope="module")
+def planned(recipe_file: Path) -> Bench:
+    return bench_of(recipe_file, "gmacs", None, "margin=default", weights=False)
+
+
+@pytest.fixture(scope="module")
+def measured(recipe_file: Path) -> Bench:
+    return bench_of(recipe_file, "latency", 90.0, *MEASURED)
+
+
+@pytest.fixture(scope="module")
+def timed(measured: Bench, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    return searched(measured, tmp_path_factory.mktemp("timed"), 2)
+
+
+def searched(bench: Bench, results: Path, trials: int, **heard: Any) -> Outcome:
+    return run_search(bench, bench.open(results, 0), Budget(trials), **heard)
+
+
+def stamps(run: Run) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in (run.folder / "points").iterdir()}
+
+
+def stop_after(count: int) -> Callable[..., None]:
+    """Return what is interrupted when it is called for the `count`-th time."""
+    calls: list[object] = []
+
+    def heard(*words: object) -> None:
+        calls.append(words)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+
+    return heard
+
+
+def test_a_planned_search_ends_with_its_cheapest_point(planned: Bench, tmp_path: Path) -> None:
+    outcome = searched(planned, tmp_path, 6)
+    assert outcome.choice is not None
+    costs = [trial.cost.value for trial in outcome.trials if trial.cost is not None]
+    assert len(costs) == 6
+    assert outcome.choice.trial.cost is not None
+    assert outcome.choice.trial.cost.value == min(costs)
+    assert outcome.choice.trial.gmacs == min(costs)
+    assert outcome.confirmed is None
+
+
+@pytest.mark.parametrize("where", ["on_trial", "on_talk"])
+def test_a_search_that_was_stopped_ends_as_one_that_was_not(
+    planned: Bench, tmp_path: Path, where: str
+) -> None:
+    whole = searched(planned, tmp_path / "whole", 6)
+    results = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        searched(planned, results, 6, **{where: stop_after(4)})
+    journal = planned.open(results, 0)
+    before = stamps(journal.run)
+    assert 2 <= len(journal.trials) <= 3
+    resumed = searched(planned, results, 6)
+    assert resumed.journal.run == journal.run
+    assert resumed.trials == whole.trials
+    after = stamps(journal.run)
+    assert len(after) == 7
+    assert {name: after[name] for name in before} == before
+    again = searched(planned, results, 6)
+    assert again.trials == whole.trials
+    assert stamps(journal.run) == after
+
+
+def test_another_seed_begins_another_search_and_takes_points_over(
+    planned: Bench, tmp_path: Path
+) -> None:
+    first = searched(planned, tmp_path, 2)
+    journal = planned.open(tmp_path, 1)
+    assert journal.run != first.journal.run
+    second = run_search(planned, journal, Budget(1))
+    record = second.journal.run.point(planned.dense.key)
+    assert record is not None
+    assert record == first.journal.run.point(planned.dense.key)
+
+
+def test_more_trials_go_on_and_a_small_space_ends(recipe_file: Path, tmp_path: Path) -> None:
+    bench = bench_of(
+        recipe_file, "tokens", None, "margin=0", "period=2,4", "static_keep_rate=0.2,0.5",
+        weights=False,
+    )  # fmt: skip
+    assert len(searched(bench, tmp_path, 2).trials) == 2
+    outcome = searched(bench, tmp_path, 30)
+    assert len(outcome.trials) == 4
+    assert outcome.ended == "all 4 points of the space were tried"
+    assert len(runs_below(tmp_path)) == 1
+
+
+def test_the_run_is_an_ordinary_one(planned: Bench, tmp_path: Path) -> None:
+    outcome = searched(planned, tmp_path, 3)
+    report = read_report(outcome.journal.run)
+    assert list(report.rows["status"]) == ["ok"] * 4
+    assert list(report.rows["method"]) == ["dense", *["maskvd"] * 3]
+    again = prepare(load_recipe(outcome.journal.run.folder / "recipe.yaml", catalog()))
+    assert [point.key for point in again.points] == list(report.rows["key"])
+
+
+def test_two_searches_do_not_write_to_one_run(planned: Bench, tmp_path: Path) -> None:
+    def meddle(trial: Trial, is_new: bool) -> None:
+        searched(planned, tmp_path, 2)
+
+    with pytest.raises(ResultError, match="another search"):
+        searched(planned, tmp_path, 2, on_trial=meddle)
+
+
+def test_damaged_files_of_a_search_are_told(planned: Bench, tmp_path: Path) -> None:
+    outcome = searched(planned, tmp_path, 1)
+    path = outcome.journal.folder / "tune.json"
+    path.write_text(path.read_text().replace('"number": 1', '"number": NaN'))
+    with pytest.raises(ResultError, match="damaged file of a search"):
+        planned.open(tmp_path, 0)
+
+
+def test_finalists_are_timed_together_in_one_session(timed: Outcome) -> None:
+    assert timed.confirmed is not None
+    keys = [trial.key or "" for trial in timed.finalists]
+    records = [timed.confirmed.measured("latency", key) for key in keys]
+    sessions = {record.latency.session for record in records if record and record.latency}
+    assert len(sessions) == 1
+    before = [timed.journal.run.measured("latency", key) for key in keys]
+    assert not sessions & {record.latency.session for record in before if record and record.latency}
+    assert timed.choice is not None
+    last = timed.confirmed.measured("latency", timed.choice.trial.key or "")
+    assert last is not None
+    assert last.latency is not None
+    assert last.latency.speedup is not None
+    assert timed.choice.trial.cost is not None
+    assert timed.choice.trial.cost.value == pytest.approx(1 / last.latency.speedup.value)
+
+
+def test_confirming_runs_no_point_again(timed: Outcome) -> None:
+    assert timed.confirmed is not None
+    for trial in timed.finalists:
+        theirs = timed.confirmed.point(trial.key or "")
+        assert theirs is not None
+        assert theirs == timed.journal.run.point(trial.key or "")
+
+
+def test_a_finished_search_measures_nothing_again(timed: Outcome, measured: Bench) -> None:
+    folder = timed.journal.run.folder.parent
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("measured/*/*")}
+    again = searched(measured, folder.parent, 2)
+    assert again.choice == timed.choice
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("measured/*/*")} == before
+
+
+def test_the_recipe_of_the_choice_gives_its_key(
+    timed: Outcome, measured: Bench, tmp_path: Path
+) -> None:
+    assert timed.choice is not None
+    path = tmp_path / "best.yaml"
+    path.write_text(recipe_of(measured, timed))
+    sweep = prepare(load_recipe(path, catalog()))
+    assert [point.key for point in sweep.points] == [measured.dense.key, timed.choice.trial.key]
+
+
+def test_what_loses_too_much_is_neither_timed_nor_chosen(measured: Bench, timed: Outcome) -> None:
+    """mAP50 would have to rise by a point, which it does not; points are taken over."""
+    goal = Goal("latency", -1.0)
+    bench = Bench(measured.loaded, "maskvd", measured.space, goal)
+    outcome = searched(bench, timed.journal.run.folder.parent.parent, 2)
+    assert [trial.key for trial in outcome.trials] == [trial.key for trial in timed.trials]
+    assert all(trial.map50_change and trial.cost is None for trial in outcome.trials)
+    assert outcome.choice is None
+    assert outcome.confirmed is None
+    assert not (outcome.journal.run.folder / "measured" / "latency").exists()
+    assert "No trial loses at most" in verdict(goal, outcome)[0]
+    near = nearest(outcome.trials)
+    assert near is not None
+    assert near.label in verdict(goal, outcome)[0]
+
+
+def test_goals_that_nothing_measures_are_refused(recipe_file: Path) -> None:
+    planned = load_recipe(recipe_file, catalog(), ["model.weights=null"]).recipe
+    with pytest.raises(UsageError, match="objective latency needs a model"):
+        goal_of(planned, "latency", None)
+    with pytest.raises(UsageError, match="no mAP50 without"):
+        goal_of(planned, "gmacs", 1.0)
+    drawn = load_recipe(recipe_file, catalog(), ["model.weights=random"]).recipe
+    with pytest.raises(UsageError, match="no mAP50 of random weights"):
+        goal_of(drawn, "latency", 1.0)
+    assert goal_of(drawn, "latency", None).max_map_drop is None
+    assert goal_of(load_recipe(recipe_file, catalog()).recipe, "peak", None).max_map_drop == 1.0
+
+
+def test_the_verdict_says_how_it_was_chosen(timed: Outcome, measured: Bench) -> None:
+    text = " ".join(verdict(measured.goal, timed))
+    assert "interleaved with dense" in text
+    assert "drop of 90 points is allowed" in text
