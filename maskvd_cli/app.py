@@ -11,7 +11,10 @@ import typer
 from typer.core import TyperGroup
 
 from maskvd_cli import __version__
+from maskvd_cli.commands.compare import compare
 from maskvd_cli.commands.convert import convert
+from maskvd_cli.commands.doctor import doctor
+from maskvd_cli.commands.film import film
 from maskvd_cli.commands.heatmap import heatmap
 from maskvd_cli.commands.ls import ls
 from maskvd_cli.commands.mask import mask
@@ -21,8 +24,10 @@ from maskvd_cli.commands.score import score
 from maskvd_cli.commands.sweep import sweep
 from maskvd_cli.commands.synth import synth
 from maskvd_cli.commands.train import train
+from maskvd_cli.commands.tune import tune
 from maskvd_cli.commands.validate import validate
 from maskvd_cli.commands.verify import verify
+from maskvd_cli.commands.watch import watch
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, MaskvdError, RecipeError
 
 
@@ -88,7 +93,7 @@ def maskvd(
 
     annotations -> maskvd heatmap -> maskvd mask; recipe -> maskvd sweep -> maskvd report
 
-    Exit codes: 0 ok, 1 bug, 2 bad input, 3 some points failed, 130 interrupted.
+    Exit codes: 0 ok, 1 bug, 2 bad input, 3 some points failed, 4 regression, 130 interrupted.
     """
 
 
@@ -98,12 +103,17 @@ for command in (
     sweep,
     validate,
     report,
+    compare,
+    watch,
+    film,
     score,
     verify,
     ls,
+    doctor,
     convert,
     synth,
     train,
+    tune,
     schema,
 ):
     app.command()(command)

@@ -85,7 +85,7 @@ def sweep(
     try:
         subset = [f"limit.frames={limit}"] if limit else []
         subset += ["smoke=true"] if smoke else []
-        loaded = _load(recipe, dataset, root, [*subset, *(set_ or [])])
+        loaded = load_named(recipe, dataset, root, [*subset, *(set_ or [])])
         if dry_run:
             _print_plan(loaded, as_json=as_json)
             return
@@ -98,9 +98,10 @@ def sweep(
         raise typer.Exit(EXIT_POINTS_FAILED)
 
 
-def _load(
+def load_named(
     recipe: str | None, dataset: str | None, root: Path | None, assignments: list[str]
 ) -> LoadedRecipe:
+    """Return the recipe that is named, else the dataset's table or grid, else the demo."""
     from maskvd_cli.recipe.load import load_recipe
     from maskvd_cli.recipe.shipped import find_recipe, shipped_recipes
     from maskvd_cli.sweep.catalog import catalog

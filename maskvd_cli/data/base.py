@@ -67,6 +67,11 @@ class Dataset(ABC):
         """
         return load_image(frame)
 
+    def frames_per_s(self, clip: Clip) -> float | None:
+        """Return how many frames a second were recorded; None where that is not known."""
+        del clip
+        return None
+
     @classmethod
     def home(cls, root: Path) -> Path:
         """Return the folder that all of the dataset lies in, where `root` may be one inside it."""

@@ -99,6 +99,9 @@ class Kitti(Dataset):
         for file in files:
             yield self._clip(file)
 
+    def frames_per_s(self, clip: Clip) -> float | None:
+        return 10.0
+
     @classmethod
     def home(cls, root: Path) -> Path:
         # The seqmap may lie beside training/, so the folder above is the dataset's.

@@ -17,7 +17,14 @@ from maskvd_cli.data.base import RAW, Dataset, make_boxes
 from maskvd_cli.data.kitti import DROPPED, IGNORED, LABELS, NATIVE_CLASSES
 from maskvd_cli.data.rendering.frames import render
 from maskvd_cli.data.rendering.labels import clip_rows
-from maskvd_cli.data.rendering.world import FAMILIES, SIZE, Family, World, build_world
+from maskvd_cli.data.rendering.world import (
+    FAMILIES,
+    FRAMES_PER_S,
+    SIZE,
+    Family,
+    World,
+    build_world,
+)
 from maskvd_cli.data.synthetic import LabelRow
 
 # Rises when the same seed gives other pictures or boxes, so that results of both stay apart.
@@ -84,6 +91,10 @@ class Synthetic(Dataset):
         drawn = render(frame.world, frame.index).image
         assert drawn is not None
         return drawn
+
+    def frames_per_s(self, clip: Clip) -> float | None:
+        first = clip.frames[0]
+        return FRAMES_PER_S[first.family] if isinstance(first, SyntheticFrame) else None
 
     @classmethod
     def _existing(cls, root: Path | None) -> Path:

@@ -1,0 +1,1 @@
+"""Films of a point at work: kept tokens, detections, truth, misses and running cost."""

@@ -1,0 +1,63 @@
+"""Which point and which clip a film shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maskvd_cli.core.errors import UsageError, near_miss, unknown
+from maskvd_cli.sweep.plan import Task
+
+_LISTED = 40
+
+
+def choose_task(tasks: Sequence[Task], wanted: str | None) -> Task:
+    """Return the task that `wanted` names: its label, words of it in any order, or a part of it.
+
+    An only task needs no name. Raises UsageError, with all labels, where none or several fit.
+    """
+    labels = [task.label for task in tasks]
+    if wanted is None:
+        if len(tasks) == 1:
+            return tasks[0]
+        raise UsageError(f"--point is missing; {_listed(labels)}")
+    if wanted in labels:
+        return tasks[labels.index(wanted)]
+    words = {word for word in wanted.split() if word.strip(".…")}
+    fitting = [task for task in tasks if words and words <= set(task.label.split())]
+    if not fitting:
+        fitting = [task for task in tasks if wanted.strip() and wanted in task.label]
+    if not fitting:
+        near = near_miss(wanted, labels)
+        raise UsageError(f"--point '{wanted}' is none of the recipe's points{near}; "
+                         f"{_listed(labels)}")  # fmt: skip
+    if len(fitting) > 1:
+        several = [task.label for task in fitting]
+        raise UsageError(f"--point '{wanted}' fits {len(several)} points; {_listed(several)}")
+    return fitting[0]
+
+
+def _listed(labels: Sequence[str]) -> str:
+    lines = [f"\n  {label}" for label in labels[:_LISTED]]
+    if len(labels) > _LISTED:
+        lines.append(f"\n  and {len(labels) - _LISTED} more: maskvd sweep RECIPE --dry-run")
+    return f"name one of them:{''.join(lines)}"
+
+
+def choose_clip(names: Sequence[str], wanted: str | None) -> int:
+    """Return the position of the clip that `wanted` names, or numbers from 1; by default the first.
+
+    Raises UsageError where there is none.
+    """
+    if wanted is None:
+        return 0
+    if wanted in names:
+        return names.index(wanted)
+    # With a zero in front it is a name, perhaps mistyped: those of KITTI have such.
+    if wanted.isascii() and wanted.isdigit() and not wanted.startswith("0"):
+        if len(wanted) < 9 and int(wanted) <= len(names):
+            return int(wanted) - 1
+        raise UsageError(
+            f"--clip {wanted}: the split has {len(names)} clips", remedy=f"give 1..{len(names)}"
+        )
+    shown = names if len(names) <= _LISTED else [*names[:_LISTED], "..."]
+    raise UsageError(f"--clip: {unknown('clip', wanted, shown)}")

@@ -1,0 +1,75 @@
+"""Which objects a method finds, and which it misses because it skips tokens."""
+
+# torchvision's annotations are incomplete.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import box_iou
+
+MATCHING_IOU = 0.5
+
+
+class Verdict(Enum):
+    """What became of an object."""
+
+    FOUND = "found"
+    MASKED = "missed, though dense finds it"
+    BOTH = "missed, and dense misses it too"
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Boxes (n, 4) float64 xyxy in native pixels, and the dataset's class of each, (n,) int64.
+
+    `scores` (n,) float64 of detections, best first; ones where they are objects.
+    """
+
+    xyxy: NDArray[np.float64]
+    classes: NDArray[np.int64]
+    scores: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @classmethod
+    def objects(cls, xyxy: NDArray[np.float64], classes: NDArray[np.int64]) -> Labelled:
+        """Return annotated objects."""
+        return cls(xyxy, classes, np.ones(len(xyxy)))
+
+    def above(self, threshold: float) -> Labelled:
+        """Return those with at least this score."""
+        kept = self.scores >= threshold
+        return Labelled(self.xyxy[kept], self.classes[kept], self.scores[kept])
+
+
+def found_objects(objects: Labelled, detections: Labelled) -> NDArray[np.bool_]:
+    """Return which objects (n,) a detection of their class overlaps with an IoU of at least 0.5.
+
+    As in COCO's matching, the best detection chooses first, and each finds one object at most.
+    """
+    found = np.zeros(len(objects), dtype=np.bool_)
+    if not (len(objects) and len(detections)):
+        return found
+    overlap = box_iou(torch.from_numpy(detections.xyxy), torch.from_numpy(objects.xyxy)).numpy()
+    for row in np.argsort(-detections.scores, kind="stable"):
+        fits = (objects.classes == detections.classes[row]) & ~found
+        free = np.where(fits, overlap[row], 0.0)
+        best = int(free.argmax())
+        found[best] |= bool(free[best] >= MATCHING_IOU)
+    return found
+
+
+def verdicts(objects: Labelled, method: Labelled, dense: Labelled) -> list[Verdict]:
+    """Return what became of each object; detections are those above the score threshold."""
+    by_method, by_dense = found_objects(objects, method), found_objects(objects, dense)
+    missed = [Verdict.MASKED if seen else Verdict.BOTH for seen in by_dense]
+    return [
+        Verdict.FOUND if seen else verdict for seen, verdict in zip(by_method, missed, strict=True)
+    ]

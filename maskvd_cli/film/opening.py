@@ -1,0 +1,72 @@
+"""A recipe to the one point that a film shows, the scene that it runs in, and the footage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.film.choice import choose_task
+from maskvd_cli.film.footage import Footage, clip_of, video_of
+from maskvd_cli.recipe.load import LoadedRecipe
+from maskvd_cli.recipe.schema import LimitSection, Recipe
+from maskvd_cli.sweep.plan import Task
+from maskvd_cli.sweep.runner import plan_tasks
+from maskvd_cli.sweep.scene import Scene, scenes_of
+
+
+@dataclass(frozen=True)
+class Opened:
+    """All that a film needs. `task` is the chosen point as the only model's of the scene."""
+
+    task: Task
+    scene: Scene
+    footage: Footage
+    remarks: tuple[str, ...]
+
+
+def choose_point(loaded: LoadedRecipe, point: str | None) -> tuple[Task, str]:
+    """Return the point that is named, and what drives its masks; reads no dataset.
+
+    Raises UsageError where it is not clear which, and where its model has no weights.
+    """
+    tasks, detections, _ = plan_tasks(loaded)
+    task = choose_task(tasks, point)
+    recipe = _single(loaded.recipe, task)
+    if recipe.model.weights is None:
+        raise UsageError(
+            f"{recipe.name} has no weights, and a film shows what a detector finds",
+            remedy="give a file: --set model.weights=FILE, or choose another recipe, such as demo",
+        )
+    if recipe.dataset.statistics is not None:
+        raise UsageError("statistics have no frames", remedy="give the dataset itself (--root)")
+    return task, detections
+
+
+def open_film(
+    loaded: LoadedRecipe, point: str | None, *, clip: str | None, video: Path | None, frames: int
+) -> Opened:
+    """Open what the recipe names, for one point and the first `frames` of one clip or video.
+
+    The recipe's own limit does not hold: `frames` does. Raises MaskvdError for what is missing.
+    """
+    task, detections = choose_point(loaded, point)
+    recipe = _single(loaded.recipe, task)
+    only_first = clip is None
+    limit = LimitSection(clips=1 if only_first else None, frames=frames)
+    recipe = recipe.model_copy(update={"limit": limit, "smoke": False})
+    driven_by = detections if video is None else "model"
+    scene = scenes_of(recipe, driven_by)[None, task.input]
+    footage = clip_of(scene, task, clip) if video is None else video_of(scene, task, video, frames)
+    remarks = [*footage.remarks, *scene.notes()]
+    if detections == "labels" and video is None:
+        remarks.append(
+            "masks come from the annotated boxes of the frame before, not the detector's"
+        )
+    return Opened(task, scene, footage, tuple(remarks))
+
+
+def _single(recipe: Recipe, task: Task) -> Recipe:
+    """Return the recipe with the point's model alone."""
+    wanted = task.model or recipe.model.name
+    return next(single for single in recipe.for_each_model() if single.model.name == wanted)

@@ -1,0 +1,111 @@
+"""Run a point and dense beside it over a clip; one shot for every frame, all that is shown of it.
+
+The running cost is `gmacs` of the backbone, the counter of matrix products, from the closed forms
+at the tokens that were recomputed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskvd_cli.film.footage import Footage, Image
+from maskvd_cli.film.kept import Kept, kept_tokens
+from maskvd_cli.film.misses import Labelled, Verdict, verdicts
+from maskvd_cli.measure.clips import FrameResult, run_clip
+from maskvd_cli.methods.base import FrameTrace, TokenTrace
+from maskvd_cli.models.detections import Detections
+from maskvd_cli.sweep.plan import Task, baseline_at
+from maskvd_cli.sweep.replay import GIGA
+from maskvd_cli.sweep.scene import Scene
+
+
+@dataclass(frozen=True)
+class Cost:
+    """GMACs of the backbone: of this frame, the mean so far, and dense's mean so far."""
+
+    gmacs: float
+    mean_gmacs: float
+    dense_gmacs: float
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One frame: picture, tokens, detections, objects with what became of them, and costs so far.
+
+    Boxes are in native pixels. Without annotations the objects are what dense detects, so that no
+    verdict is BOTH. `tokens_so_far`: of this frame and all before; `missed` and `met`: objects
+    missed because tokens were skipped, and all objects, so far.
+    """
+
+    position: int
+    image: Image
+    trace: FrameTrace
+    kept: Kept
+    found: Labelled
+    objects: Labelled
+    verdicts: Sequence[Verdict]
+    tokens_so_far: Sequence[float]
+    cost: Cost
+    missed: int
+    met: int
+
+
+def shots(task: Task, scene: Scene, footage: Footage, score: float) -> Iterator[Shot]:
+    """Yield a shot per frame of the footage, computed when asked for; state is kept in between.
+
+    `score`: the least score of detections that count and are shown. Raises MaskvdError where a
+    frame cannot be read or the method cannot run.
+    """
+    detector = scene.measured.detector(scene.geometry)
+    dense = baseline_at(task.site, scene.geometry.arch)
+    clip = footage.clip
+    method = task.method(task.params, detector.backbone)
+    own = run_clip(detector, method, clip)
+    beside = None
+    if task != dense:
+        beside = run_clip(detector, dense.method(dense.params, detector.backbone), clip)
+    tokens: list[float] = []
+    costs: list[tuple[float, float]] = []
+    missed = met = 0
+    for position, result in enumerate(own):
+        reference = result if beside is None else next(beside)
+        found, seen = (
+            native_detections(made.detections, scene, footage).above(score)
+            for made in (result, reference)
+        )
+        objects = seen if footage.objects is None else footage.objects[position]
+        judged = verdicts(objects, found, seen)
+        missed += judged.count(Verdict.MASKED)
+        met += len(objects)
+        tokens.append(result.trace.tokens)
+        costs.append((_gmacs(task, scene, result), _gmacs(dense, scene, reference)))
+        mean, dense_mean = np.mean(costs, axis=0).tolist()
+        yield Shot(
+            position, footage.stills.native(position), result.trace,
+            kept_tokens(result.trace, scene.geometry.arch, scene.geometry.grid),
+            found, objects, judged, tuple(tokens), Cost(costs[-1][0], mean, dense_mean),
+            missed, met,
+        )  # fmt: skip
+
+
+def _gmacs(task: Task, scene: Scene, result: FrameResult) -> float:
+    made = TokenTrace.of([result.trace])
+    macs = task.method.macs(scene.geometry.arch, scene.geometry.grid, task.params, made)
+    return float(np.asarray(macs.matrix, dtype=np.float64).reshape(-1)[0]) / GIGA
+
+
+def native_detections(found: Detections, scene: Scene, footage: Footage) -> Labelled:
+    """Return detections on the CPU in native pixels, under the dataset's classes.
+
+    Those of classes that the dataset has not are left out, as when they are scored.
+    """
+    scale = np.array([footage.placed.col_scale, footage.placed.row_scale] * 2)
+    xyxy: NDArray[np.float64] = found.xyxy.double().numpy() / scale
+    class_of = [-1 if label is None else label for label in scene.measured.label_of]
+    classes = np.array(class_of, dtype=np.int64)[found.labels.numpy()]
+    named = classes >= 0
+    return Labelled(xyxy[named], classes[named], found.scores.double().numpy()[named])
