@@ -3,7 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 
-.PHONY: setup test demo lint type check bench clean
+.PHONY: setup test demo docs lint type check bench clean
 
 setup: $(VENV)/.installed
 
@@ -18,6 +18,10 @@ test: lint
 
 demo: setup
 	$(BIN)/maskvd sweep demo --results $(DEMO)/results
+
+docs: setup
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict --site-dir build/docs
 
 lint: setup
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ import contextlib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,9 @@ from pycocotools.cocoeval import COCOeval
 
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.types import Boxes, Clip
-from maskvd_cli.models.detections import Detections
+
+if TYPE_CHECKING:
+    from maskvd_cli.models.detections import Detections
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _PERCENT = 100.0

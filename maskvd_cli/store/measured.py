@@ -22,48 +22,48 @@ PASSES: tuple[PassName, ...] = ("accuracy", "memory", "energy", "latency")
 class StoredEstimate(Stored):
     """A value and its 95 % interval; bounds are None where there is too little to resample."""
 
-    value: Real
-    low: Real | None
-    high: Real | None
+    value: Real = Field(description="the estimate itself")
+    low: Real | None = Field(description="2.5th percentile of the resamples")
+    high: Real | None = Field(description="97.5th percentile of the resamples")
 
 
 class StoredSpread(Stored):
     """Samples in short."""
 
-    median: Real
-    mean: Real
-    p90: Real
-    samples: Count
+    median: Real = Field(description="in ms")
+    mean: Real = Field(description="in ms")
+    p90: Real = Field(description="90th percentile, in ms")
+    samples: Count = Field(description="how many frames were timed")
 
 
 class ClassAccuracy(Stored):
     """Scores in percent; None where the class has no object."""
 
-    map50: Real | None
-    map: Real | None
-    objects: Count
+    map50: Real | None = Field(description="at IoU 0.5, percent")
+    map: Real | None = Field(description="mean over IoU 0.5 to 0.95, percent")
+    objects: Count = Field(description="annotated ones that count")
 
 
 class AgeAccuracy(Stored):
     """mAP50 of the frames that lie `first` to `last` frames after the last full one."""
 
-    first: Count
-    last: Count | None
-    frames: Count
-    objects: Count
-    map50: Real | None
+    first: Count = Field(description="fewest frames since the last full one")
+    last: Count | None = Field(description="most; None: no end")
+    frames: Count = Field(description="how many of this age")
+    objects: Count = Field(description="annotated ones on them that count")
+    map50: Real | None = Field(description="on these frames alone, percent")
 
 
 class Accuracy(Stored):
     """COCO's scores in percent, from the stored predictions."""
 
-    map50: Real | None
-    map: Real | None
-    frames: Count
-    objects: Count
-    detections: Count
-    by_class: dict[str, ClassAccuracy]
-    by_age: list[AgeAccuracy]
+    map50: Real | None = Field(description="mean over classes at IoU 0.5, percent")
+    map: Real | None = Field(description="mean over classes and IoU 0.5 to 0.95, percent")
+    frames: Count = Field(description="that were scored")
+    objects: Count = Field(description="annotated ones that count")
+    detections: Count = Field(description="of all frames")
+    by_class: dict[str, ClassAccuracy] = Field(description="scores of each class by its name")
+    by_age: list[AgeAccuracy] = Field(description="mAP50 by frames since the last full one")
     map50_change: StoredEstimate | None = Field(
         description="mAP50 minus dense's, in points; interval: paired bootstrap over clips"
     )
@@ -92,37 +92,37 @@ class Latency(Stored):
 class Memory(Stored):
     """Peak and state, from tensors and the allocator."""
 
-    peak_mib: Real
-    state_bytes: Count
-    measured_by: str
-    frames: Count
+    peak_mib: Real = Field(description="highest sum of weights, state and activations, 2**20 bytes")
+    state_bytes: Count = Field(description="of the tensors that the method keeps between frames")
+    measured_by: str = Field(description="cpu-allocations or cuda-max-allocated")
+    frames: Count = Field(description="that were run")
 
 
 class Energy(Stored):
     """Energy of the whole board, idle power included."""
 
-    mj_per_frame: Real
-    frames: Count
-    seconds: Real
-    measured_by: str
+    mj_per_frame: Real = Field(description="millijoules of the whole board per frame")
+    frames: Count = Field(description="that were run")
+    seconds: Real = Field(description="that they took")
+    measured_by: str = Field(description="the counter that was read")
 
 
 class MeasuredRecord(Stored):
     """One pass over one point. `protocol`: what of the recipe decides the pass."""
 
     schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
-    key: str
-    of: PassName
-    status: Literal["ok", "failed"]
-    protocol: dict[str, Any]
-    environment: dict[str, Any]
-    accuracy: Accuracy | None = None
-    latency: Latency | None = None
-    memory: Memory | None = None
-    energy: Energy | None = None
-    failure: Failure | None = None
+    key: str = Field(description="of the point")
+    of: PassName = Field(description="which pass")
+    status: Literal["ok", "failed"] = Field(description="failed: see failure")
+    protocol: dict[str, Any] = Field(description="what of the recipe decides the pass")
+    environment: dict[str, Any] = Field(description="command, machine and software of this pass")
+    accuracy: Accuracy | None = Field(default=None, description="where this is the accuracy pass")
+    latency: Latency | None = Field(default=None, description="where this is the latency pass")
+    memory: Memory | None = Field(default=None, description="where this is the memory pass")
+    energy: Energy | None = Field(default=None, description="where this is the energy pass")
+    failure: Failure | None = Field(default=None, description="why the pass found nothing")
     finished: str = Field(description="UTC, ISO 8601")
-    tool_version: str
+    tool_version: str = Field(description="of maskvd")
 
     @model_validator(mode="after")
     def _status_is_true(self) -> Self:

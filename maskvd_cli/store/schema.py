@@ -27,8 +27,8 @@ class Metrics(Stored):
     Means are over all frames, full ones included.
     """
 
-    clips: Count
-    frames: Count
+    clips: Count = Field(description="that the point stands on")
+    frames: Count = Field(description="of all these clips")
     tokens: Real = Field(
         description="mean recomputed tokens per frame; where layers differ, the mean over layers"
     )
@@ -59,9 +59,15 @@ class Metrics(Stored):
         description="bytes kept between frames: of the method's tensors, the most over all frames, "
         "where the model ran, else in closed form for float32"
     )
-    map50: Real | None = None
-    latency_ms: Real | None = None
-    peak_mib: Real | None = None
+    map50: Real | None = Field(
+        default=None, description="not filled: it stands in measured/accuracy"
+    )
+    latency_ms: Real | None = Field(
+        default=None, description="not filled: it stands in measured/latency"
+    )
+    peak_mib: Real | None = Field(
+        default=None, description="not filled: it stands in measured/memory"
+    )
 
 
 class _Read(BaseModel):
@@ -73,18 +79,18 @@ class _Read(BaseModel):
 class DatasetSetting(_Read):
     """Whose frames a point stands on."""
 
-    name: str
-    split: str
-    protocol: str
+    name: str = Field(description="of the dataset")
+    split: str = Field(description="of the dataset")
+    protocol: str = Field(description="which boxes count, and how")
 
 
 class ModelSetting(_Read):
     """Which backbone saw them, and how large."""
 
-    name: str
-    backbone: str
-    input: str
-    frame: str
+    name: str = Field(description="of the architecture")
+    backbone: str = Field(description="windowed or non-windowed")
+    input: str = Field(description="rows x columns, padded")
+    frame: str = Field(description="rows x columns that frames are resized to")
 
 
 class Setting(_Read):
@@ -99,28 +105,32 @@ class Setting(_Read):
 class Failure(Stored):
     """Why a point has no metrics."""
 
-    kind: str
-    message: str
-    traceback: str | None = None
+    kind: str = Field(description="name of the exception")
+    message: str = Field(description="what went wrong, and the remedy where one is known")
+    traceback: str | None = Field(default=None, description="its end, where this is a bug")
 
 
 class PointRecord(Stored):
     """One file per finished or failed point: `points/<key>.json`."""
 
     schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
-    key: str
-    label: str
-    status: Literal["ok", "failed"]
-    method: str
-    revision: int
-    params: dict[str, Any]
-    setting: dict[str, Any]
+    key: str = Field(description="readable name and a hash of all that decides the result")
+    label: str = Field(description="method and the parameters that name the point")
+    status: Literal["ok", "failed"] = Field(description="failed: see failure")
+    method: str = Field(description="by its registered name")
+    revision: int = Field(
+        description="of the method; rises when the same parameters give other results"
+    )
+    params: dict[str, Any] = Field(description="all of them, defaults included")
+    setting: dict[str, Any] = Field(
+        description="dataset, model, heatmap, seed and everything else that decides the result"
+    )
     environment: dict[str, Any] = Field(description="command, machine and software of this point")
-    metrics: Metrics | None
-    failure: Failure | None
+    metrics: Metrics | None = Field(description="None where the point failed")
+    failure: Failure | None = Field(description="None where it did not fail")
     finished: str = Field(description="UTC, ISO 8601")
     seconds: Real = Field(description="time this point took")
-    tool_version: str
+    tool_version: str = Field(description="of maskvd")
 
     @field_validator("setting")
     @classmethod
@@ -139,10 +149,10 @@ class PointRecord(Stored):
 class PlannedPoint(Stored):
     """A point as the plan lists it."""
 
-    key: str
-    label: str
-    method: str
-    params: dict[str, Any]
+    key: str = Field(description="readable name and a hash of all that decides the result")
+    label: str = Field(description="method and the parameters that name the point")
+    method: str = Field(description="by its registered name")
+    params: dict[str, Any] = Field(description="all of them, defaults included")
     model: str | None = Field(default=None, description="the backbone; None before schema 4")
     input: str | None = Field(default=None, description="rows x columns; None in schema 1")
     named: list[str] = Field(
@@ -154,16 +164,16 @@ class Plan(Stored):
     """`plan.json`, written before anything runs, so that a reader knows what is missing."""
 
     schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
-    recipe: str
-    description: str
-    recipe_file: str
+    recipe: str = Field(description="its name")
+    description: str = Field(description="the recipe's own")
+    recipe_file: str = Field(description="where it was read from")
     assignments: list[str] = Field(description="--set overrides")
     created: str = Field(description="UTC, ISO 8601")
-    detections: str
-    detections_reason: str
+    detections: str = Field(description="what drives masks: model or labels")
+    detections_reason: str = Field(description="why")
     notes: list[str] = Field(description="what the reader of the annotations remarked")
     measure: dict[str, Any] | None = Field(
         default=None, description="metrics and their protocols; None: planned, nothing is measured"
     )
-    points: list[PlannedPoint]
-    tool_version: str
+    points: list[PlannedPoint] = Field(description="in the order in which they run")
+    tool_version: str = Field(description="of maskvd")
