@@ -14,11 +14,10 @@ from maskvd_cli.report.rows import Report, has_tradeoff
 
 ACCEPTED_LOSS = 1.0
 RULE = (
-    "Of each method the fastest point is named whose mAP50 does not lie distinguishably more than "
-    f"{ACCEPTED_LOSS:g} point below that of dense: the upper end of its 95 % interval, a paired "
-    "bootstrap over clips, decides, and the value itself where there is none. Where a method has "
-    "no such point, the one that loses least is named. The Pareto front is that of mAP50 against "
-    "mean latency over all points of the report, by their values."
+    f"Of each method the fastest point is named that loses at most {ACCEPTED_LOSS:g} point of "
+    "mAP50, by its value; where a method has no such point, the one that loses least. "
+    "Intervals are 95 %: of mAP50 from a paired bootstrap over clips. The Pareto front is that of "
+    "mAP50 against mean latency over all points of the report, by their values."
 )
 
 
@@ -165,12 +164,12 @@ def _verdict(facts: _Facts, lead: str = "") -> Verdict:
 
 def _best(group: Sequence[_Facts]) -> Verdict:
     """Return the verdict of the point that speaks for a method."""
-    accepted = [facts for facts in group if facts.loses is False]
+    accepted = [facts for facts in group if _keeps(facts)]
     if accepted:
         return _verdict(min(accepted, key=_slowness))
-    if all(facts.loses is None for facts in group):
-        return _verdict(max(group, key=lambda facts: facts.row["map50"]))
     compared = [facts for facts in group if facts.change is not None]
+    if not compared:
+        return _verdict(max(group, key=lambda facts: facts.row["map50"]))
     least = max(compared, key=lambda facts: facts.change.value if facts.change else 0.0)
     lead = f"every setting loses more than {ACCEPTED_LOSS:g} point, the least "
     return _verdict(least, f"{least.row['method']}: {lead}")
@@ -252,7 +251,7 @@ def _summary(points: Sequence[_Facts]) -> str:
 
 
 def _keeps(facts: _Facts) -> bool:
-    """Tell whether the value itself, not only the end of its interval, is an accepted loss."""
+    """Tell whether the value itself is an accepted loss."""
     return facts.change is not None and facts.change.value >= -ACCEPTED_LOSS
 
 
