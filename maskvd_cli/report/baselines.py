@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 BASELINE = "dense"
+# They choose tokens by the truth or by chance: what selection can gain, and what it must beat.
+CONTROLS = ("oracle", "random")
 
 
 def is_baseline(row: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from maskvd_cli.report.baselines import CONTROLS
 from maskvd_cli.report.charting import (
     FRONT,
     MUTED,
@@ -88,7 +89,8 @@ def _tradeoff_layout(x_title: str) -> dict[str, Any]:
 
 
 def _front(rows: Rows, x: str) -> dict[str, Any]:
-    """Return the Pareto front as a staircase: what is reached at each cost."""
+    """Return the Pareto front as a staircase: what is reached at each cost, controls aside."""
+    rows = [row for row in rows if row["method"] not in CONTROLS]
     cost, quality = ([float(row[name]) for row in rows] for name in (x, "map50"))
     chosen = zip(cost, quality, front(cost, quality), strict=True)
     steps = sorted((at, reached) for at, reached, is_on in chosen if is_on)

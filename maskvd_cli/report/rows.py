@@ -10,6 +10,7 @@ import pandas as pd
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.report import measured
+from maskvd_cli.report.baselines import CONTROLS
 from maskvd_cli.report.measured import Interval, MeasuredPoint, read_measured
 from maskvd_cli.report.names import names_of
 from maskvd_cli.report.parameters import own_columns
@@ -115,8 +116,9 @@ def read_report(run: Run) -> Report:
 
 
 def _front(table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return `on_front` and `dominated_by`, of mAP50 against mean latency over all points."""
-    where = [i for i, known in enumerate(has_tradeoff(table)) if known]
+    """Return `on_front` and `dominated_by`, of mAP50 against mean latency, controls aside."""
+    known = has_tradeoff(table) & ~table["method"].isin(CONTROLS)
+    where = [position for position, found in enumerate(known) if found]
     on_front: list[Any] = [None] * len(table)
     dominated_by: list[Any] = [None] * len(table)
     cost, quality = (table[name].iloc[where].astype(float) for name in _TRADE)

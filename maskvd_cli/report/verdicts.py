@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from maskvd_cli.report.baselines import is_baseline
+from maskvd_cli.report.baselines import CONTROLS, is_baseline
 from maskvd_cli.report.measured import Interval
 from maskvd_cli.report.rows import Report, has_tradeoff
 
@@ -17,7 +17,7 @@ RULE = (
     f"Of each method the fastest point is named that loses at most {ACCEPTED_LOSS:g} point of "
     "mAP50, by its value; where a method has no such point, the one that loses least. "
     "Intervals are 95 %: of mAP50 from a paired bootstrap over clips. The Pareto front is that of "
-    "mAP50 against mean latency over all points of the report, by their values."
+    "mAP50 against mean latency over all points of the report but controls, by their values."
 )
 
 
@@ -42,7 +42,8 @@ class Verdict:
     """Whether 1 lies below the interval of the speed-up and the speed-up is more than what dense
     against itself showed in the same session; None without an interval."""
     on_front: bool
-    """Whether no point of any model is at least as fast and as good, and better in one."""
+    """Whether no point of any model is at least as fast and as good, and better in one; never of
+    controls, which know the truth or know nothing."""
     dominated_by: str | None
     """The best point that dominates this one, by its label; None on the front."""
     sentence: str
@@ -225,12 +226,15 @@ def _by_how_much(facts: _Facts) -> str:
 
 
 def _place(row: dict[Any, Any]) -> str:
+    if row["method"] in CONTROLS:
+        return "a control, left out of the Pareto front"
     if row["on_front"]:
         return "on the Pareto front"
     return f"off the Pareto front, dominated by {row['dominated_by']}"
 
 
 def _summary(points: Sequence[_Facts]) -> str:
+    points = [facts for facts in points if facts.row["method"] not in CONTROLS] or points
     methods = [facts for facts in points if not facts.is_dense]
     gaining = [facts for facts in methods if facts.faster and _keeps(facts)]
     front = [facts for facts in points if facts.row["on_front"]]

@@ -187,3 +187,17 @@ def test_without_accuracy_the_fastest_is_named_with_what_is_not_known(tmp_path: 
         "Fastest: b, 2.50x [2.40, 2.60] as fast as dense; accuracy was not measured, so what it "
         "costs is not known."
     )
+
+
+def test_controls_are_judged_but_compete_with_nobody(tmp_path: Path) -> None:
+    made = with_dense()
+    made.point("kept", params=SLOW, map50=69.9, change=(-0.1, -0.5, 0.3), parts=times(80.0),
+               speedup=(1.25, 1.2, 1.3))  # fmt: skip
+    made.point("truth", "oracle", params={"period": 8}, map50=70.5, change=(0.5, 0.1, 0.9),
+               parts=times(50.0), speedup=(2.0, 1.9, 2.1))  # fmt: skip
+    report = made.report(tmp_path)
+    by = {verdict.key: verdict for verdict in point_verdicts(report)}
+    assert by["kept"].on_front and not by["truth"].on_front
+    assert by["truth"].sentence.endswith("; a control, left out of the Pareto front.")
+    assert str(summary(report)).startswith("Fastest that keeps mAP50 within 1 point of dense: kept")
+    assert "2 of 2 points lie on the Pareto front" in str(summary(report))
