@@ -53,7 +53,7 @@ def draw_tradeoff(path: Path, report: Report) -> None:
             first = model == rows["model"].iloc[0]
             _draw_series(axis, group, str(method), column, first=first)
         axis.set_xlabel(name)
-        axis.set_xlim(left=0)
+        axis.margins(x=0.06)
         axis.grid(alpha=0.25)
     axes[0].set_ylabel("mAP50 (%)")
     found = rows.groupby(["model", "method"], sort=False).size().index

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import defusedxml.ElementTree as ET
 import pytest
+from matplotlib.lines import Line2D
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -15,6 +16,8 @@ from maskvd_cli.app import app
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.report.plots.catalogue import FIGURES, FigureOutcome, write_figures
+from maskvd_cli.report.plots.page import column, legend, page_style
+from maskvd_cli.report.plots.series import series_of
 from maskvd_cli.report.rows import read_report
 from maskvd_cli.store.illustration import HEATMAP, ILLUSTRATION
 from maskvd_cli.store.runs import Run
@@ -107,6 +110,34 @@ def test_only_points_of_the_shown_model_are_in_evit_and_gates(drawn: Path) -> No
     assert "eventful" not in texts(drawn / "evit.svg")
     assert "evit" not in texts(drawn / "gates.svg")
     assert "vitdet-ti-global" not in texts(drawn / "gates.svg")
+
+
+@pytest.mark.parametrize(("label", "columns"), [("eventful", 2), ("W" * 30, 1)])
+def test_no_legend_is_cut_off(label: str, columns: int) -> None:
+    figure = column(2.0)
+    figure.subplots()
+    handles = [Line2D([], [], label=label) for _ in range(6)]
+    with page_style():
+        legend(figure, handles)
+        figure.canvas.draw()
+    (drawn,) = figure.legends
+    box = drawn.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert len({text.get_window_extent().x0 for text in drawn.get_texts()}) == columns
+    assert figure.axes[0].get_window_extent().height > 1.5 * figure.dpi
+
+
+def test_lines_of_two_models_look_different_in_all_figures(run: Run) -> None:
+    rows = read_report(run).rows
+    looks = [tuple(line.look().values()) for line in series_of(rows[rows["method"] == "maskvd"])]
+    assert len(looks) == 3
+    assert len(set(looks)) == len(looks)
+    windowed, plain = (
+        {line.look()["markerfacecolor"] for line in series_of(rows) if line.first is first}
+        for first in (True, False)
+    )
+    assert plain == {"white"}
+    assert "white" not in windowed
 
 
 def test_equal_runs_give_equal_bytes(run: Run, drawn: Path, tmp_path: Path) -> None:

@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from maskvd_cli.report.plots.page import SMALL, NothingToDrawError, column, entitle, legend
-from maskvd_cli.report.plots.series import Series, series_of
+from maskvd_cli.report.plots.series import series_of
 from maskvd_cli.report.rows import Report
 
 # Column, and what stands at its axis; latencies are means over full and masked frames.
@@ -30,7 +30,6 @@ _NARROW = {
     "keep_rate": "recomputed tokens (%)",
 }
 _PERCENT = 100.0
-_LINE_INCHES = 0.13
 
 
 def map50_latency(report: Report) -> Figure:
@@ -64,7 +63,7 @@ def comparison(report: Report) -> Figure:
     rows = rows[rows[shown].notna().any(axis=1)]
     lines = series_of(rows)
     high = -(-len(shown) // 2)
-    figure = column(0.5 + 1.7 * high + _legend_inches(lines))
+    figure = column(0.5 + 1.7 * high)
     axes: Any = figure.subplots(high, 2, squeeze=False)
     for axis, name in zip(axes.flat, shown, strict=False):
         for line in lines:
@@ -88,7 +87,7 @@ def evit(report: Report) -> Figure:
     rows = _at_sites(rows, dropping, ["dense", "maskvd", "evit", "maskvd+evit"])
     shown = ["map50"] + (["latency_mean_ms"] if _any(rows, "latency_mean_ms") else [])
     lines = series_of(rows)
-    figure = column(0.5 + 1.6 * len(shown) + _legend_inches(lines))
+    figure = column(0.5 + 1.6 * len(shown))
     axes: Any = figure.subplots(len(shown), 1, sharex=True, squeeze=False)
     for axis, name in zip(axes.flat, shown, strict=True):
         for line in lines:
@@ -103,13 +102,12 @@ def evit(report: Report) -> Figure:
 
 def _one_panel(report: Report, rows: pd.DataFrame, across: str) -> Figure:
     lines = series_of(rows)
-    figure = column(2.6 + _legend_inches(lines))
+    figure = column(2.6)
     axis: Any = figure.subplots()
     for line in lines:
         line.draw(axis, across, "map50")
     _finish(axis, AXES, "map50")
     axis.set_xlabel(AXES[across])
-    axis.set_xlim(left=0)
     entitle(figure, report)
     legend(figure, [line.handle() for line in lines])
     return figure
@@ -121,10 +119,6 @@ def _finish(axis: Any, names: Mapping[str, str], name: str) -> None:
     # Costs begin at zero, so that heights can be compared; accuracies lie close together.
     if name != "map50":
         axis.set_ylim(bottom=0)
-
-
-def _legend_inches(lines: Sequence[Series]) -> float:
-    return _LINE_INCHES * -(-len(lines) // 2)
 
 
 def _any(rows: pd.DataFrame, name: str) -> bool:

@@ -38,7 +38,7 @@ def frame_age(report: Report) -> Figure:
         raise NothingToDrawError("no point has mAP50 at more than one frame age")
     names = sorted({(age.first, age.last) for _, ages in drawn for age in ages})
     place = {name: position for position, name in enumerate(names)}
-    figure = column(2.7 + 0.13 * (len(drawn) + len(references)))
+    figure = column(2.7)
     axis: Any = figure.subplots()
     handles = [_dense(axis, line) for line in references]
     handles += [_curve(axis, line, ages, place) for line, ages in drawn]
@@ -47,7 +47,7 @@ def frame_age(report: Report) -> Figure:
     axis.set_ylabel(AXES["map50"])
     axis.grid(alpha=0.25, linewidth=0.5)
     entitle(figure, report, "of each method and period the setting with the fewest tokens")
-    legend(figure, handles, columns=1 if _is_long(handles) else 2)
+    legend(figure, handles)
     return figure
 
 
@@ -63,7 +63,8 @@ def _ages(report: Report, key: str) -> list[AgeAccuracy]:
 
 
 def _dense(axis: Any, line: Series) -> Line2D:
-    look: dict[str, Any] = {**line.look(), "marker": "", "linestyle": ("--", ":")[line.number % 2]}
+    dashes = ("--", ":")[(line.number + (line.first is False)) % 2]
+    look: dict[str, Any] = {**line.look(), "marker": "", "linestyle": dashes}
     axis.axhline(float(line.rows.iloc[0]["map50"]), zorder=1, **look)
     return Line2D([], [], label=f"{line.label} (all frames)", **look)
 
@@ -82,7 +83,3 @@ def _bucket(first: int, last: int | None) -> str:
     if last is None:
         return f"{first}+"
     return str(first) if first == last else f"{first}-{last}"
-
-
-def _is_long(handles: Sequence[Line2D]) -> bool:
-    return max(len(str(handle.get_label())) for handle in handles) > 34

@@ -79,7 +79,7 @@ def masks(report: Report) -> Figure:
         )
     shown = made.shown
     height = _aspect(shown.content_size, shown.patch)
-    figure = column(0.8 + 3 * (0.93 * COLUMN_INCHES * height + 0.26))
+    figure = column(0.6 + 3 * (0.93 * COLUMN_INCHES * height + 0.26))
     axes: Any = figure.subplots(3, 1)
     boxes_from = "detections" if shown.boxes_from == "model" else "annotated boxes"
     panels = (

@@ -15,6 +15,7 @@ from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.report.measured import subset_text
@@ -60,7 +61,7 @@ def page_style() -> Generator[None]:
 
 
 def column(height: float) -> Figure:
-    """Return an empty figure as wide as one column, `height` inches high."""
+    """Return an empty figure as wide as one column, `height` inches high without its legend."""
     figure = Figure((COLUMN_INCHES, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
@@ -82,9 +83,21 @@ def title_lines(report: Report) -> list[str]:
 
 
 def legend(figure: Figure, handles: Sequence[Artist], columns: int = 2) -> None:
-    """Put a legend below all panels, where it covers nothing."""
-    figure.legend(
-        handles=list(handles), loc="outside lower center", ncols=min(columns, len(handles)),
+    """Put a legend below all panels and make the figure higher by it.
+
+    In one column where the labels need it, so that none is cut off at the figure's edge.
+    """
+    drawn = _legend(figure, handles, min(columns, len(handles)))
+    if drawn.get_window_extent().width > figure.bbox.width:
+        drawn.remove()
+        drawn = _legend(figure, handles, 1)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + drawn.get_window_extent().height / figure.dpi)
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], columns: int) -> Legend:
+    return figure.legend(
+        handles=list(handles), loc="outside lower center", ncols=columns,
         handlelength=2.6 if columns < 3 else 1.2, columnspacing=1.2, borderaxespad=0.3,
         frameon=False,
     )  # fmt: skip

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,18 +26,20 @@ _STAR = 1.9
 class Series:
     """Rows of a report that form one line, from few tokens to many, and how it looks.
 
-    `number` counts the lines of its method.
+    `number` counts the lines of its method on its model, `first` tells whether that model is the
+    first of several, None where there is but one.
     """
 
     method: str
     label: str
     number: int
+    first: bool | None
     rows: pd.DataFrame
 
     def look(self, linestyle: str | None = None) -> dict[str, Any]:
         """Return colour, mark and dashes as matplotlib takes them."""
         style = style_of(self.method)
-        filled = self.number % 2 == 0
+        filled = self.number % 2 == 0 if self.first is None else self.first
         return {
             "color": style.colour,
             "marker": style.mark,
@@ -64,13 +67,18 @@ def series_of(rows: pd.DataFrame) -> tuple[Series, ...]:
     """
     made: list[Series] = []
     sites = [name for name in ("model", "input") if rows[name].nunique(dropna=False) > 1]
+    models = [str(model) for model in rows["model"].unique()]
     for method, group in rows.groupby("method", sort=False):
         apart = [name for name in _APART if group[name].nunique(dropna=False) > 1]
         own = [*sites, *apart]
-        for number, part in enumerate(_parts(group, own)):
+        count: Counter[str] = Counter()
+        for part in _parts(group, own):
+            model = str(part["model"].iloc[0])
             label = ", ".join([str(method), *_told(part.iloc[0], own)])
             ordered = part.sort_values(["keep_rate", "gmacs"], kind="stable")
-            made.append(Series(str(method), label, number, ordered))
+            first = model == models[0] if len(models) > 1 else None
+            made.append(Series(str(method), label, count[model], first, ordered))
+            count[model] += 1
     return tuple(made)
 
 
