@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from maskvd_cli.app import app
+from maskvd_cli.models.checkpoints import sha256_of
 from maskvd_cli.recipe.shipped import shipped_recipes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,3 +109,47 @@ def test_every_dependency_has_its_line() -> None:
     }
     needed = {re.split(r"[><=~ ]", dependency)[0] for dependency in project["dependencies"]}
     assert needed <= listed
+
+
+def _interval(row: dict[str, str], name: str, form: str) -> str:
+    value = format(float(row[name]), form)
+    if not row[f"{name}_low"]:
+        return value
+    low, high = (format(float(row[f"{name}_{end}"]), form) for end in ("low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def _measured_line(row: dict[str, str]) -> str:
+    cells = [
+        row["label"].replace(" model=vitdet-ti-global", ""),
+        row["model"],
+        f"{float(row['tokens']):.0f}",
+        f"{float(row['gmacs']):.2f}",
+        f"{float(row['map50']):.1f}",
+        _interval(row, "map50_change", "+.1f"),
+        f"{float(row['latency_mean_ms']):.1f}",
+        _interval(row, "speedup", ".2f"),
+        f"{float(row['peak_mib']):.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def test_measured_rows_are_the_committed_ones() -> None:
+    with (ROOT / "results" / "reference" / "synthetic-full.csv").open(newline="") as file:
+        lines = [_measured_line(row) for row in csv.DictReader(file)]
+    _, _, below = README.partition("| point | model | tokens |")
+    told = below.partition("\n\n")[0].splitlines()[2:]
+    assert len(told) >= 12
+    assert set(told) <= set(lines)
+
+
+def test_shipped_weights_are_those_of_their_cards() -> None:
+    folder = ROOT / "recipes" / "weights"
+    files = list(folder.glob("*.safetensors"))
+    assert {file.stem for file in files} == {"vitdet-ti", "vitdet-ti-global"}
+    for file in files:
+        card = file.with_suffix(".md").read_text("utf-8")
+        assert sha256_of(file) in card
+        assert file.stat().st_size < 10e6
+        (map50,) = re.findall(r"^\| all \| ([\d.]+) \|$", card, flags=re.MULTILINE)
+        assert re.search(rf"^\| \[{file.stem}\]\(.*\) \| .* \| {map50} \|", README, re.MULTILINE)
