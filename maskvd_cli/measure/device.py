@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.measure.gpu import read_gpu
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -38,3 +39,13 @@ def device_facts(device: torch.device) -> dict[str, Any]:
             "tf32_convolutions": torch.backends.cudnn.allow_tf32,
         }
     return facts
+
+
+def gpu_reasons(device: torch.device) -> int | None:
+    """Return NVML's mask of why a GPU's clocks are not higher now; None for other devices.
+
+    Raises UsageError where NVML cannot be asked.
+    """
+    if device.type != "cuda" or torch.version.hip:
+        return None
+    return read_gpu(str(torch.cuda.get_device_properties(device).uuid)).reasons

@@ -98,6 +98,17 @@ def swapped_pages(root: Path = ROOT) -> int | None:
     return sum(map(int, found)) if found else None
 
 
+def thermal_throttles(root: Path = ROOT) -> int | None:
+    """Return how often the processors were slowed down since the machine began, too hot.
+
+    The largest count of any core or package, since cores of one package are slowed down together.
+    """
+    names = ("core_throttle_count", "package_throttle_count")
+    folders = list((root / _CPUS).glob("cpu[0-9]*/thermal_throttle"))
+    found = [number_of(folder / name) for folder in folders for name in names]
+    return max((int(count) for count in found if count is not None), default=None)
+
+
 def cpu_flags(root: Path = ROOT) -> frozenset[str]:
     """Return the processor's features (`flags`, on ARM `Features`)."""
     info = text_of(root / "proc/cpuinfo") or ""

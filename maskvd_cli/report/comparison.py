@@ -191,6 +191,12 @@ def _notes(rows: Sequence[Row], found: Sequence[Difference], same_hardware: bool
         notes.append("Latency is not comparable: the runs were measured on different hardware.")
     if same_hardware:
         notes += list(_drift(rows))
+    for name, latencies in (
+        ("A", [a.latency for a, _ in both]),
+        ("B", [b.latency for _, b in both]),
+    ):
+        told = {text for latency in latencies if latency for text in latency.disturbances}
+        notes += [f"Latency of {name} was disturbed: {'; '.join(sorted(told))}."] if told else []
     if any(a.latency and b.latency and a.latency.session == b.latency.session for a, b in both):
         notes.append("Some latencies are of the same session in both runs: taken over, not anew.")
     if any(a.protocol("latency") != b.protocol("latency") for a, b in both if a.latency):

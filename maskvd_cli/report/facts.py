@@ -94,7 +94,7 @@ def closing_notes(report: Report) -> list[str]:
 
 
 def warnings(report: Report) -> list[str]:
-    """Return what keeps the table from being whole: a part of the data, or of the points."""
+    """Return what speaks against the table: a part of the data or points, disturbed times."""
     notes: list[str] = []
     if subset := subset_text(report.setting):
         notes.append(f"SUBSET ({subset}): not the whole data; compare with nothing else.")
@@ -107,7 +107,7 @@ def warnings(report: Report) -> list[str]:
         notes.append(
             f"{failed} of {len(report.rows)} points failed; their reasons stand in the table."
         )
-    return notes
+    return [*notes, *report.disturbed]
 
 
 def remarks(report: Report) -> list[str]:

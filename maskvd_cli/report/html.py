@@ -169,7 +169,7 @@ def _legend(report: Report, drawn: list[Chart]) -> list[_Entry]:
 
 
 def _more_warnings(report: Report) -> list[str]:
-    """Return what the environment and the sessions say against a careless comparison."""
+    """Return what the sessions say against a careless comparison."""
     found: list[str] = []
     sessions = report.rows["latency_session"].dropna().nunique()
     if sessions > 1:
@@ -177,10 +177,6 @@ def _more_warnings(report: Report) -> list[str]:
             f"Latency was measured in {sessions} sessions: milliseconds of different sessions may "
             "differ by what else the machine did; compare speed-ups."
         )
-    for environment in report.environments:
-        for name, value in environment.items():
-            if name.startswith("throttl") and value:
-                found.append(f"The machine was throttled while it measured ({name}: {value}).")
     partly = report.rows["status"].eq("ok") & report.rows["error"].notna()
     if count := int(partly.sum()):
         found.append(f"{count} points were not measured wholly; their reasons stand in the table.")

@@ -118,6 +118,23 @@ def session_controls(points: list[MeasuredPoint]) -> dict[str, Interval]:
     return sessions
 
 
+def disturbance_warnings(points: list[MeasuredPoint]) -> Iterator[str]:
+    """Yield for each latency session what disturbed it, if anything was seen."""
+    sessions = {
+        record.latency.session: record.latency.disturbances
+        for point in points
+        for record in point.records
+        if record.latency is not None
+    }
+    for number, disturbances in enumerate(sessions.values(), 1):
+        if disturbances:
+            which = f" (session {number} of {len(sessions)})" if len(sessions) > 1 else ""
+            yield (
+                f"Latency was disturbed{which}: {'; '.join(disturbances)}. Times are longer and "
+                "less certain than the machine's own; maskvd doctor says what to do."
+            )
+
+
 def control_notes(controls: dict[str, Interval]) -> Iterator[str]:
     """Yield for each latency session how much of a speed-up is noise."""
     for control in controls.values():

@@ -47,7 +47,7 @@ class Report:
     those of its points, each once; points may be taken over from a run on another machine or with
     other software. `settings`: of the finished points, one for each model. `names`: for each row
     what sentences call its point. `controls`: what dense against itself gave, by latency session.
-    `published`: the published row of a point, by key.
+    `disturbed`: what disturbed the sessions. `published`: the published row of a point, by key.
     """
 
     rows: pd.DataFrame
@@ -60,6 +60,7 @@ class Report:
     damaged: tuple[str, ...]
     names: tuple[str, ...] = ()
     controls: dict[str, Interval] = field(default_factory=dict[str, Interval])
+    disturbed: tuple[str, ...] = ()
     published: dict[str, Match] = field(default_factory=dict[str, Match])
 
     @property
@@ -111,6 +112,7 @@ def read_report(run: Run) -> Report:
         damaged=tuple(map(str, damaged)),
         names=names,
         controls=controls,
+        disturbed=tuple(measured.disturbance_warnings(passes)),
         published={key: match for key, match in match_of.items() if match is not None},
     )
 

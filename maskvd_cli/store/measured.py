@@ -87,6 +87,10 @@ class Latency(Stored):
     control: StoredEstimate | None = Field(
         description="the session's dense against dense once more: what chance alone does"
     )
+    disturbances: list[str] = Field(
+        default=[],
+        description="what disturbed the session: throttling, other work, stolen time, swapping",
+    )
 
 
 class Memory(Stored):

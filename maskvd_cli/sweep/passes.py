@@ -18,6 +18,8 @@ import pandas as pd
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.measure.clips import ClipInput, run_clip
+from maskvd_cli.measure.device import gpu_reasons
+from maskvd_cli.measure.disturbance import Disturbances
 from maskvd_cli.measure.energy import measure_energy, open_meter
 from maskvd_cli.measure.environment import tidy_path
 from maskvd_cli.measure.latency import BASELINE, CONTROL, measure_latency
@@ -157,32 +159,33 @@ class Passes:
             if item.task != dense:
                 series[item.point.key] = made
         samples: list[pd.DataFrame] = []
+        device = scene.measured.device
+        watched = Disturbances(lambda: gpu_reasons(device))
         chosen = {name: int(protocol[name]) for name in ("rounds", "frames", "warmup", "seed")}
+
+        def on_round(done: int) -> None:
+            watched.sample()
+            self.on_talk(f"latency, round {done} of {chosen['rounds']}")
 
         def measure() -> None:
             samples.append(
                 measure_latency(
-                    detector, series, clips, stopwatch_for(scene.measured.device),
-                    on_round=lambda done: self.on_talk(
-                        f"latency, round {done} of {chosen['rounds']}"
-                    ),
-                    **chosen,
+                    detector, series, clips, stopwatch_for(device), on_round=on_round, **chosen
                 )
-            )  # fmt: skip
+            )
 
         self.on_talk("latency, warming up")
         failure = _fails(measure) if runnable else None
-        session = secrets.token_hex(6)
+        session, disturbed = secrets.token_hex(6), watched.found()
         if samples:
             self.run.write_session(session, samples[0])
         for key, item in runnable.items():
             name = BASELINE if item.task == dense else key
             share = self._full_share(key)
-            found = (
-                {"latency": latency_of(samples[0], name, session, protocol, share)}
-                if samples
-                else {}
-            )
+            found: dict[str, Any] = {}
+            if samples:
+                latency = latency_of(samples[0], name, session, protocol, share)
+                found = {"latency": latency.model_copy(update={"disturbances": disturbed})}
             self._write("latency", key, protocol, found, failure)
 
     def _full_share(self, key: str) -> float | None:

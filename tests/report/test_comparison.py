@@ -127,6 +127,17 @@ def test_a_change_below_what_dense_showed_against_itself_is_noise(old: Run, tmp_
     assert any("up to 11.1 %" in note for note in comparison.notes)
 
 
+def test_what_disturbed_a_run_is_told(old: Run, tmp_path: Path) -> None:
+    against(old, tmp_path)
+    run = Run(tmp_path / "b")
+    for path in run.folder.glob("measured/latency/*.json"):
+        stored = json.loads(path.read_text())
+        stored["latency"]["disturbances"] = ["other work took 20% of the processors' time"]
+        path.write_text(json.dumps(stored))
+    told = [note for note in compare(open_pairs(old, run)).notes if "disturbed" in note]
+    assert told == ["Latency of B was disturbed: other work took 20% of the processors' time."]
+
+
 def test_a_loss_of_map50_is_found_with_a_paired_interval(old: Run, tmp_path: Path) -> None:
     comparison = against(old, tmp_path, found={FAST: 0.7})
     found = change(comparison, FAST, "map50")

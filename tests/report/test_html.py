@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
 
 ATTACK = "<script>alert(1)</script>"
-ENVIRONMENT = {"command": "maskvd sweep", "processor": "A CPU", "cores": 2, "throttled": "thermal"}
+ENVIRONMENT = {"command": "maskvd sweep", "processor": "A CPU", "cores": 2}
 SETTING = {
     "dataset": {"name": "kitti", "split": "val-half", "protocol": "maskvd-paper"},
     "model": {"name": "vitdet-b", "backbone": "windowed", "input": "672x672", "frame": "370x672"},
@@ -76,6 +77,7 @@ def latency(ms: float, session: str) -> dict[str, Any]:
         "session": session, "parts": {"total": {**SPREAD, "mean": ms}, **parts}, "full": None,
         "masked": None, "expected_ms": ms,
         "speedup": {"value": 100 / ms, "low": 95 / ms, "high": 105 / ms}, "control": None,
+        "disturbances": ["processors were throttled 3 times, too hot"] if session == "two" else [],
     }  # fmt: skip
 
 
@@ -153,6 +155,18 @@ def test_measured_runs_get_the_measured_charts(tmp_path: Path) -> None:
     assert made["stages"].cells[1][1:] == ["3.00", "3.00", "36.00", "18.00"]
 
 
+def test_what_never_runs_a_full_frame_does_not_age(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    path = run.folder / "points" / "k1.json"
+    point = json.loads(path.read_text())
+    before = {chart.name: chart.cells for chart in charts(read_report(run))}["ages"]
+    point["metrics"]["full_frame_share"] = 0.0
+    path.write_text(json.dumps(point))
+    after = {chart.name: chart.cells for chart in charts(read_report(run))}["ages"]
+    assert [cells for cells in before if cells[0] != point["label"]] == after
+    assert len(after) == len(before) - 1
+
+
 def test_papers_points_stand_apart_with_their_hardware(tmp_path: Path) -> None:
     first = charts(report_of(tmp_path))[0]
     (paper,) = [trace for trace in first.figure["data"] if trace["legendgroup"] == "paper"]
@@ -171,8 +185,8 @@ def test_page_tells_warnings_sections_and_environment(tmp_path: Path) -> None:
     text = without_scripts(to_html(report_of(tmp_path)))
     for expected in (
         "SUBSET (first 2 clips, first 4 frames of each clip)", "1 of 5 points failed",
-        "measured in 2 sessions", "throttled: thermal", "Where the speed-up went", "Paper check",
-        "A CPU", "name: page", "broke",
+        "disturbed (session 2 of 2): processors were throttled 3 times", "measured in 2 sessions",
+        "Where the speed-up went", "Paper check", "A CPU", "name: page", "broke",
     ):  # fmt: skip
         assert expected in text
     order = ["Read this first", ">Verdicts</h2>", ">Charts</h2>", ">Points</h2>", "recipe</h2>"]

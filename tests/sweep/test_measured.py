@@ -370,6 +370,21 @@ def test_damaged_and_foreign_weights_are_refused(recipe_file: Path, tmp_path: Pa
         prepared(recipe_file, f"model.weights={path}")
 
 
+def test_what_disturbed_a_session_is_kept_and_told(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from maskvd_cli.sweep import passes
+
+    monkeypatch.setattr(passes, "gpu_reasons", lambda device: 0x4)  # type: ignore[misc]
+    made = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
+    for record in made.measured:
+        assert record.latency is not None
+        assert "the GPU was slowed down: power limit" in record.latency.disturbances
+    report = read_report(made.run)
+    assert len(report.disturbed) == 1
+    assert "Latency was disturbed: the GPU was slowed down: power limit" in to_markdown(report)
+
+
 def test_a_failing_method_costs_only_its_own_latency(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
