@@ -83,7 +83,6 @@ def _caption(rows: Rows, cost: str) -> str:
 
 def _tradeoff_layout(x_title: str) -> dict[str, Any]:
     made = layout(x_title, "mAP50 (%)")
-    made["xaxis"]["rangemode"] = "tozero"
     made["yaxis"] |= {"minallowed": 0, "maxallowed": 100}
     return made
 

@@ -140,8 +140,11 @@ def stages(rows: Rows) -> Chart | None:
 
 
 def ages(report: Report, rows: Rows, series: AllSeries) -> Chart | None:
-    """Return mAP50 by frames since the last full one; None where all frames are full."""
-    found = [(row, _by_age(report, row["key"])) for row in rows]
+    """Return mAP50 by frames since the last full one; None where all frames are full.
+
+    Points without any full frame carry nothing from frame to frame and are left out.
+    """
+    found = [(row, _by_age(report, row["key"])) for row in rows if row["full_frame_share"]]
     found = [(row, ages) for row, ages in found if len(ages) > 1]
     if not found:
         return None
