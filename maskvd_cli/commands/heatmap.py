@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def heatmap(
     dataset: Annotated[
-        str, typer.Option(help="Dataset format: kitti, imagenet-vid or coco-video.")
+        str, typer.Option(help="Dataset format: kitti, imagenet-vid, coco-video or synthetic.")
     ] = "kitti",
     root: Annotated[
         Path | None,
@@ -56,6 +56,17 @@ def heatmap(
         Size,
         typer.Option("--input", parser=size_option, metavar="RxC", help="For --canvas input."),
     ] = "672x672",  # type: ignore[assignment]
+    frame: Annotated[
+        Size | None,
+        typer.Option(
+            parser=size_option,
+            metavar="RxC",
+            help="For --canvas input: the frame within the input. Default: the dataset's.",
+        ),
+    ] = None,
+    clips: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many clips. Default: all.")
+    ] = None,
     keep_rate: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="For the picture's preview of a static mask only."),
@@ -88,7 +99,8 @@ def heatmap(
         canvas=canvas,
         accumulate=accumulate,
         input_size=input_size,
-        frame=kind.frame,
+        frame=frame or kind.frame,
+        clips=clips,
     )
     with reading_annotations():
         made = make_heatmap(kind, root, spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,9 +37,12 @@ def protocol_for(classes: str | Sequence[str], dataset: type[Dataset]) -> str:
 
 
 def gather(
-    dataset: Dataset, classes: str | Sequence[str], on_input: tuple[Size, Size | None] | None = None
+    dataset: Dataset,
+    classes: str | Sequence[str],
+    on_input: tuple[Size, Size | None] | None = None,
+    first: int | None = None,
 ) -> Gathered:
-    """Collect the boxes of `classes` from all clips of `dataset`.
+    """Collect the boxes of `classes` from all clips of `dataset`, or from the `first` ones.
 
     `classes`: `all` (whatever the class, ignore regions too), `protocol` (objects that the
     dataset's protocol keeps), or class names. With `on_input` (input size, frame size or None for
@@ -51,7 +55,7 @@ def gather(
     sizes: Counter[Size] = Counter()
     clips = 0
     content = Fingerprint(dataset.classes)
-    for clip in dataset.clips():
+    for clip in islice(dataset.clips(), first):
         clips += 1
         content.add(clip)
         for frame in clip.frames:

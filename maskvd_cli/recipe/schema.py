@@ -166,6 +166,9 @@ class HeatmapSection(Section):
         description="resize the whole canvas onto the frame (the published code), or only the "
         "part that the image covers",
     )
+    clips: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="only the first so many clips of the split; default: all"
+    )
 
 
 class ModelSection(Section):

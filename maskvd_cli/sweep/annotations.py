@@ -99,6 +99,7 @@ class Annotations(Source):
             accumulate=section.accumulate,
             input_size=geometry.input,
             frame=geometry.frame,
+            clips=section.clips,
         )
         # In native pixels the input decides nothing, and the boxes need not be read again.
         key = spec if spec.canvas is None else replace(spec, input=spec.canvas, frame=None)
@@ -144,10 +145,16 @@ class Annotations(Source):
         return self._scores_of[key]
 
     def notes(self) -> list[str]:
-        """Return what the readers of the annotations remarked, for both splits."""
+        """Return what the readers of both splits remarked, and whether the heatmap is of a part."""
         read = [self.dataset, *(heatmap.dataset for heatmap in self._heatmaps.values())]
         notes = (dataset.tally.note() for dataset in read)
-        return [note for note in dict.fromkeys(notes) if note]
+        heatmaps = (heatmap.metadata() for heatmap in self._heatmaps.values())
+        parts = [
+            f"Heatmap from the {made['subset']} of {made['split']}: {made['frames']} frames."
+            for made in heatmaps
+            if "subset" in made
+        ]
+        return [note for note in dict.fromkeys([*notes, *parts]) if note]
 
 
 def _view(clip: Clip, geometry: Geometry) -> ClipView:

@@ -32,6 +32,7 @@ class HeatmapSpec:
 
     `canvas` is a size for native pixels, or None: boxes placed as the model sees them, on a canvas
     of the input's size. `frame` is the size that frames are stretched to, None for fit.
+    `clips`: only the first so many of the split, None for all.
     """
 
     split: str
@@ -40,6 +41,7 @@ class HeatmapSpec:
     accumulate: Literal["sum", "union"]
     input: Size
     frame: Size | None
+    clips: int | None = None
 
     @classmethod
     def of(  # noqa: PLR0913 - the choices of a recipe's heatmap section
@@ -52,6 +54,7 @@ class HeatmapSpec:
         accumulate: Literal["sum", "union"],
         input_size: Size,
         frame: Size | None,
+        clips: int | None = None,
     ) -> HeatmapSpec:
         """Fill in the dataset's defaults; `classes` are names, or only `all` or `protocol`.
 
@@ -62,7 +65,7 @@ class HeatmapSpec:
         if size is None:
             check_frame(frame, input_size)
         split = split or dataset.training_split
-        return cls(split, words, size, accumulate, input_size, frame)
+        return cls(split, words, size, accumulate, input_size, frame, clips)
 
 
 def _size(text: str) -> Size:
@@ -85,7 +88,7 @@ class Heatmap:
         """Return what a reader of the file needs to know, as JSON values."""
         spec, gathered = self.spec, self.gathered
         classes = spec.classes if isinstance(spec.classes, str) else list(spec.classes)
-        return {
+        made = {
             "dataset": self.dataset.name,
             "split": spec.split,
             "classes": classes,
@@ -100,6 +103,7 @@ class Heatmap:
             "fingerprint": gathered.fingerprint,
             "tool_version": __version__,
         }
+        return made if spec.clips is None else {**made, "subset": f"first {spec.clips} clips"}
 
 
 @single_thread()
@@ -110,7 +114,7 @@ def make_heatmap(dataset_type: type[Dataset], root: Path | None, spec: HeatmapSp
     """
     dataset = dataset_type(root, spec.split, protocol_for(spec.classes, dataset_type))
     placed = None if spec.canvas else (spec.input, spec.frame)
-    gathered = gather(dataset, spec.classes, placed)
+    gathered = gather(dataset, spec.classes, placed, spec.clips)
     if not len(gathered.xyxy):
         raise DatasetError(
             f"no box of classes '{_text(spec.classes)}' in split {spec.split} "

@@ -120,6 +120,32 @@ def test_mask_of_a_heatmap_on_the_input_knows_its_frame(labels: Path) -> None:
     assert done.stdout.split("in padding")[1].split()[0] == "0"
 
 
+def test_a_heatmap_on_the_input_takes_another_frame(labels: Path) -> None:
+    done = run(
+        "heatmap", "--root", labels, "--canvas", "input", "--input", "192x640", "--frame", "192x640"
+    )
+    assert done.exit_code == 0, done.output
+    with np.load("heatmap.npz", allow_pickle=False) as file:
+        assert file["heatmap"].shape == (192, 640)
+        assert json.loads(str(file["metadata"]))["frame"] == "192x640"
+
+
+def test_a_heatmap_of_the_first_clips_says_so(labels: Path) -> None:
+    whole = json.loads(run("heatmap", "--root", labels, "--json").stdout)
+    part = json.loads(run("heatmap", "--root", labels, "--json", "--clips", 1).stdout)
+    assert "subset" not in whole
+    assert (part["subset"], part["clips"]) == ("first 1 clips", 1)
+    assert part["boxes"] < whole["boxes"]
+    set_to = ["--set", "methods.maskvd.period=8", "--set", "methods.maskvd.static_keep_rate=0.3"]
+    sweep = ["sweep", "--dataset", "kitti", "--root", labels, *set_to]
+    keys: list[str] = []
+    for more in ([], ["--set", "heatmap.clips=1"]):
+        keys += [row["key"] for row in json.loads(run(*sweep, *more, "--json").stdout)["rows"]]
+    assert len(set(keys)) > len(keys) // 2
+    report = run("report").stdout
+    assert f"Heatmap from the first 1 clips of train-half: {part['frames']} frames." in report
+
+
 @pytest.mark.parametrize("key", ["image_size", "frame"])
 def test_mask_of_a_heatmap_with_odd_metadata(key: str) -> None:
     metadata = {"coordinates": "input" if key == "frame" else "native", key: "foo"}

@@ -87,6 +87,14 @@ def test_boxes_by_class_and_the_frames_they_are_in(
     assert (gathered.clips, gathered.frames) == (2, 4)
 
 
+def test_only_the_first_clips() -> None:
+    gathered = gather(two_clips(), "all", None, 1)
+    assert gathered.xyxy[:, 0].tolist() == [1, 2, 3]
+    assert (gathered.clips, gathered.frames) == (1, 3)
+    assert gathered.fingerprint != gather(two_clips(), "all").fingerprint
+    assert gather(two_clips(), "all", None, 9).fingerprint == gather(two_clips(), "all").fingerprint
+
+
 @pytest.mark.parametrize(
     ("name", "hint"), [("dgo", " (did you mean 'dog'?)"), ("all-of-them", ""), ("Protocol", "")]
 )

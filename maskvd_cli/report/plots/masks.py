@@ -65,6 +65,7 @@ def heatmap_mask(report: Report) -> Figure:
         ),
     )  # fmt: skip
     origin = f"heatmap of {made_from.get('dataset')} {made_from.get('split')}"
+    origin += f" ({made_from['subset']})" if made_from.get("subset") else ""
     entitle(figure, report, f"{origin}, static keep rate {shown.static_keep_rate:g}")
     return figure
 
