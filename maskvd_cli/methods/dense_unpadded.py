@@ -54,6 +54,11 @@ class DenseUnpadded(Method[DenseUnpaddedParams]):
         inside = frame.content.tiles(frame.patch)
         real = real_tokens(frame.content, frame.input, frame.patch)
         index = real.nonzero().squeeze(1).to(tokens.device)
+        counts = {"rows": inside.rows, "cols": inside.cols}
+        trace = FrameTrace(inside.area, inside == grid, counts, {"mask": index})
+        # Nothing to leave out: a control must not pay for indexing that no code would do.
+        if inside == grid:
+            return backbone(tokens, grid), trace
         sequence = tokens + backbone.positions_on(grid)
         sequence = backbone.with_class_token(sequence[:, index])
         for block in backbone.blocks:
@@ -63,9 +68,7 @@ class DenseUnpadded(Method[DenseUnpaddedParams]):
             else:
                 attended = block.attend_among(qkv, grid, index)
             sequence = block.complete(sequence, attended)
-        features = scatter(torch.zeros_like(tokens), index, backbone.finish(sequence))
-        counts = {"rows": inside.rows, "cols": inside.cols}
-        return features, FrameTrace(inside.area, inside == grid, counts, {"mask": index})
+        return scatter(torch.zeros_like(tokens), index, backbone.finish(sequence)), trace
 
     def state(self) -> Iterable[Tensor]:
         return ()

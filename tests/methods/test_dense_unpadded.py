@@ -57,3 +57,15 @@ def test_a_padded_frame_equals_the_frame_alone() -> None:
     assert torch.allclose(inside, expected, atol=1e-10)
     assert not laid[:, INSIDE.rows :].any()
     assert not laid[:, :, INSIDE.cols :].any()
+
+
+def test_without_padding_it_is_dense_itself() -> None:
+    whole = random_backbone()
+    tokens = torch.randn(2, GRID.area, 12, dtype=torch.float64)
+    frame = FrameContext(0, Size(28, 24), Size(28, 24), patch=4)
+    method = DenseUnpadded(DenseUnpaddedParams(), whole)
+    with torch.inference_mode():
+        assert torch.equal(method.step(tokens, frame), whole(tokens, GRID))
+    trace = method.trace
+    assert trace is not None
+    assert (trace.tokens, trace.full) == (GRID.area, True)
