@@ -29,6 +29,13 @@ def shipped_trainings() -> dict[str, Path]:
     return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
+def recipe_origin(path: Path) -> str:
+    """Return what results tell of a recipe's place; of a shipped one nothing of the machine."""
+    shipped = shipped_recipes().get(path.stem)
+    same = shipped is not None and path.resolve() == shipped.resolve()
+    return f"recipes/{path.name}" if same else str(path)
+
+
 def find_recipe(word: str) -> Path:
     """Return the recipe file that `word` names: a path, or the name of a shipped recipe.
 

@@ -19,6 +19,7 @@ from maskvd_cli.measure.accuracy import ground_truth
 from maskvd_cli.measure.device import device_facts
 from maskvd_cli.measure.environment import environment, tidy_path
 from maskvd_cli.recipe.load import LoadedRecipe
+from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
@@ -269,7 +270,7 @@ def _plan(sweep: Sweep) -> Plan:
     return Plan(
         recipe=recipe.name,
         description=recipe.description,
-        recipe_file=tidy_path(str(sweep.loaded.path)),
+        recipe_file=tidy_path(recipe_origin(sweep.loaded.path)),
         assignments=list(sweep.loaded.assignments),
         created=utc_now(),
         detections=sweep.scene.detections,

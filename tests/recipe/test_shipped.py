@@ -8,7 +8,7 @@ import pytest
 
 from maskvd_cli.core.errors import RecipeError
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.recipe.shipped import find_recipe, shipped_recipes
+from maskvd_cli.recipe.shipped import find_recipe, recipe_origin, shipped_recipes
 from maskvd_cli.sweep.catalog import catalog
 
 FOLDER = Path(__file__).parents[2] / "recipes"
@@ -47,7 +47,7 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("maskvd-grid", 1 + 3 * 3 + 2),
         ("demo-labels", 1 + 2 * 3),
         ("demo", 2 + 1 + 2 * 3 + 2 + 2 + 2 + 1),
-        ("synthetic-full", 2 + 1 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 1 + 2),
+        ("synthetic-full", 2 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 2 + 2),
         ("kitti", 2 + 2 * 3 + 3 + 3),
         ("vid", 1 + 2 * 2 + 2 + 3 + 3),
     ],
@@ -65,6 +65,13 @@ def test_recipes_are_found_by_name(
     assert find_recipe(path.name) == path
     assert find_recipe(f"recipes/{path.name}") == path
     assert find_recipe(str(path)) == path
+
+
+def test_where_a_shipped_recipe_lies_is_not_told(tmp_path: Path) -> None:
+    assert recipe_origin(shipped_recipes()["demo"]) == "recipes/demo.yaml"
+    own = tmp_path / "demo.yaml"
+    own.write_text("name: demo\n")
+    assert recipe_origin(own) == str(own)
 
 
 def test_a_file_at_hand_comes_before_a_shipped_one(
