@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -40,16 +41,28 @@ def measure_latency(  # noqa: PLR0913 - the parts of the protocol
             pass
     rows: list[dict[str, Any]] = []
     drawn = random.Random(seed)
-    for number in range(rounds):
-        clip = clips[number % len(clips)]
-        for name in drawn.sample(sorted(timed), len(timed)):
-            measured = _quiet_run(detector, timed[name], clip, frames, watch)
-            where = {"series": name, "round": number, "clip": clip.name}
-            rows += [{**where, "frame": i, **row} for i, row in enumerate(measured)]
-            # What a method keeps of a clip must not weigh on the next one.
-            timed[name].reset()
-        on_round(number + 1)
+    with _small_heap():
+        for number in range(rounds):
+            clip = clips[number % len(clips)]
+            for name in drawn.sample(sorted(timed), len(timed)):
+                measured = _quiet_run(detector, timed[name], clip, frames, watch)
+                where = {"series": name, "round": number, "clip": clip.name}
+                rows += [{**where, "frame": i, **row} for i, row in enumerate(measured)]
+                # What a method keeps of a clip must not weigh on the next one.
+                timed[name].reset()
+            on_round(number + 1)
     return pd.DataFrame(rows)
+
+
+@contextmanager
+def _small_heap() -> Generator[None]:
+    """Let collections look at new objects alone; of all that is loaded they take long."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _quiet_run(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -143,6 +145,29 @@ def test_warm_up_holds_full_and_masked_frames(detector: Detector) -> None:
     log: list[str] = []
     run(detector, log)
     assert log[:3] == ["dense reset", "dense 0", "dense 1"]
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_no_collection_runs_in_timed_frames_and_the_collector_is_as_before_afterwards(
+    detector: Detector, breaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute, collecting = Slow.compute, list[bool]()
+
+    def watched(self: Slow, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+        collecting.append(gc.isenabled())
+        if breaks and len(collecting) > 6:
+            raise ZeroDivisionError
+        return compute(self, tokens, frame)
+
+    monkeypatch.setattr(Slow, "compute", watched)
+    before = gc.isenabled(), gc.get_freeze_count()
+    with pytest.raises(ZeroDivisionError) if breaks else nullcontext():
+        run(detector, [])
+    warmup = 6
+    assert all(collecting[:warmup])
+    assert collecting[warmup:]
+    assert not any(collecting[warmup:])
+    assert (gc.isenabled(), gc.get_freeze_count()) == before
 
 
 def test_a_choice_ahead_is_timed_in_real_methods(detector: Detector) -> None:
