@@ -121,7 +121,7 @@ def _interval(row: dict[str, str], name: str, form: str) -> str:
 
 def _measured_line(row: dict[str, str]) -> str:
     cells = [
-        row["label"].replace(" model=vitdet-ti-global", ""),
+        row["label"].replace(" model=vitdet-ti-global", "").replace(" input=192x640", ""),
         row["model"],
         f"{float(row['tokens']):.0f}",
         f"{float(row['gmacs']):.2f}",
