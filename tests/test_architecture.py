@@ -77,3 +77,11 @@ def test_help_and_version_import_nothing_heavy(option: str) -> None:
 def test_reports_do_without_torch() -> None:
     names = "console, figures, formats, rows"
     assert "torch" not in modules_after(f"from maskvd_cli.report import {names}")
+
+
+def test_planning_does_without_what_measuring_needs(tmp_path: Path) -> None:
+    arguments = ["maskvd", "sweep", "vid-table-c", "--results", str(tmp_path), "-q"]
+    found = modules_after(f"sys.argv = {arguments}; from maskvd_cli.app import main; main()")
+    assert list(tmp_path.glob("vid-table-c/*/points/*.json"))
+    assert "torch" in found
+    assert not found & {"torchvision", "matplotlib", "plotly", "cv2"}

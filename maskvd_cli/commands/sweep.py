@@ -202,9 +202,11 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
 
 def _draw(made: Report) -> None:
     """Draw mAP50 against cost into the run's folder, where both were measured."""
-    from maskvd_cli.report.tradeoff import draw_tradeoff, has_tradeoff
+    from maskvd_cli.report.rows import has_tradeoff
 
-    if has_tradeoff(made):
+    if has_tradeoff(made.rows).any():
+        from maskvd_cli.report.tradeoff import draw_tradeoff
+
         picture = made.run.folder / "map50-latency.png"
         draw_tradeoff(picture, made)
         say(f"picture: {picture}")

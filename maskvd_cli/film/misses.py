@@ -1,8 +1,5 @@
 """Which objects a method finds, and which it misses because it skips tokens."""
 
-# torchvision's annotations are incomplete.
-# pyright: reportUnknownMemberType=false
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -11,7 +8,8 @@ from enum import Enum
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchvision.ops import box_iou
+
+from maskvd_cli.models.operators import box_iou
 
 MATCHING_IOU = 0.5
 

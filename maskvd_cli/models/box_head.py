@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.models.box_coding import BOX_WEIGHTS, check_finite, clip, decode
 from maskvd_cli.models.channel_norm import ChannelNorm
 from maskvd_cli.models.detections import Detections
 from maskvd_cli.models.head_arch import HeadArch
+from maskvd_cli.models.operators import batched_nms
 from maskvd_cli.models.roi_pooling import pool
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_area, box_iou
 
 from maskvd_cli.models.detections import Targets
 from maskvd_cli.models.head_arch import SamplingRule
+from maskvd_cli.models.operators import box_area, box_iou
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torchvision.ops import roi_align
 
 from maskvd_cli.models.head_arch import HeadArch
+from maskvd_cli.models.operators import roi_align
 
 # A box of this side belongs to p4; the levels p2..p5 are pooled from.
 _CANONICAL_SIDE = 224
@@ -36,9 +36,7 @@ def pool(levels: Sequence[Tensor], boxes: Sequence[Tensor], heads: HeadArch) -> 
     counts = levels_of.bincount(minlength=_LAST_LEVEL - _FIRST_LEVEL + 1).tolist()
     chunks = torch.cat([image_of, xyxy], dim=1)[order].split(counts)
     pooled = [
-        roi_align(
-            level.float(), regions, heads.roi_size, 1 / stride, sampling_ratio=0, aligned=True
-        )
+        roi_align(level.float(), regions, heads.roi_size, 1 / stride)
         for level, regions, stride in zip(levels, chunks, heads.strides, strict=False)
     ]
     return torch.cat(pooled)[order.argsort()]

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.report.measured import subset_text
-from maskvd_cli.report.rows import Report
+from maskvd_cli.report.rows import Report, has_tradeoff
 from maskvd_cli.report.styles import style_of
 from maskvd_cli.store.atomic import write_atomic
 
@@ -25,11 +25,6 @@ _PANELS = (
     ("latency_mean_ms", "latency per frame, mean (ms)"),
     ("gmacs", "backbone GMACs per frame, mean"),
 )
-
-
-def has_tradeoff(report: Report) -> bool:
-    """Tell whether any point has both mAP50 and latency."""
-    return not _drawn(report).empty
 
 
 def draw_tradeoff(path: Path, report: Report) -> None:
@@ -68,8 +63,7 @@ def draw_tradeoff(path: Path, report: Report) -> None:
 
 
 def _drawn(report: Report) -> pd.DataFrame:
-    rows = report.rows
-    return rows[rows["map50"].notna() & rows["latency_mean_ms"].notna()]
+    return report.rows[has_tradeoff(report.rows)]
 
 
 def _draw_series(axis: Any, group: pd.DataFrame, method: str, column: str, *, first: bool) -> None:

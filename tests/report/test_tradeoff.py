@@ -12,8 +12,8 @@ from PIL import Image
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.report import rows as report_rows
-from maskvd_cli.report.rows import Report
-from maskvd_cli.report.tradeoff import draw_tradeoff, has_tradeoff
+from maskvd_cli.report.rows import Report, has_tradeoff
+from maskvd_cli.report.tradeoff import draw_tradeoff
 from maskvd_cli.store.runs import Run
 
 
@@ -44,7 +44,7 @@ def test_svg_names_methods_models_and_what_was_left_out(tmp_path: Path) -> None:
         point("stgt", None, 6.0),
         subset={"clips": 2, "frames": 3},
     )
-    assert has_tradeoff(made)
+    assert has_tradeoff(made.rows).any()
     draw_tradeoff(tmp_path / "a.svg", made)
     root = ET.parse(tmp_path / "a.svg").getroot()
     assert root is not None and root.tag.endswith("svg")
@@ -62,7 +62,7 @@ def test_png_is_a_picture(tmp_path: Path) -> None:
 
 def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
     made = report_of(point("dense", None, 10.0), point("maskvd", 50.0, None))
-    assert not has_tradeoff(made)
+    assert not has_tradeoff(made.rows).any()
     with pytest.raises(UsageError, match="no point with mAP50 and latency"):
         draw_tradeoff(tmp_path / "a.png", made)
     assert not (tmp_path / "a.png").exists()
