@@ -37,7 +37,7 @@ _SLOW, _TOO_SLOW = 50, 5
 class NoiseFloor:
     """How far two measurements of the same work differ here.
 
-    `ratio` of their mean times, over pairs of the same frame as a speed-up's interval is made;
+    `ratio` of their mean times, over pairs of the same frame;
     `by_round` the same over whole rounds, which also sees noise that lasts longer than a frame;
     `spread` of one frame's time in ms; `floor` the largest distance of both intervals from 1.
     """

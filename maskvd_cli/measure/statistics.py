@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+# Fewer rounds than these tell too little of how rounds differ.
+LEAST_ROUNDS = 5
 _CHUNK = 4_000_000
 _LEVEL = (2.5, 97.5)
 
@@ -53,18 +55,57 @@ def stratum_weights(full: ArrayLike, full_share: float | None) -> NDArray[np.flo
     return shares / np.where(is_full, is_full.sum(), (~is_full).sum())
 
 
-def mean_ratio(
+def resampled(
+    weights: NDArray[np.float64],
+    rounds: NDArray[np.int64] | None,
+    *,
+    resamples: int,
+    seed: int | Sequence[int],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Yield, some resamples at a time, how often each sample is drawn and what it then weighs.
+
+    Both are (some, n). Whole `rounds` (n,) are drawn, since what disturbs a frame disturbs those
+    timed next to it; where these are fewer than `LEAST_ROUNDS`, or None, samples are, among those
+    of the same weight. Either way samples of the same weight (a kind, see `stratum_weights`) weigh
+    together what they weigh in `weights`; a resample without one of the kinds is left out.
+    """
+    drawn, count = np.random.default_rng(seed), len(weights)
+    kinds, kind_of = np.unique(weights, return_inverse=True)
+    kind_of = kind_of.reshape(-1)
+    numbers, round_of = np.unique(
+        np.arange(count) if rounds is None else rounds, return_inverse=True
+    )
+    by_round = rounds is not None and len(numbers) >= LEAST_ROUNDS
+    at_once = max(1, _CHUNK // count)
+    for begin in range(0, resamples, at_once):
+        some = min(at_once, resamples - begin)
+        times = np.empty((some, count), dtype=np.int64)
+        if by_round:
+            even = np.full(len(numbers), 1 / len(numbers))
+            times[:] = drawn.multinomial(len(numbers), even, some)[:, round_of.reshape(-1)]
+        for kind in () if by_round else range(len(kinds)):
+            of_kind = np.flatnonzero(kind_of == kind)
+            even = np.full(len(of_kind), 1 / len(of_kind))
+            times[:, of_kind] = drawn.multinomial(len(of_kind), even, some)
+        found = np.stack([times[:, kind_of == kind].sum(1) for kind in range(len(kinds))], axis=1)
+        whole = (found > 0).all(1)
+        scale = np.bincount(kind_of) / found[whole]
+        yield times[whole], weights * times[whole] * scale[:, kind_of]
+
+
+def mean_ratio(  # noqa: PLR0913 - samples, what they stand for, and how they are drawn
     above: ArrayLike,
     below: ArrayLike,
     *,
     resamples: int,
     seed: int,
     weights: NDArray[np.float64] | None = None,
+    rounds: ArrayLike | None = None,
 ) -> Estimate:
     """Return mean(above) / mean(below) of paired samples, with a percentile bootstrap over pairs.
 
-    Pairs are resampled together, because both of a pair were measured on the same frame, and among
-    those of the same weight (`stratum_weights`), so that every resample holds as many of each kind.
+    Pairs are drawn together, because both of a pair were measured on the same frame, and with the
+    round they were measured in (`resampled`).
     Raises ValueError for samples that are not paired, or none.
     """
     first, second = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
@@ -74,19 +115,12 @@ def mean_ratio(
     value = float((scale * first).sum() / (scale * second).sum())
     if len(first) < 2:
         return Estimate(value, None, None)
-    strata = [np.flatnonzero(scale == weight) for weight in np.unique(scale)]
-    drawn = np.random.default_rng(seed)
-    at_once = max(1, _CHUNK // len(first))
-    ratios: list[NDArray[np.float64]] = []
-    for begin in range(0, resamples, at_once):
-        count = min(at_once, resamples - begin)
-        rows = np.concatenate(
-            [stratum[drawn.integers(0, len(stratum), (count, len(stratum)))] for stratum in strata],
-            axis=1,
-        )
-        above_sum, below_sum = (scale[rows] * side[rows] for side in (first, second))
-        ratios.append(above_sum.sum(1) / below_sum.sum(1))
-    return Estimate(value, *percentile_interval(np.concatenate(ratios)))
+    groups = None if rounds is None else np.asarray(rounds, dtype=np.int64)
+    draws = resampled(scale, groups, resamples=resamples, seed=seed)
+    ratios = np.concatenate([(drawn @ first) / (drawn @ second) for _, drawn in draws])
+    if len(ratios) < 2:
+        return Estimate(value, None, None)
+    return Estimate(value, *percentile_interval(ratios))
 
 
 def clip_multiplicities(clips: int, *, resamples: int, seed: int) -> NDArray[np.int64]:

@@ -213,7 +213,7 @@ def _how_latency_is_judged(both: Sequence[tuple[Side, Side]]) -> str:
     floor = max(noise_floor(a, b) for a, b in pairs if a and b)
     return (
         "Speed-ups decide on latency: time per frame / the session's own dense, since raw ms of "
-        f"two sessions also hold the machine's drift. {RESAMPLES} resamples of frames, seed {SEED}"
+        f"two sessions also hold the machine's drift. {RESAMPLES} resamples, seed {SEED}"
         f"; changes of up to {100 * (floor - 1):.1f} %, what dense against itself showed (A/A), "
         "are noise."
     )

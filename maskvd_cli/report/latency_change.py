@@ -2,7 +2,7 @@
 
 Between two sessions the machine may drift, and raw milliseconds drift with it. Dense ran
 interleaved with every point of its session, so times divided by their own dense decide. Intervals
-come from a bootstrap over frames, within full and masked ones, apart for each session, since frames
+come from a bootstrap over rounds, or over the frames of a few, apart for each session, since those
 of different sessions are not paired in time. What dense against itself showed (the A/A control) is
 the least that counts as a change.
 """
@@ -51,8 +51,8 @@ def latency_changes(
 def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float) -> list[Change]:
     drawn_a, drawn_b = of_a.resampled(0), of_b.resampled(1)
     enough = min(len(of_a.own), len(of_b.own)) > 1
-    frames = f"bootstrap over {len(of_a.own)} and {len(of_b.own)} frames"
-    raw = f"raw ms of two sessions, {frames}"
+    drawn = f"bootstrap over {of_a.drawn} and {of_b.drawn}"
+    raw = f"raw ms of two sessions, {drawn}"
     medians = a.parts["total"].median, b.parts["total"].median
     made = [
         _judged(MEAN_MS, (of_a.mean_ms, of_b.mean_ms), drawn_b.mean / drawn_a.mean, floor, raw),
@@ -60,7 +60,7 @@ def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float
     ]
     if of_a.speedup is not None and of_b.speedup is not None:
         speedups = (of_a.speedup, of_b.speedup)
-        basis = f"time / own dense, {frames}"
+        basis = f"time / own dense, {drawn}"
         made.insert(0, _judged(LATENCY, speedups, drawn_b.cost / drawn_a.cost, floor, basis))
     return made if enough else [_without_interval(change) for change in made]
 

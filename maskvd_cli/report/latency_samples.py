@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.measure.statistics import stratum_weights
+from maskvd_cli.measure.statistics import LEAST_ROUNDS, resampled, stratum_weights
 from maskvd_cli.report.pairing import Side
 from maskvd_cli.store.runs import Run
 
 RESAMPLES, SEED = 1000, 0
 _DENSE = "dense"
 _COLUMNS = ("series", "round", "frame", "is_full", "total_ms")
-_CHUNK = 2_000_000
 _LARGEST = 256 << 20
 Values = NDArray[np.float64]
 # Time and whether the frame was full, by round and frame.
@@ -68,12 +67,13 @@ class Sessions:
 class Timed:
     """Times of one point and of its session's dense on the same frames; None without one.
 
-    `full` (n,) tells full frames; `weights` (n,) sum to 1 and weigh them as in all of the data.
+    `rounds` (n,) tells in which round; `weights` (n,) sum to 1 and weigh full and masked frames as
+    in all of the data.
     """
 
     own: Values
     dense: Values | None
-    full: NDArray[np.bool_]
+    rounds: NDArray[np.int64]
     weights: Values
 
     @property
@@ -88,20 +88,23 @@ class Timed:
             return None
         return float((self.weights * self.dense).sum()) / self.mean_ms
 
+    @property
+    def drawn(self) -> str:
+        """What is resampled, and how many of them there are."""
+        rounds = len(np.unique(self.rounds))
+        return f"{rounds} rounds" if rounds >= LEAST_ROUNDS else f"{len(self.own)} frames"
+
     def resampled(self, stream: int) -> Resampled:
-        """Draw frames within full and masked ones; `stream` keeps the draws of two runs apart."""
-        drawn = np.random.default_rng((SEED, stream))
-        strata = [np.flatnonzero(self.full == kind) for kind in (True, False)]
+        """Draw rounds, or few rounds' frames; `stream` keeps the draws of two runs apart."""
+        order = self.own.argsort()
         beside = np.full(len(self.own), np.nan) if self.dense is None else self.dense
         parts: list[Values] = []
-        at_once = max(1, _CHUNK // len(self.own))
-        for begin in range(0, RESAMPLES, at_once):
-            count = min(at_once, RESAMPLES - begin)
-            rows = np.concatenate(
-                [s[drawn.integers(0, len(s), (count, len(s)))] for s in strata if len(s)], axis=1
-            )
-            mean, dense = ((self.weights[rows] * side[rows]).sum(1) for side in (self.own, beside))
-            parts.append(np.stack([mean, mean / dense, np.median(self.own[rows], axis=1)]))
+        draws = resampled(self.weights, self.rounds, resamples=RESAMPLES, seed=(SEED, stream))
+        for times, weights in draws:
+            mean = weights @ self.own
+            reached = times[:, order].cumsum(1) * 2 >= times.sum(1, keepdims=True)
+            median = self.own[order][reached.argmax(1)]
+            parts.append(np.stack([mean, mean / (weights @ beside), median]))
         return Resampled(*np.concatenate(parts, axis=1))
 
 
@@ -128,4 +131,4 @@ def timed(side: Side, sessions: Sessions) -> Timed | None:
         beside = np.array([dense[place][0] for place in own])
     metrics = side.record.metrics if side.record else None
     weights = stratum_weights(full, metrics.full_frame_share if metrics else None)
-    return Timed(totals, beside, full, weights)
+    return Timed(totals, beside, np.array([number for number, _ in own], dtype=np.int64), weights)

@@ -128,7 +128,7 @@ LEGEND = {
     "latency_full_ms": "full, masked: medians of these frames alone",
     "mask_ms": "mask, backbone, head: means of these parts; mask is the choice of tokens ahead",
     "speedup_text": "speed-up: mean of dense / mean, measured side by side, 95 % interval over "
-    "frames of each kind",
+    "rounds, over frames where rounds are few",
     "peak_mib": "peak MiB: weights, state and activations",
     "energy_mj": "energy mJ: of the GPU's board per frame, idle power included",
 }

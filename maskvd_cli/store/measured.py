@@ -82,7 +82,7 @@ class Latency(Stored):
     )
     speedup: StoredEstimate | None = Field(
         description="mean total of the session's dense / mean total, both with full frames "
-        "weighted as in expected_ms; interval: bootstrap over paired frames of each kind"
+        "weighted as in expected_ms; interval: bootstrap over rounds, over frames if they are few"
     )
     control: StoredEstimate | None = Field(
         description="the session's dense against dense once more: what chance alone does"

@@ -247,10 +247,13 @@ def latency_of(
     weights = stratum_weights(own["is_full"].to_numpy(), full_share)
     if series != BASELINE:
         ratio = mean_ratio(
-            total(BASELINE), total(series), weights=weights, resamples=resamples, seed=seed
-        )
+            total(BASELINE), total(series), weights=weights, rounds=own["round"],
+            resamples=resamples, seed=seed,
+        )  # fmt: skip
         speedup = StoredEstimate(**asdict(ratio))
-    control = mean_ratio(total(BASELINE), total(CONTROL), resamples=resamples, seed=seed)
+    control = mean_ratio(
+        total(BASELINE), total(CONTROL), rounds=of(CONTROL)["round"], resamples=resamples, seed=seed
+    )
     return Latency(
         session=session,
         parts={part: spread for part, spread in parts.items() if spread is not None},

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from maskvd_cli.measure.statistics import (
+    LEAST_ROUNDS,
     Spread,
     clip_multiplicities,
     mean_ratio,
     paired_change,
+    resampled,
     stratum_weights,
 )
 
@@ -89,3 +91,54 @@ def test_full_frames_weigh_what_they_weigh_in_the_data() -> None:
 def test_one_kind_alone_weighs_evenly(full: list[bool]) -> None:
     assert stratum_weights(full, 0.1).tolist() == [0.5, 0.5]
     assert stratum_weights([True, False], None).tolist() == [0.5, 0.5]
+
+
+def rounds_that_differ(seed: int, rounds: int = 40, frames: int = 5) -> tuple[np.ndarray, ...]:
+    """Return times of two equal series, of which each round slows one or the other, by rounds."""
+    drawn = np.random.default_rng(seed)
+    number = np.repeat(np.arange(rounds), frames)
+    slow = np.repeat(np.exp(drawn.normal(0, 0.1, (2, rounds))), frames, axis=1)
+    return (*(100 * slow * np.exp(drawn.normal(0, 0.01, slow.shape))), number)
+
+
+def test_intervals_over_rounds_hold_the_truth_where_those_over_frames_do_not() -> None:
+    held = {"rounds": 0, "frames": 0}
+    for seed in range(200):
+        above, below, number = rounds_that_differ(seed)
+        for how, rounds in (("rounds", number), ("frames", None)):
+            made = mean_ratio(above, below, rounds=rounds, resamples=400, seed=seed)
+            assert made.low is not None
+            assert made.high is not None
+            held[how] += made.low <= 1 <= made.high
+    assert 0.9 * 200 <= held["rounds"] <= 0.99 * 200
+    assert held["frames"] < 0.75 * 200
+
+
+def test_few_rounds_are_resampled_by_frames() -> None:
+    above, below, number = rounds_that_differ(1, rounds=LEAST_ROUNDS - 1)
+    by_frames = mean_ratio(above, below, resamples=100, seed=0)
+    assert mean_ratio(above, below, rounds=number, resamples=100, seed=0) == by_frames
+
+
+@pytest.mark.parametrize("by_round", [True, False])
+def test_kinds_keep_their_share_in_every_resample(by_round: bool) -> None:
+    full = np.array([True, False, False, False, True] * 6)
+    weights = stratum_weights(full, 0.1)
+    rounds = np.repeat(np.arange(6), 5) if by_round else None
+    found = list(resampled(weights, rounds, resamples=70, seed=3))
+    times, drawn = (np.concatenate(part) for part in zip(*found, strict=True))
+    assert times.shape == drawn.shape == (70, 30)
+    assert drawn[:, full].sum(1) == pytest.approx(0.1)
+    assert drawn[:, ~full].sum(1) == pytest.approx(0.9)
+    together = times.reshape(70, 6, 5)
+    assert (together == together[:, :, :1]).all() == by_round
+
+
+def test_resamples_without_one_of_the_kinds_are_left_out() -> None:
+    full = np.zeros(30, dtype=bool)
+    full[0] = True
+    weights = stratum_weights(full, 0.1)
+    found = list(resampled(weights, np.repeat(np.arange(6), 5), resamples=500, seed=3))
+    times = np.concatenate([part for part, _ in found])
+    assert 0.5 * 500 < len(times) < 0.8 * 500
+    assert (times[:, 0] > 0).all()
