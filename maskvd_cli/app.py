@@ -89,7 +89,7 @@ def maskvd(
         ),
     ] = False,
 ) -> None:
-    """Compare methods that skip tokens of video detectors: tokens, GMACs, state, side by side.
+    """Compare methods that skip tokens of video detectors: mAP50, latency, GMACs, memory.
 
     annotations -> maskvd heatmap -> maskvd mask; recipe -> maskvd sweep -> maskvd report
 

@@ -12,8 +12,10 @@ import typer
 
 from maskvd_cli.commands.sweep import load_named
 from maskvd_cli.commands.terminal import (
+    AsJson,
     Quiet,
     output_file,
+    print_json,
     reading_annotations,
     say,
     shows_progress,
@@ -73,6 +75,7 @@ def film(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
     ] = None,
+    as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Film a point at work: kept tokens, detections, truth, misses and running cost.
@@ -110,7 +113,16 @@ def film(
         made = make_film(
             output, opened.task, opened.scene, opened.footage, Style(score, fps, width), on_frame
         )
-    _say_made(made, output, annotated=opened.footage.objects is not None)
+    annotated = opened.footage.objects is not None
+    if as_json:
+        print_json(
+            {
+                "point": opened.task.label, "film": output, "frames": made.frames,
+                "missed": made.missed, "of": made.met, "annotated": annotated,
+                "gmacs": made.gmacs, "dense_gmacs": made.dense_gmacs,
+            }
+        )  # fmt: skip
+    _say_made(made, output, annotated=annotated)
 
 
 def _output(path: Path, dataset_root: Path | None = None) -> Path:

@@ -18,7 +18,7 @@ from maskvd_cli.methods.registry import methods
 _SUPPORT = Path(__file__).parents[1] / "sweep" / "measured_runs.py"
 PRINTS_DATA = (
     "heatmap", "mask", "sweep", "validate", "report", "score", "verify", "ls", "convert", "synth",
-    "train",
+    "train", "compare", "watch", "doctor", "tune", "film",
 )  # fmt: skip
 LABELS_ONLY = ("demo-labels", "--root", "kitti", "--set", "methods.maskvd.period=[4]")
 

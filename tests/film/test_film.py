@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -100,8 +101,16 @@ def test_costs_and_tokens_are_those_of_a_sweep(recipe: Path) -> None:
 def test_dense_has_nothing_that_it_misses_by_skipping(recipe: Path, tmp_path: Path) -> None:
     output = tmp_path / "d.gif"
     words = ("--point", "dense", "-o", output, "--frames", 3, "--width", 320, "--fps", 20)
-    done = film(recipe, *words, "--clip", 2)
+    done = film(recipe, *words, "--clip", 2, "--json")
     assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["point"], told["film"], told["frames"]) == (
+        "dense input=64x128",
+        str(output),
+        3,
+    )
+    assert (told["missed"], told["of"]) == (0, 6)
+    assert told["gmacs"] == told["dense_gmacs"] > 0
     assert "on 0001, 3 frames" in done.output
     with Pillow.open(output) as made:
         assert made.size[0] == 320
