@@ -136,17 +136,17 @@ def disturbance_warnings(points: list[MeasuredPoint]) -> Iterator[str]:
 
 
 def control_notes(controls: dict[str, Interval]) -> Iterator[str]:
-    """Yield for each latency session how much of a speed-up is noise."""
-    for control in controls.values():
-        yield (
-            f"Dense measured twice, interleaved with all points (A/A control): ratio "
-            f"{control.text('.3f')}; speed-ups that deviate from 1 by no more than this are noise."
-        )
-    if len(controls) > 1:
-        yield (
-            f"Latency was measured in {len(controls)} sessions; each speed-up stands on the dense "
-            "of its own session."
-        )
+    """Yield how much of a speed-up is noise, by what each latency session showed."""
+    if not controls:
+        return
+    ratios = " and ".join(control.text(".3f") for control in controls.values())
+    several = f" in {len(controls)} sessions" if len(controls) > 1 else ""
+    yield (
+        "Dense measured twice, interleaved with all points (A/A control): ratio "
+        f"{ratios}{several}; speed-ups that deviate from 1 by no more than this are noise."
+    )
+    if several:
+        yield "Each speed-up stands on the dense of its own latency session."
 
 
 def interval_text(value: float, low: float | None, high: float | None, form: str) -> str:

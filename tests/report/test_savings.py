@@ -82,3 +82,14 @@ def test_subsets_are_marked(tmp_path: Path) -> None:
     parts = {"mask": 0.0, "embed": 10.0, "backbone": 30.0, "head": 30.0}
     made = with_dense(setting=part).point("a", parts=parts, setting=part)
     assert saving_of(made, tmp_path).sentence.startswith("SUBSET: a: ")
+
+
+def test_what_dense_showed_against_itself_is_one_note_for_all_sessions(tmp_path: Path) -> None:
+    one = with_dense().report(tmp_path / "one").notes
+    assert any("(A/A control): ratio 1.000 [0.980, 1.020]; speed-ups" in note for note in one)
+    parts = {"mask": 0.0, "embed": 1.0, "backbone": 2.0, "head": 3.0}
+    made = with_dense().point("other", parts=parts, session="s2", control=(0.99, 0.9, 1.01))
+    told = made.report(tmp_path / "two").notes
+    ratios = "ratio 1.000 [0.980, 1.020] and 0.990 [0.900, 1.010] in 2 sessions; speed-ups"
+    assert sum("A/A control" in note for note in told) == 1
+    assert any(ratios in note for note in told)
