@@ -122,8 +122,8 @@ def stages(rows: Rows) -> Chart | None:
     ]
     caption = (
         "Where a frame's time goes: choosing tokens ahead (mask), patch embedding with copying, "
-        "backbone, and pyramid with RPN and box head. Means over the timed frames, in which full "
-        "frames can be more frequent than in all of the data."
+        "backbone, and pyramid with RPN and box head. Means over the timed frames, full ones "
+        "weighted by their share of all the data's frames."
     )
     headers = ("point", *(f"{part} ms" for part, _ in _PARTS))
     figure = {"data": traces, "layout": made}

@@ -164,7 +164,8 @@ def _accuracy(found: Accuracy) -> dict[str, Any]:
 
 def _latency(found: Latency) -> dict[str, Any]:
     total, full, masked = found.parts["total"], found.full, found.masked
-    parts = {f"{part}_ms": spread.mean for part, spread in found.parts.items() if part != "total"}
+    means = {part: spread.mean for part, spread in found.parts.items() if part != "total"}
+    parts = {f"{part}_ms": mean for part, mean in (means | found.expected_parts_ms).items()}
     return {
         "latency_ms": total.median,
         "latency_mean_ms": total.mean if found.expected_ms is None else found.expected_ms,

@@ -10,10 +10,9 @@ from maskvd_cli.report.rows import Report
 
 PARTS = ("mask", "embed", "backbone", "head")
 LEGEND = (
-    "GMACs are means over all frames, times means over the timed ones, dense's own of the same "
-    "session; timed frames hold a larger share of full ones than the data, so the speed-up of the "
-    "table, in which full frames weigh as in the data, may be higher. Named are the parts that "
-    "take more than dense's time of them divided by the ratio of GMACs, what limits most first."
+    "GMACs are means over all frames, times means over the timed ones, in which full frames weigh "
+    "as in all of the data; dense's are those of the same session. Named are the parts that take "
+    "more than dense's time of them divided by the ratio of GMACs, what limits most first."
 )
 _CALLED = {
     "mask": "the choice of tokens",
@@ -40,7 +39,7 @@ class Saving:
     gmacs_ratio: float
     """GMACs of dense's backbone / the point's, means over all frames."""
     backbone_ratio: float
-    """Backbone time of dense / the point's, means over the timed frames."""
+    """Backbone time of dense / the point's, weighted means over the timed frames."""
     frame_ratio: float
     """Total time of dense / the point's, the sum of the parts over the same timed frames."""
     parts: dict[str, float]
@@ -97,7 +96,7 @@ def _saving(row: dict[Any, Any], dense: dict[Any, Any], label: str) -> Saving:
 
 
 def _parts(row: dict[Any, Any]) -> dict[str, float]:
-    """Return the mean milliseconds of each part over the timed frames; 0 where there is none."""
+    """Return the mean milliseconds of each part, full frames weighted; 0 where there is none."""
     return {part: float(row[f"{part}_ms"] or 0.0) for part in PARTS}
 
 

@@ -126,7 +126,7 @@ LEGEND = {
     "latency_ms": "latency ms: median per timed frame, selection to detections; p90 likewise",
     "latency_mean_ms": "mean ms: full frames weighted by their share of all the data's frames",
     "latency_full_ms": "full, masked: medians of these frames alone",
-    "mask_ms": "mask, backbone, head: means of these parts; mask is the choice of tokens ahead",
+    "mask_ms": "mask, backbone, head: such means of these parts; mask: choosing tokens ahead",
     "speedup_text": "speed-up: mean of dense / mean, measured side by side, 95 % interval over "
     "rounds, over frames where rounds are few",
     "peak_mib": "peak MiB: weights, state and activations",

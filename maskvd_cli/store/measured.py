@@ -80,6 +80,9 @@ class Latency(Stored):
         default=None,
         description="mean total, full frames weighted by their share of all the data's frames",
     )
+    expected_parts_ms: dict[str, Real] = Field(
+        default={}, description="mask, embed, backbone, head: means, weighted as expected_ms is"
+    )
     speedup: StoredEstimate | None = Field(
         description="mean total of the session's dense / mean total, both with full frames "
         "weighted as in expected_ms; interval: bootstrap over rounds, over frames if they are few"

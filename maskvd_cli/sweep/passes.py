@@ -260,6 +260,9 @@ def latency_of(
         full=_spread(own.loc[own["is_full"], "total_ms"]),
         masked=_spread(own.loc[~own["is_full"], "total_ms"]),
         expected_ms=float((weights * total(series)).sum()),
+        expected_parts_ms={
+            part: float((weights * own[f"{part}_ms"].to_numpy()).sum()) for part in PARTS
+        },
         speedup=speedup,
         control=StoredEstimate(**asdict(control)),
     )

@@ -180,6 +180,12 @@ def test_latency_is_summarised_from_the_samples_that_are_kept(outcome: SweepOutc
         return share * total[full].mean() + (1 - share) * total[~full].mean()
 
     assert latency.expected_ms == pytest.approx(expected(own["total_ms"]))
+    assert set(latency.expected_parts_ms) == {"mask", "embed", "backbone", "head"}
+    for part, mean in latency.expected_parts_ms.items():
+        assert mean == pytest.approx(expected(own[f"{part}_ms"]))
+    row = read_report(outcome.run).rows.set_index("key").loc[keys[1]]
+    assert row["backbone_ms"] == latency.expected_parts_ms["backbone"]
+    assert row["backbone_ms"] != latency.parts["backbone"].mean
     assert latency.speedup is not None
     ratio = expected(dense["total_ms"]) / expected(own["total_ms"])
     assert latency.speedup.value == pytest.approx(ratio)
