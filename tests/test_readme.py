@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from maskvd_cli.app import app
 from maskvd_cli.models.checkpoints import sha256_of
 from maskvd_cli.recipe.shipped import shipped_recipes
+from maskvd_cli.report.measured import interval_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -112,11 +113,8 @@ def test_every_dependency_has_its_line() -> None:
 
 
 def _interval(row: dict[str, str], name: str, form: str) -> str:
-    value = format(float(row[name]), form)
-    if not row[f"{name}_low"]:
-        return value
-    low, high = (format(float(row[f"{name}_{end}"]), form) for end in ("low", "high"))
-    return f"{value} [{low}, {high}]"
+    low, high = (float(end) if (end := row[f"{name}_{side}"]) else None for side in ("low", "high"))
+    return interval_text(float(row[name]), low, high, form)
 
 
 def _measured_line(row: dict[str, str]) -> str:

@@ -16,7 +16,8 @@ import torch
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.diagnosis.finding import Finding
-from maskvd_cli.measure.gpu import IDLE, GpuFacts, read_gpu, resting, slowing
+from maskvd_cli.measure.device import gpu_facts
+from maskvd_cli.measure.gpu import IDLE, GpuFacts, resting, slowing
 from maskvd_cli.measure.machine import ROOT, text_of
 
 _NVIDIA = "0x10de"
@@ -117,7 +118,7 @@ def gpu_findings(during: Sequence[GpuFacts] = ()) -> Iterator[Finding]:
 
 def read_current_gpu() -> GpuFacts:
     """Return NVML's facts of the device that torch uses. Raises UsageError as `read_gpu` does."""
-    return read_gpu(str(torch.cuda.get_device_properties(torch.cuda.current_device()).uuid))
+    return gpu_facts(torch.device("cuda", torch.cuda.current_device()))
 
 
 def of_readings(readings: Sequence[GpuFacts], *, working: bool) -> Iterator[Finding]:

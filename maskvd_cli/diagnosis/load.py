@@ -12,15 +12,14 @@ from pathlib import Path
 import psutil
 
 from maskvd_cli.diagnosis.finding import Finding
+from maskvd_cli.measure.disturbance import increase, read_counters
 from maskvd_cli.measure.gpu import printable
-from maskvd_cli.measure.limits import Memory, held_back, memory
+from maskvd_cli.measure.limits import Memory, memory
 from maskvd_cli.measure.machine import (
     ROOT,
     Busy,
     busy_between,
-    cpu_times,
     load_average,
-    swapped_pages,
 )
 
 _SECONDS = 1.0
@@ -65,17 +64,16 @@ def take_sample(root: Path = ROOT, seconds: float = _SECONDS) -> Sample:
     watched = [process for process in psutil.process_iter() if process.pid != os.getpid()]
     for process in watched:
         _share(process)
-    before, pages, held = cpu_times(root), swapped_pages(root), held_back(root)
+    before = read_counters(root)
     time.sleep(seconds)
-    busy = busy_between(before, cpu_times(root))
-    now_pages, now_held = swapped_pages(root), held_back(root)
+    after = read_counters(root)
     shares = [(_name(process), _share(process)) for process in watched]
     shares = sorted((s for s in shares if s[1] >= _QUIET), key=lambda share: -share[1])
     return Sample(
-        busy,
+        busy_between(before.cpu, after.cpu),
         shares,
-        None if pages is None or now_pages is None else now_pages - pages,
-        None if held is None or now_held is None else now_held - held,
+        increase(before.pages, after.pages),
+        increase(before.held_back, after.held_back),
     )
 
 

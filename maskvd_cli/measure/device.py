@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.measure.gpu import read_gpu
+from maskvd_cli.measure.gpu import GpuFacts, read_gpu
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -41,6 +41,11 @@ def device_facts(device: torch.device) -> dict[str, Any]:
     return facts
 
 
+def gpu_facts(device: torch.device) -> GpuFacts:
+    """Return NVML's facts of a CUDA device. Raises UsageError as `read_gpu` does."""
+    return read_gpu(str(torch.cuda.get_device_properties(device).uuid))
+
+
 def gpu_reasons(device: torch.device) -> int | None:
     """Return NVML's mask of why a GPU's clocks are not higher now; None for other devices.
 
@@ -48,4 +53,4 @@ def gpu_reasons(device: torch.device) -> int | None:
     """
     if device.type != "cuda" or torch.version.hip:
         return None
-    return read_gpu(str(torch.cuda.get_device_properties(device).uuid)).reasons
+    return gpu_facts(device).reasons

@@ -56,9 +56,9 @@ def read_counters(root: Path = ROOT) -> Reading:
 def disturbances_between(before: Reading, after: Reading, cores: int) -> list[str]:
     """Return what disturbed between two readings, worst first; `cores` are those of /proc/stat."""
     found: list[str] = []
-    if hot := _more(before.throttles, after.throttles):
+    if hot := increase(before.throttles, after.throttles):
         found.append(f"processors were throttled {hot} times, too hot")
-    if held := _more(before.held_back, after.held_back):
+    if held := increase(before.held_back, after.held_back):
         found.append(f"the container's processor time ran out {held} times")
     busy = busy_between(before.cpu, after.cpu)
     if busy is not None and busy.stolen >= _STOLEN:
@@ -68,13 +68,14 @@ def disturbances_between(before: Reading, after: Reading, cores: int) -> list[st
         others = busy.used - busy.stolen - own
         if others >= _OTHERS:
             found.append(f"other work took {others:.0%} of the processors' time")
-    if (pages := _more(before.pages, after.pages)) >= _SWAPPED:
+    if (pages := increase(before.pages, after.pages) or 0) >= _SWAPPED:
         found.append(f"{pages} pages were swapped")
     return found
 
 
-def _more(before: int | None, after: int | None) -> int:
-    return 0 if before is None or after is None else max(0, after - before)
+def increase(before: int | None, after: int | None) -> int | None:
+    """Return by how much a counter rose, None where it is not told."""
+    return None if before is None or after is None else max(0, after - before)
 
 
 class Disturbances:

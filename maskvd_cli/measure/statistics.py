@@ -71,26 +71,36 @@ def resampled(
     """
     drawn, count = np.random.default_rng(seed), len(weights)
     kinds, kind_of = np.unique(weights, return_inverse=True)
-    kind_of = kind_of.reshape(-1)
-    numbers, round_of = np.unique(
-        np.arange(count) if rounds is None else rounds, return_inverse=True
-    )
-    by_round = rounds is not None and len(numbers) >= LEAST_ROUNDS
+    is_kind = np.eye(len(kinds), dtype=np.int64)[kind_of]
+    pools = _pools(kind_of, rounds)
     at_once = max(1, _CHUNK // count)
     for begin in range(0, resamples, at_once):
         some = min(at_once, resamples - begin)
         times = np.empty((some, count), dtype=np.int64)
-        if by_round:
-            even = np.full(len(numbers), 1 / len(numbers))
-            times[:] = drawn.multinomial(len(numbers), even, some)[:, round_of.reshape(-1)]
-        for kind in () if by_round else range(len(kinds)):
-            of_kind = np.flatnonzero(kind_of == kind)
-            even = np.full(len(of_kind), 1 / len(of_kind))
-            times[:, of_kind] = drawn.multinomial(len(of_kind), even, some)
-        found = np.stack([times[:, kind_of == kind].sum(1) for kind in range(len(kinds))], axis=1)
+        for samples, unit_of in pools:
+            units = int(unit_of.max()) + 1
+            even = np.full(units, 1 / units)
+            times[:, samples] = drawn.multinomial(units, even, some)[:, unit_of]
+        found = times @ is_kind
         whole = (found > 0).all(1)
-        scale = np.bincount(kind_of) / found[whole]
+        scale = is_kind.sum(0) / found[whole]
         yield times[whole], weights * times[whole] * scale[:, kind_of]
+
+
+def rounds_drawn(rounds: NDArray[np.int64] | None) -> int:
+    """Return how many rounds `resampled` draws as wholes; 0 where it draws samples."""
+    number = 0 if rounds is None else len(np.unique(rounds))
+    return number if number >= LEAST_ROUNDS else 0
+
+
+def _pools(
+    kind_of: NDArray[np.int64], rounds: NDArray[np.int64] | None
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return the pools that are drawn from: their samples, and the unit 0.. of each."""
+    if rounds is not None and rounds_drawn(rounds):
+        return [(np.arange(len(rounds)), np.unique(rounds, return_inverse=True)[1])]
+    kinds = (np.flatnonzero(kind_of == kind) for kind in range(int(kind_of.max()) + 1))
+    return [(samples, np.arange(len(samples))) for samples in kinds]
 
 
 def mean_ratio(  # noqa: PLR0913 - samples, what they stand for, and how they are drawn

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.measure.statistics import LEAST_ROUNDS, resampled, stratum_weights
+from maskvd_cli.measure.statistics import resampled, rounds_drawn, stratum_weights
 from maskvd_cli.report.pairing import Side
 from maskvd_cli.store.runs import Run
 
@@ -91,8 +91,8 @@ class Timed:
     @property
     def drawn(self) -> str:
         """What is resampled, and how many of them there are."""
-        rounds = len(np.unique(self.rounds))
-        return f"{rounds} rounds" if rounds >= LEAST_ROUNDS else f"{len(self.own)} frames"
+        rounds = rounds_drawn(self.rounds)
+        return f"{rounds} rounds" if rounds else f"{len(self.own)} frames"
 
     def resampled(self, stream: int) -> Resampled:
         """Draw rounds, or few rounds' frames; `stream` keeps the draws of two runs apart."""

@@ -110,22 +110,16 @@ def subset_text(setting: dict[str, Any]) -> str | None:
 def session_controls(points: list[MeasuredPoint]) -> dict[str, Interval]:
     """Return for each latency session what dense against itself gave, by session."""
     sessions: dict[str, Interval] = {}
-    for point in points:
-        for record in point.records:
-            if record.latency is not None and (control := record.latency.control) is not None:
-                found = Interval(control.value, control.low, control.high)
-                sessions.setdefault(record.latency.session, found)
+    for latency in _latencies(points):
+        if (control := latency.control) is not None:
+            found = Interval(control.value, control.low, control.high)
+            sessions.setdefault(latency.session, found)
     return sessions
 
 
 def disturbance_warnings(points: list[MeasuredPoint]) -> Iterator[str]:
     """Yield for each latency session what disturbed it, if anything was seen."""
-    sessions = {
-        record.latency.session: record.latency.disturbances
-        for point in points
-        for record in point.records
-        if record.latency is not None
-    }
+    sessions = {latency.session: latency.disturbances for latency in _latencies(points)}
     for number, disturbances in enumerate(sessions.values(), 1):
         if disturbances:
             which = f" (session {number} of {len(sessions)})" if len(sessions) > 1 else ""
@@ -133,6 +127,13 @@ def disturbance_warnings(points: list[MeasuredPoint]) -> Iterator[str]:
                 f"Latency was disturbed{which}: {'; '.join(disturbances)}. Times are longer and "
                 "less certain than the machine's own; maskvd doctor says what to do."
             )
+
+
+def _latencies(points: list[MeasuredPoint]) -> Iterator[Latency]:
+    for point in points:
+        for record in point.records:
+            if record.latency is not None:
+                yield record.latency
 
 
 def control_notes(controls: dict[str, Interval]) -> Iterator[str]:
