@@ -23,11 +23,11 @@ from result_file import write_result
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import FrameContext, Method
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.models.vit import VisionTransformer
-from maskvd_cli.models.zoo import get_arch
 
 INPUT, CONTENT = Size(672, 672), Size(370, 672)
 GRID = INPUT.tiles(16)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from maskvd_cli.measure.environment import environment
+from maskvd_cli.machine.environment import environment
 from maskvd_cli.store.runs import utc_now
 
 

@@ -13,16 +13,17 @@ import maskvd_cli
 
 PACKAGE = Path(maskvd_cli.__file__).parent
 ROOMS = (
-    "app", "commands", "tuning", "report", "film", "verify", "diagnosis", "sweep", "training",
-    "measure", "methods", "models", "masks", "data", "recipe", "store", "core",
+    "app", "commands", "tuning", "watch", "compare", "render", "judge", "film", "verify",
+    "diagnosis", "work", "training", "scenes", "metrics", "methods", "families", "tasks",
+    "machine", "masks", "data", "recipe", "store", "core",
 )  # fmt: skip
 STRANGERS = {
-    ("report", "film"),
-    ("report", "sweep"),
-    ("report", "verify"),
-    ("verify", "sweep"),
-    ("sweep", "training"),
-}
+    *((page, other) for page in ("watch", "compare", "render", "judge")
+      for other in ("film", "work", "verify", "scenes", "methods", "families", "training")),
+    ("verify", "work"),
+    ("work", "training"),
+    ("scenes", "training"),
+}  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -75,8 +76,9 @@ def test_help_and_version_import_nothing_heavy(option: str) -> None:
 
 
 def test_reports_do_without_torch() -> None:
-    names = "console, figures, formats, rows"
-    assert "torch" not in modules_after(f"from maskvd_cli.report import {names}")
+    names = "console, figures, formats"
+    statement = f"from maskvd_cli.render import {names}; import maskvd_cli.judge.rows"
+    assert "torch" not in modules_after(statement)
 
 
 def test_planning_does_without_what_measuring_needs(tmp_path: Path) -> None:

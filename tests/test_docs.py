@@ -30,7 +30,7 @@ from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.recipe.shipped import shipped_recipes, shipped_trainings
 from maskvd_cli.store.schema import Stored
-from maskvd_cli.sweep.catalog import catalog
+from maskvd_cli.work.catalog import catalog
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

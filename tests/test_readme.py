@@ -12,9 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from maskvd_cli.app import app
-from maskvd_cli.models.checkpoints import sha256_of
+from maskvd_cli.families.checkpoints import sha256_of
+from maskvd_cli.judge.measured import interval_text
 from maskvd_cli.recipe.shipped import shipped_recipes
-from maskvd_cli.report.measured import interval_text
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

@@ -12,12 +12,12 @@ import torch
 
 from generation.svg import Panel, drawing
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.dropping import stages_of
 from maskvd_cli.methods.gates import GateParams, TokenGate
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.models.zoo import get_arch
 
 PATCH, FRAMES = 16, 6
 GRID, REAL = Size(10, 14), Size(7, 14)

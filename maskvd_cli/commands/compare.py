@@ -27,8 +27,8 @@ from maskvd_cli.core.errors import (
 )
 
 if TYPE_CHECKING:
-    from maskvd_cli.report.changes import Change, Limit
-    from maskvd_cli.report.comparison import Comparison, Opened, Row
+    from maskvd_cli.compare.changes import Change, Limit
+    from maskvd_cli.compare.comparison import Comparison, Opened, Row
 
 
 def compare(
@@ -79,8 +79,8 @@ def compare(
     Examples: maskvd compare results/old results/new
     · maskvd compare OLD NEW --fail-on latency:5% --fail-on map50:0.5 -o changes.md
     """
-    from maskvd_cli.report.changes import Limit
-    from maskvd_cli.report.comparison import open_pairs
+    from maskvd_cli.compare.changes import Limit
+    from maskvd_cli.compare.comparison import open_pairs
     from maskvd_cli.store.runs import find_run
 
     limits = [Limit.parse(text) for text in fail_on or ()]
@@ -91,7 +91,7 @@ def compare(
     if output is not None:
         _write(comparison, output)
     if as_json:
-        from maskvd_cli.report.comparison_text import json_content
+        from maskvd_cli.compare.text import json_content
 
         exceeding = comparison.exceeding(limits)
         failed = [
@@ -99,15 +99,15 @@ def compare(
         ]
         print_json({**json_content(comparison), "failed": failed})
     elif not quiet:
-        from maskvd_cli.report.comparison_table import print_comparison
+        from maskvd_cli.compare.table import print_comparison
 
         print_comparison(comparison, table_console(), every=every)
     _judge(comparison, limits)
 
 
 def _check(allow: list[str], output: Path | None) -> None:
-    from maskvd_cli.report.comparison_text import FORMATS
-    from maskvd_cli.report.conditions import KINDS
+    from maskvd_cli.compare.conditions import KINDS
+    from maskvd_cli.compare.text import FORMATS
 
     for kind in allow:
         if kind not in KINDS:
@@ -135,7 +135,7 @@ def _compared(opened: Opened) -> Comparison:
     from rich.console import Console
     from rich.markup import escape
 
-    from maskvd_cli.report.comparison import compare as compared
+    from maskvd_cli.compare.comparison import compare as compared
 
     console = Console(stderr=True)
     if not shows_progress(console):
@@ -145,7 +145,7 @@ def _compared(opened: Opened) -> Comparison:
 
 
 def _write(comparison: Comparison, output: Path) -> None:
-    from maskvd_cli.report.comparison_text import FORMATS
+    from maskvd_cli.compare.text import FORMATS
     from maskvd_cli.store.atomic import write_bytes
 
     text = FORMATS[output.suffix.lower()](comparison)
@@ -175,7 +175,7 @@ def _judge(comparison: Comparison, limits: list[Limit]) -> None:
 
 
 def _line(row: Row, change: Change, limit: Limit) -> str:
-    from maskvd_cli.report.comparison_table import change_text
+    from maskvd_cli.compare.table import change_text
 
     metric = change.metric
     values = f"{change.old:.{metric.digits}f} -> {change.new:.{metric.digits}f}"

@@ -12,7 +12,7 @@ from maskvd_cli.commands.terminal import AsJson, Quiet, output_file, print_facts
 from maskvd_cli.core.errors import ResultError
 
 if TYPE_CHECKING:
-    from maskvd_cli.models.renaming import Converted
+    from maskvd_cli.families.vitdet.renaming import Converted
 
 
 def convert(
@@ -46,7 +46,7 @@ def convert(
     """
     _check_output(output, force)
 
-    from maskvd_cli.models.checkpoints import save, sha256_of
+    from maskvd_cli.families.checkpoints import save, sha256_of
 
     converted, archs = _converted(source, naming, arch)
     metadata = {
@@ -93,11 +93,11 @@ def _check_output(output: Path, force: bool) -> None:
 
 def _converted(source: Path, naming: str | None, arch: str | None) -> tuple[Converted, list[str]]:
     """Return the checkpoint under our names, and the architectures that have its shapes."""
-    from maskvd_cli.models.checkpoints import read_tensors
-    from maskvd_cli.models.fitting import fitted_to, matching_archs
-    from maskvd_cli.models.namings import get_naming
-    from maskvd_cli.models.renaming import to_our_names
-    from maskvd_cli.models.zoo import get_arch
+    from maskvd_cli.families.checkpoints import read_tensors
+    from maskvd_cli.families.vitdet.fitting import fitted_to, matching_archs
+    from maskvd_cli.families.vitdet.namings import get_naming
+    from maskvd_cli.families.vitdet.renaming import to_our_names
+    from maskvd_cli.families.zoo import get_arch
 
     wanted = None if arch is None else get_arch(arch)
     if naming is not None:
@@ -109,7 +109,7 @@ def _converted(source: Path, naming: str | None, arch: str | None) -> tuple[Conv
 
 
 def _facts(converted: Converted) -> list[tuple[str, object]]:
-    from maskvd_cli.models.renaming import listed
+    from maskvd_cli.families.vitdet.renaming import listed
 
     reasons: dict[str, list[str]] = {}
     for name, reason in converted.dropped.items():

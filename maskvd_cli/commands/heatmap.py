@@ -21,7 +21,7 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 
 if TYPE_CHECKING:
-    from maskvd_cli.sweep.heatmap import Heatmap
+    from maskvd_cli.scenes.heatmap import Heatmap
 
 
 def heatmap(
@@ -85,8 +85,8 @@ def heatmap(
     --canvas 384x1280 -o heatmap.npz
     """
     from maskvd_cli.data.registry import datasets
+    from maskvd_cli.scenes.heatmap import HeatmapSpec, make_heatmap
     from maskvd_cli.store.arrays import save_arrays
-    from maskvd_cli.sweep.heatmap import HeatmapSpec, make_heatmap
 
     output = output_file(output, ".npz")
     if accumulate not in ("sum", "union"):
@@ -116,8 +116,8 @@ def heatmap(
 
 
 def _draw(made: Heatmap, keep_rate: float, picture: Path) -> None:
-    from maskvd_cli.report.figures import draw_static_mask
-    from maskvd_cli.sweep.static_mask import PATCH, preview
+    from maskvd_cli.render.figures import draw_static_mask
+    from maskvd_cli.scenes.static_mask import PATCH, preview
 
     counts = made.counts.numpy()
     shown = preview(counts, keep_rate)

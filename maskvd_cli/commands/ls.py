@@ -56,7 +56,7 @@ def _methods() -> tuple[Row, list[Row]]:
 
 
 def _models() -> tuple[Row, list[Row]]:
-    from maskvd_cli.models.zoo import ARCHS
+    from maskvd_cli.families.zoo import ARCHS
 
     rows = [(arch.name, arch.description, arch.backbone, arch.paper) for arch in ARCHS.values()]
     return ("model", "what it is", "backbone", "paper"), rows

@@ -12,7 +12,7 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 
 if TYPE_CHECKING:
-    from maskvd_cli.sweep.static_mask import StaticMask
+    from maskvd_cli.scenes.static_mask import StaticMask
 
 
 def mask(
@@ -60,7 +60,7 @@ def mask(
         raise UsageError(f"--align {align}: choose canvas or image")
     counts, made_from = load_heatmap(heatmap)
 
-    from maskvd_cli.sweep.static_mask import make_static_mask, mask_metadata
+    from maskvd_cli.scenes.static_mask import make_static_mask, mask_metadata
 
     made = make_static_mask(
         counts,
@@ -81,8 +81,8 @@ def mask(
 
 
 def _draw(made: StaticMask, counts: Any, picture: Path) -> None:
-    from maskvd_cli.report.figures import draw_static_mask
-    from maskvd_cli.sweep.static_mask import PATCH
+    from maskvd_cli.render.figures import draw_static_mask
+    from maskvd_cli.scenes.static_mask import PATCH
 
     hidden = int((made.mask & ~made.real).sum())
     draw_static_mask(

@@ -13,7 +13,7 @@ from maskvd_cli.commands.terminal import AsJson, Quiet, refuse_datasets, say, ta
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
 if TYPE_CHECKING:
-    from maskvd_cli.report.rows import Report
+    from maskvd_cli.judge.rows import Report
 
 _BY_SUFFIX = {".md": "markdown", ".csv": "csv", ".json": "json", ".tex": "latex", ".html": "html"}
 _FORMATS = ("console", *_BY_SUFFIX.values())
@@ -53,8 +53,8 @@ def report(
 
     Examples: maskvd report · maskvd report results/kitti-table1 --format markdown -o table1.md
     """
-    from maskvd_cli.report.console import print_report
-    from maskvd_cli.report.rows import read_report
+    from maskvd_cli.judge.rows import read_report
+    from maskvd_cli.render.console import print_report
     from maskvd_cli.store.atomic import write_bytes
     from maskvd_cli.store.runs import find_run
 
@@ -69,7 +69,7 @@ def report(
     if figures is not None:
         _write_figures(made, figures)
     if picture:
-        from maskvd_cli.report.tradeoff import draw_tradeoff
+        from maskvd_cli.render.tradeoff import draw_tradeoff
 
         refuse_datasets(picture)
         draw_tradeoff(Path(os.path.realpath(picture)), made)
@@ -92,17 +92,17 @@ def report(
 def _rendered(made: Report, kind: str) -> str:
     """Return a report in a format for files; what pages need is imported for them alone."""
     if kind == "html":
-        from maskvd_cli.report.html import to_html
+        from maskvd_cli.render.html import to_html
 
         return to_html(made)
-    from maskvd_cli.report.formats import FORMATS
+    from maskvd_cli.render.formats import FORMATS
 
     return FORMATS[kind](made)
 
 
 def _write_figures(made: Report, folder: Path) -> None:
     """Write all figures that the run has data for, and say which, and why others are left out."""
-    from maskvd_cli.report.plots.catalogue import write_figures
+    from maskvd_cli.render.plots.catalogue import write_figures
 
     refuse_datasets(folder)
     for outcome in write_figures(made, Path(os.path.realpath(folder))):

@@ -11,6 +11,6 @@ def schema() -> None:
     Example: maskvd schema > recipe.schema.json
     """
     from maskvd_cli.recipe.schema_json import json_schema
-    from maskvd_cli.sweep.catalog import catalog
+    from maskvd_cli.work.catalog import catalog
 
     print(json.dumps(json_schema(catalog()), indent=2))

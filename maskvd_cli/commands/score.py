@@ -38,7 +38,7 @@ def score(
     Examples: maskvd score results/demo --classes · maskvd score RUN --json
     """
     from maskvd_cli.store.runs import find_run
-    from maskvd_cli.sweep.scoring import baseline_key, scorable, scorer_of
+    from maskvd_cli.work.scoring import baseline_key, scorable, scorer_of
 
     found = find_run(run)
     plan = found.plan()
@@ -123,7 +123,7 @@ def _number(value: float | None) -> str:
 
 
 def _change(found: Accuracy) -> str:
-    from maskvd_cli.report.measured import interval_text
+    from maskvd_cli.judge.measured import interval_text
 
     change = found.map50_change
     if change is None:

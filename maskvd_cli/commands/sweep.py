@@ -27,10 +27,10 @@ from maskvd_cli.core.errors import (
 _LONGEST_TALK = 48
 
 if TYPE_CHECKING:
+    from maskvd_cli.judge.rows import Report
     from maskvd_cli.recipe.load import LoadedRecipe
-    from maskvd_cli.report.rows import Report
     from maskvd_cli.store.runs import Run
-    from maskvd_cli.sweep.runner import Sweep, SweepOutcome
+    from maskvd_cli.work.runner import Sweep, SweepOutcome
 
 
 def sweep(
@@ -104,7 +104,7 @@ def load_named(
     """Return the recipe that is named, else the dataset's table or grid, else the demo."""
     from maskvd_cli.recipe.load import load_recipe
     from maskvd_cli.recipe.shipped import find_recipe, shipped_recipes
-    from maskvd_cli.sweep.catalog import catalog
+    from maskvd_cli.work.catalog import catalog
 
     if recipe is None and dataset is None:
         recipe = "demo"
@@ -124,7 +124,7 @@ def load_named(
 
 
 def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
-    from maskvd_cli.sweep.runner import plan_tasks, prepare
+    from maskvd_cli.work.runner import plan_tasks, prepare
 
     tasks, detections, reason = plan_tasks(loaded)
     names = [task.label for task in tasks]
@@ -142,7 +142,7 @@ def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
 
 
 def _run(loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool) -> SweepOutcome:
-    from maskvd_cli.sweep.runner import choose_run, prepare, run_sweep
+    from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
     with reading_annotations():
         sweep = prepare(loaded)
@@ -169,9 +169,9 @@ def _say_interrupted(sweep: Sweep, run: Run) -> None:
 
 
 def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None:
-    from maskvd_cli.report.console import print_report
-    from maskvd_cli.report.formats import to_json
-    from maskvd_cli.report.rows import read_report
+    from maskvd_cli.judge.rows import read_report
+    from maskvd_cli.render.console import print_report
+    from maskvd_cli.render.formats import to_json
 
     total = len(outcome.ran) + len(outcome.present)
     if not outcome.ran and outcome.measured:
@@ -202,10 +202,10 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
 
 def _draw(made: Report) -> None:
     """Draw mAP50 against cost into the run's folder, where both were measured."""
-    from maskvd_cli.report.rows import has_tradeoff
+    from maskvd_cli.judge.rows import has_tradeoff
 
     if has_tradeoff(made.rows).any():
-        from maskvd_cli.report.tradeoff import draw_tradeoff
+        from maskvd_cli.render.tradeoff import draw_tradeoff
 
         picture = made.run.folder / "map50-latency.png"
         draw_tradeoff(picture, made)

@@ -133,7 +133,7 @@ def tune(
 def _load(recipe: str, root: Path | None, limit: int | None, given: list[str]) -> LoadedRecipe:
     from maskvd_cli.recipe.load import load_recipe
     from maskvd_cli.recipe.shipped import find_recipe
-    from maskvd_cli.sweep.catalog import catalog
+    from maskvd_cli.work.catalog import catalog
 
     first = [f"dataset.root={root}"] if root is not None else []
     first += [f"limit.frames={limit}"] if limit is not None else []
@@ -149,12 +149,12 @@ def _bench(
     given: list[str],
 ) -> Bench:
     from maskvd_cli.methods.registry import methods
-    from maskvd_cli.sweep.geometry import Geometry
-    from maskvd_cli.sweep.plan import detections_of
+    from maskvd_cli.scenes.geometry import Geometry
     from maskvd_cli.tuning.bench import Bench, tuned_recipe
     from maskvd_cli.tuning.goal import goal_of
     from maskvd_cli.tuning.journal import Objective
     from maskvd_cli.tuning.space import declared_ranges, space_of
+    from maskvd_cli.work.plan import detections_of
 
     if objective not in get_args(Objective):
         raise UsageError(unknown("objective", objective, get_args(Objective)))

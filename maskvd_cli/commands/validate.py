@@ -19,7 +19,7 @@ from maskvd_cli.commands.terminal import (
 from maskvd_cli.core.errors import EXIT_BAD_INPUT
 
 if TYPE_CHECKING:
-    from maskvd_cli.sweep.checks import Check
+    from maskvd_cli.work.checks import Check
 
 
 def validate(
@@ -42,8 +42,8 @@ def validate(
     """
     from maskvd_cli.recipe.load import load_recipe
     from maskvd_cli.recipe.shipped import find_recipe
-    from maskvd_cli.sweep.catalog import catalog
-    from maskvd_cli.sweep.checks import checks_of
+    from maskvd_cli.work.catalog import catalog
+    from maskvd_cli.work.checks import checks_of
 
     given = [] if root is None else [f"dataset.root={root}"]
     loaded = load_recipe(find_recipe(recipe), catalog(), [*given, *(set_ or [])])

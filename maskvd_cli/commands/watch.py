@@ -18,8 +18,8 @@ from maskvd_cli.core.errors import EXIT_POINTS_FAILED
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from maskvd_cli.report.progress import Snapshot
     from maskvd_cli.store.runs import Run
+    from maskvd_cli.watch.progress import Snapshot
 
     Show = Callable[[Snapshot], None]
 
@@ -49,7 +49,7 @@ def watch(
 
     Examples: maskvd watch · maskvd watch results/demo --interval 5 · maskvd watch --wait --json
     """
-    from maskvd_cli.report.progress import Follower
+    from maskvd_cli.watch.progress import Follower
 
     follower = Follower(_run(run, wait, interval))
     around, show = _presented(as_json)
@@ -86,7 +86,7 @@ def _presented(as_json: bool) -> tuple[AbstractContextManager[Any], Show]:
         return nullcontext(), _Lines().show
     from rich.live import Live
 
-    from maskvd_cli.report.progress_text import live_table
+    from maskvd_cli.watch.text import live_table
 
     live = Live(console=console, auto_refresh=False)
     return live, lambda snapshot: live.update(live_table(snapshot, console), refresh=True)
@@ -99,7 +99,7 @@ class _Lines:
         self._sweep: str | None = None
 
     def show(self, snapshot: Snapshot) -> None:
-        from maskvd_cli.report.progress_text import headline, step_lines
+        from maskvd_cli.watch.text import headline, step_lines
 
         if self._sweep is None:
             for line in headline(snapshot):
@@ -120,7 +120,7 @@ class _Events:
         self._sweep: str | None = None
 
     def show(self, snapshot: Snapshot) -> None:
-        from maskvd_cli.report.progress_text import state_event, step_event
+        from maskvd_cli.watch.text import state_event, step_event
 
         events: list[dict[str, Any]] = []
         if self._sweep is None:

@@ -16,9 +16,9 @@ import torch
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.diagnosis.finding import Finding
-from maskvd_cli.measure.device import gpu_facts
-from maskvd_cli.measure.gpu import IDLE, GpuFacts, resting, slowing
-from maskvd_cli.measure.machine import ROOT, text_of
+from maskvd_cli.machine.device import gpu_facts
+from maskvd_cli.machine.gpu import IDLE, GpuFacts, resting, slowing
+from maskvd_cli.machine.linux import ROOT, text_of
 
 _NVIDIA = "0x10de"
 _DISPLAY_CLASSES = ("0x03",)

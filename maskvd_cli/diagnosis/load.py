@@ -12,10 +12,10 @@ from pathlib import Path
 import psutil
 
 from maskvd_cli.diagnosis.finding import Finding
-from maskvd_cli.measure.disturbance import increase, read_counters
-from maskvd_cli.measure.gpu import printable
-from maskvd_cli.measure.limits import Memory, memory
-from maskvd_cli.measure.machine import (
+from maskvd_cli.machine.disturbance import increase, read_counters
+from maskvd_cli.machine.gpu import printable
+from maskvd_cli.machine.limits import Memory, memory
+from maskvd_cli.machine.linux import (
     ROOT,
     Busy,
     busy_between,

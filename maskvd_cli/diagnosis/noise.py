@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maskvd_cli.diagnosis.finding import Finding
-from maskvd_cli.measure.noise import INPUT, MODEL, NoiseFloor
+from maskvd_cli.diagnosis.noise_floor import INPUT, MODEL, NoiseFloor
 
 _GOOD, _FAIR = 0.02, 0.05
 # Intervals of fewer pairs are too narrow.

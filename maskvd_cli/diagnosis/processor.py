@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 
 from maskvd_cli.diagnosis.finding import Finding
-from maskvd_cli.measure.gpu import printable
-from maskvd_cli.measure.limits import cpu_quota
-from maskvd_cli.measure.machine import (
+from maskvd_cli.machine.gpu import printable
+from maskvd_cli.machine.limits import cpu_quota
+from maskvd_cli.machine.linux import (
     ROOT,
     Clocks,
     clocks,

@@ -27,14 +27,14 @@ from maskvd_cli.diagnosis.load import load_findings
 from maskvd_cli.diagnosis.processor import processor_findings
 from maskvd_cli.diagnosis.software import software_findings
 from maskvd_cli.diagnosis.weights import weights_findings
-from maskvd_cli.measure.device import device_facts, resolve_device
-from maskvd_cli.measure.environment import environment
-from maskvd_cli.measure.gpu import GpuFacts
-from maskvd_cli.measure.machine import ROOT
+from maskvd_cli.machine.device import device_facts, resolve_device
+from maskvd_cli.machine.environment import environment
+from maskvd_cli.machine.gpu import GpuFacts
+from maskvd_cli.machine.linux import ROOT
 from maskvd_cli.recipe.shipped import shipped_recipes
 
 if TYPE_CHECKING:
-    from maskvd_cli.measure.noise import NoiseFloor
+    from maskvd_cli.diagnosis.noise_floor import NoiseFloor
 
 Talk = Callable[[str], None]
 
@@ -107,7 +107,7 @@ def _noise(seconds: float, on_talk: Talk) -> tuple[list[Finding], list[NoiseFloo
     """Measure on the CPU, and where there is a GPU also there, reading what it says meanwhile."""
     # Detectors need torchvision; where it is broken, all else must still be told.
     from maskvd_cli.diagnosis.noise import noise_finding  # noqa: PLC0415
-    from maskvd_cli.measure.noise import measure_noise  # noqa: PLC0415
+    from maskvd_cli.diagnosis.noise_floor import measure_noise  # noqa: PLC0415
 
     findings: list[Finding] = []
     floors: list[NoiseFloor] = []

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from maskvd_cli.diagnosis.finding import Finding
-from maskvd_cli.measure.machine import text_of
-from maskvd_cli.models.checkpoints import sha256_of
+from maskvd_cli.families.checkpoints import sha256_of
+from maskvd_cli.machine.linux import text_of
 
 VARIABLE = "MASKVD_WEIGHTS"
 _KINDS = (".safetensors", ".pth", ".pt", ".npz")

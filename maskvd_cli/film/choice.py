@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maskvd_cli.core.errors import UsageError, near_miss, unknown
-from maskvd_cli.sweep.plan import Task
+from maskvd_cli.work.plan import PointSpec
 
 _LISTED = 40
 
 
-def choose_task(tasks: Sequence[Task], wanted: str | None) -> Task:
+def choose_task(tasks: Sequence[PointSpec], wanted: str | None) -> PointSpec:
     """Return the task that `wanted` names: its label, words of it in any order, or a part of it.
 
     An only task needs no name. Raises UsageError, with all labels, where none or several fit.

@@ -24,11 +24,11 @@ from maskvd_cli.film.choice import choose_clip
 from maskvd_cli.film.misses import Labelled
 from maskvd_cli.film.video import Video
 from maskvd_cli.masks.padding import real_tokens
-from maskvd_cli.measure.clips import ClipInput
 from maskvd_cli.methods.base import ClipView
-from maskvd_cli.sweep.annotations import Annotations
-from maskvd_cli.sweep.plan import Task
-from maskvd_cli.sweep.scene import Scene
+from maskvd_cli.methods.clips import ClipInput
+from maskvd_cli.scenes.annotations import Annotations
+from maskvd_cli.scenes.scene import Scene
+from maskvd_cli.work.plan import PointSpec
 
 Image = NDArray[np.uint8]
 
@@ -83,7 +83,7 @@ class Footage:
     remarks: tuple[str, ...] = ()
 
 
-def clip_of(scene: Scene, task: Task, wanted: str | None) -> Footage:
+def clip_of(scene: Scene, task: PointSpec, wanted: str | None) -> Footage:
     """Return the clip of the dataset that `wanted` names. Raises UsageError where there is none."""
     source = _annotations(scene)
     if scene.recipe.dataset.pixels == "noise":
@@ -104,7 +104,7 @@ def clip_of(scene: Scene, task: Task, wanted: str | None) -> Footage:
     )
 
 
-def video_of(scene: Scene, task: Task, path: Path, frames: int) -> Footage:
+def video_of(scene: Scene, task: PointSpec, path: Path, frames: int) -> Footage:
     """Return the first frames of a video file, laid into the input as the dataset's frames are.
 
     Raises DatasetError for a file that cannot be decoded.

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.methods.base import FrameTrace
-from maskvd_cli.models.arch import ViTArch
 
 _GATE = re.compile(r"blocks\.[0-9]+\.(qkv|projection|mlp)")
 _KEPT = re.compile(r"blocks\.([0-9]+)\.kept")

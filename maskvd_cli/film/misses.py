@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from maskvd_cli.models.operators import box_iou
+from maskvd_cli.families.vitdet.operators import box_iou
 
 MATCHING_IOU = 0.5
 

@@ -10,22 +10,22 @@ from maskvd_cli.film.choice import choose_task
 from maskvd_cli.film.footage import Footage, clip_of, video_of
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.schema import LimitSection, Recipe
-from maskvd_cli.sweep.plan import Task
-from maskvd_cli.sweep.runner import plan_tasks
-from maskvd_cli.sweep.scene import Scene, scenes_of
+from maskvd_cli.scenes.scene import Scene, scenes_of
+from maskvd_cli.work.plan import PointSpec
+from maskvd_cli.work.runner import plan_tasks
 
 
 @dataclass(frozen=True)
 class Opened:
     """All that a film needs. `task` is the chosen point as the only model's of the scene."""
 
-    task: Task
+    task: PointSpec
     scene: Scene
     footage: Footage
     remarks: tuple[str, ...]
 
 
-def choose_point(loaded: LoadedRecipe, point: str | None) -> tuple[Task, str]:
+def choose_point(loaded: LoadedRecipe, point: str | None) -> tuple[PointSpec, str]:
     """Return the point that is named, and what drives its masks; reads no dataset.
 
     Raises UsageError where it is not clear which, and where its model has no weights.
@@ -66,7 +66,7 @@ def open_film(
     return Opened(task, scene, footage, tuple(remarks))
 
 
-def _single(recipe: Recipe, task: Task) -> Recipe:
+def _single(recipe: Recipe, task: PointSpec) -> Recipe:
     """Return the recipe with the point's model alone."""
     wanted = task.model or recipe.model.name
     return next(single for single in recipe.for_each_model() if single.model.name == wanted)

@@ -14,9 +14,9 @@ from maskvd_cli.film.lettering import GROUND
 from maskvd_cli.film.picture import Layout, draw_picture
 from maskvd_cli.film.shots import Shot, shots
 from maskvd_cli.film.strip import Caption, draw_strip, strip_height
+from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.atomic import write_atomic
-from maskvd_cli.sweep.plan import Task, baseline_at
-from maskvd_cli.sweep.scene import Scene
+from maskvd_cli.work.plan import PointSpec, baseline_at
 
 DEFAULT_FRAMES_PER_S = 10.0
 
@@ -43,7 +43,7 @@ class Summary:
 
 def make_film(  # noqa: PLR0913, PLR0917 - what, of what, where to, how, and who hears of it
     path: Path,
-    task: Task,
+    task: PointSpec,
     scene: Scene,
     footage: Footage,
     style: Style,
@@ -71,7 +71,7 @@ def make_film(  # noqa: PLR0913, PLR0917 - what, of what, where to, how, and who
 
 
 def draw_all(
-    made: Iterable[Shot], task: Task, scene: Scene, footage: Footage, style: Style
+    made: Iterable[Shot], task: PointSpec, scene: Scene, footage: Footage, style: Style
 ) -> Iterator[Pillow.Image]:
     """Yield the film's pictures."""
     layout = Layout.of(footage.size, style.width)
@@ -87,7 +87,7 @@ def draw_all(
         yield canvas
 
 
-def _caption(task: Task, scene: Scene, footage: Footage) -> Caption:
+def _caption(task: PointSpec, scene: Scene, footage: Footage) -> Caption:
     remark = ""
     if scene.measured.random:
         remark = "random weights: tokens and costs are right, detections mean nothing"

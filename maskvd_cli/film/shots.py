@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from maskvd_cli.film.footage import Footage, Image
 from maskvd_cli.film.kept import Kept, kept_tokens
 from maskvd_cli.film.misses import Labelled, Verdict, verdicts
-from maskvd_cli.measure.clips import FrameResult, run_clip
 from maskvd_cli.methods.base import FrameTrace, TokenTrace
-from maskvd_cli.models.detections import Detections
-from maskvd_cli.sweep.plan import Task, baseline_at
-from maskvd_cli.sweep.replay import GIGA
-from maskvd_cli.sweep.scene import Scene
+from maskvd_cli.methods.clips import FrameResult, run_clip
+from maskvd_cli.scenes.scene import Scene
+from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.work.plan import PointSpec, baseline_at
+from maskvd_cli.work.replay import GIGA
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Shot:
     met: int
 
 
-def shots(task: Task, scene: Scene, footage: Footage, score: float) -> Iterator[Shot]:
+def shots(task: PointSpec, scene: Scene, footage: Footage, score: float) -> Iterator[Shot]:
     """Yield a shot per frame of the footage, computed when asked for; state is kept in between.
 
     `score`: the least score of detections that count and are shown. Raises MaskvdError where a
@@ -92,7 +92,7 @@ def shots(task: Task, scene: Scene, footage: Footage, score: float) -> Iterator[
         )  # fmt: skip
 
 
-def _gmacs(task: Task, scene: Scene, result: FrameResult) -> float:
+def _gmacs(task: PointSpec, scene: Scene, result: FrameResult) -> float:
     made = TokenTrace.of([result.trace])
     macs = task.method.macs(scene.geometry.arch, scene.geometry.grid, task.params, made)
     return float(np.asarray(macs.matrix, dtype=np.float64).reshape(-1)[0]) / GIGA

@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.models.attention import attention
-from maskvd_cli.models.relative import KeyPlaces, RelativeLogits
-from maskvd_cli.models.vit import Block
+from maskvd_cli.families.blocks.attention import attention
+from maskvd_cli.families.blocks.relative import KeyPlaces, RelativeLogits
+from maskvd_cli.families.blocks.vit import Block
 
 # Queries whose attention is held at once where all of them vote: 12 x 256 x 4096 weights, 50 MB.
 _QUERIES_AT_ONCE = 256

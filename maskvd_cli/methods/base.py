@@ -18,9 +18,9 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
-from maskvd_cli.models.vit import VisionTransformer
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.vit import VisionTransformer
 
 FLOAT32_BYTES = 4
 

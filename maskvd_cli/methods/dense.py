@@ -7,6 +7,9 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.methods.base import (
     ClipView,
     FrameContext,
@@ -17,9 +20,6 @@ from maskvd_cli.methods.base import (
     every_token,
 )
 from maskvd_cli.methods.pooling import Pool, check_pool, check_poolable
-from maskvd_cli.models import costs
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
 
 
 class DenseParams(Params):

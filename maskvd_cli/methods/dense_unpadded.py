@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import (
     ClipView,
@@ -23,9 +26,6 @@ from maskvd_cli.methods.base import (
     TokenTrace,
     scatter,
 )
-from maskvd_cli.models import costs
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
 
 
 class DenseUnpaddedParams(Params):

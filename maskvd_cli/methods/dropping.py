@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.attention_scores import attend_in_place, clips, scored_attention, take
 from maskvd_cli.methods.base import FrameTrace
-from maskvd_cli.models.vit import Block, VisionTransformer
 
 
 class Stage(NamedTuple):

@@ -26,13 +26,13 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.attention import query_chunks
+from maskvd_cli.families.blocks.relative import RelativeLogits
+from maskvd_cli.families.blocks.vit import Block, VisionTransformer, pool_cells
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.gates import GateParams, put, take
 from maskvd_cli.methods.pooling import Pool
-from maskvd_cli.models.attention import query_chunks
-from maskvd_cli.models.relative import RelativeLogits
-from maskvd_cli.models.vit import Block, VisionTransformer, pool_cells
 
 
 class EventfulParams(GateParams):

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.methods.base import FLOAT32_BYTES, TokenTrace
-from maskvd_cli.models import costs
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
 
 FLOAT16_BYTES = 2
 

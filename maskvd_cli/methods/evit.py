@@ -16,6 +16,10 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.zoo import ARCHS
 from maskvd_cli.methods.base import (
     ClipView,
     FrameContext,
@@ -31,10 +35,6 @@ from maskvd_cli.methods.dropping import (
     mean_tokens,
     stages_of,
 )
-from maskvd_cli.models import costs
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
-from maskvd_cli.models.zoo import ARCHS
 
 
 class DroppingParams(Params):

@@ -22,14 +22,14 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods import eventful_costs
 from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, TokenTrace
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gates import GateParams, Layer, TokenGate
 from maskvd_cli.methods.pooling import check_pool, check_poolable
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
-from maskvd_cli.models.vit import Block, VisionTransformer
 
 G = TypeVar("G", bound=GateParams)
 _GATES = ("qkv", "projection", "mlp")

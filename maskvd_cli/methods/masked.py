@@ -11,6 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods import masked_costs
 from maskvd_cli.methods.base import (
     ClipView,
@@ -22,9 +25,6 @@ from maskvd_cli.methods.base import (
 )
 from maskvd_cli.methods.masked_costs import Version
 from maskvd_cli.methods.masked_execution import MaskedExecution
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
-from maskvd_cli.models.vit import VisionTransformer
 
 
 class MaskedParams(Params):

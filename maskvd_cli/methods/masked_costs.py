@@ -10,11 +10,11 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.windows import window_places
 from maskvd_cli.methods.base import TokenTrace, token_bytes
-from maskvd_cli.models import costs
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
-from maskvd_cli.models.windows import window_places
 
 Version = Literal["C", "T", "H"]
 

@@ -24,11 +24,11 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.attention import attention
+from maskvd_cli.families.blocks.vit import Block, VisionTransformer
+from maskvd_cli.families.blocks.windows import window_layout, window_places
 from maskvd_cli.methods.base import FrameTrace, scatter
 from maskvd_cli.methods.masked_costs import Version, full_counts
-from maskvd_cli.models.attention import attention
-from maskvd_cli.models.vit import Block, VisionTransformer
-from maskvd_cli.models.windows import window_layout, window_places
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.masks.combined import scheduled
 from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
 from maskvd_cli.masks.static import static_mask
 from maskvd_cli.methods.base import ClipView, FrameContext
 from maskvd_cli.methods.masked import MaskedMethod, MaskedParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import VisionTransformer
 
 
 class MaskVDParams(MaskedParams):

@@ -13,14 +13,14 @@ from typing import Literal
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
 from maskvd_cli.methods.dropping import ProgressiveDropping
 from maskvd_cli.methods.evit import DroppingParams, dropping_macs, dropping_trace, fitting
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
-from maskvd_cli.models.vit import VisionTransformer
 
 
 class MaskVDEViTParams(DroppingParams, MaskVDParams):

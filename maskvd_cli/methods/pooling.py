@@ -8,7 +8,7 @@ from pydantic import Field
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.families.blocks.arch import ViTArch
 
 Pool = Annotated[
     int,

@@ -14,11 +14,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.vit import Block
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.gates import GateParams
 from maskvd_cli.methods.pooling import Pool
-from maskvd_cli.models.vit import Block
 
 
 class STGTParams(GateParams):

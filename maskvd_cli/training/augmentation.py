@@ -12,7 +12,7 @@ from torch import Tensor
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Boxes
 from maskvd_cli.data.resize import resized
-from maskvd_cli.models.detections import Targets
+from maskvd_cli.tasks.detections import Targets
 from maskvd_cli.training.geometry import Geometry
 from maskvd_cli.training.recipe import AugmentationSection
 

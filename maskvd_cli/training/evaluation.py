@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from maskvd_cli.core.types import Clip
-from maskvd_cli.measure.accuracy import evaluate as scored
-from maskvd_cli.measure.accuracy import ground_truth, prediction_rows
-from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.tasks.coco import evaluate as scored
+from maskvd_cli.tasks.coco import ground_truth, prediction_rows
 from maskvd_cli.training.frames import FrameList
 from maskvd_cli.training.geometry import Geometry
 from maskvd_cli.training.loading import PlacedFrames, batches

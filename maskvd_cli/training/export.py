@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.errors import MaskvdError
-from maskvd_cli.measure.environment import environment
-from maskvd_cli.models.checkpoints import load_into, save, sha256_of
+from maskvd_cli.families.checkpoints import load_into, save, sha256_of
+from maskvd_cli.machine.environment import environment
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.training.card import model_card
 from maskvd_cli.training.evaluation import evaluate

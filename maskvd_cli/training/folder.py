@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.models.checkpoints import load_into, read_tensors, save
+from maskvd_cli.families.checkpoints import load_into, read_tensors, save
 from maskvd_cli.store.atomic import write_atomic, write_bytes
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.training.setup import Training

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.head_arch import HeadArch
-from maskvd_cli.models.vitdet import Detector
-from maskvd_cli.models.zoo import get_arch
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from maskvd_cli.models.checkpoints import differences, load_into, read_tensors, shapes_of
-from maskvd_cli.models.namings import CLASS_TOKEN, FINAL_NORM
-from maskvd_cli.models.renaming import CheckpointError, to_our_names
-from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.families.checkpoints import differences, load_into, read_tensors, shapes_of
+from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, FINAL_NORM
+from maskvd_cli.families.vitdet.renaming import CheckpointError, to_our_names
 
 
 def load_initial(detector: Detector, path: Path, allow_missing: Sequence[str]) -> list[str]:

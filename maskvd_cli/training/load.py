@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.models.zoo import ARCHS
+from maskvd_cli.families.zoo import ARCHS
 from maskvd_cli.recipe import overrides
 from maskvd_cli.recipe.paths import absolute_path
 from maskvd_cli.recipe.source import Document, read_file

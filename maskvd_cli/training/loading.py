@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.data.resize import resized
-from maskvd_cli.models.detections import Targets
+from maskvd_cli.tasks.detections import Targets
 from maskvd_cli.training.augmentation import augmented, drawn
 from maskvd_cli.training.frames import FrameList, frame_at
 from maskvd_cli.training.geometry import Geometry

@@ -17,10 +17,10 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.base import RAW
 from maskvd_cli.data.gather import gather
+from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.masks.heatmap import accumulate
 from maskvd_cli.masks.static import region_scores, static_mask
-from maskvd_cli.models.vit import VisionTransformer
-from maskvd_cli.models.vitdet import Detector
 from maskvd_cli.training.frames import FrameList
 from maskvd_cli.training.geometry import Geometry
 

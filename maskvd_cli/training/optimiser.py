@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from maskvd_cli.models.namings import CLASS_TOKEN, POSITIONS
-from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, POSITIONS
 from maskvd_cli.training.recipe import OptimiserSection
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.errors import DatasetError, UsageError
-from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
 from maskvd_cli.training.geometry import Geometry, new_detector
 from maskvd_cli.training.initial import load_initial

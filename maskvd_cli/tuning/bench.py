@@ -16,22 +16,22 @@ from pydantic import BaseModel, ValidationError
 
 from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.core.point import Point
+from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.recipe.schema import Metric
-from maskvd_cli.report.measured import subset_text
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import PlannedPoint
-from maskvd_cli.sweep.plan import BASELINE, Task, measure_of, tasks_of
-from maskvd_cli.sweep.runner import Sweep, prepare, run_sweep
 from maskvd_cli.tuning.chosen_recipe import recipe_text
 from maskvd_cli.tuning.goal import PASS_OF, Goal, passes_of
 from maskvd_cli.tuning.journal import Journal, Trial, Tune, find_journal
 from maskvd_cli.tuning.proposals import optuna_version
 from maskvd_cli.tuning.reading import exact, read_trial
 from maskvd_cli.tuning.space import Space
+from maskvd_cli.work.plan import BASELINE, PointSpec, measure_of, tasks_of
+from maskvd_cli.work.runner import Sweep, prepare, run_sweep
 
 OnTalk = Callable[[str], None]
 
@@ -115,7 +115,7 @@ class Bench:
         """Return which part of the data the search runs on, None for all of it."""
         return subset_text(self._sweep.scene.setting)
 
-    def task(self, params: Mapping[str, Any]) -> Task:
+    def task(self, params: Mapping[str, Any]) -> PointSpec:
         """Return the point with these parameters. Raises UsageError or RecipeError."""
         try:
             made: BaseModel = self.method.params_type.model_validate_json(json.dumps(dict(params)))
@@ -126,7 +126,7 @@ class Bench:
         point = MethodPoint(self.method.name, made, "--method", dense.model, dense.input)
         return tasks_of(replace(self.loaded, points=(point,)))[0]
 
-    def point(self, task: Task) -> Point:
+    def point(self, task: PointSpec) -> Point:
         """Return a task's point with its key; the heatmap is made where it is first needed."""
         scene = self._sweep.scenes[task.site]
         return task.point(scene.setting, scene.heatmap_setting if task.needs_heatmap else None)
@@ -160,7 +160,7 @@ class Bench:
         self._run(run, self.sweep([task]), on_talk)
         return read_trial(run, self.goal, number, params, point)
 
-    def sweep(self, tasks: Sequence[Task], metrics: Sequence[Metric] | None = None) -> Sweep:
+    def sweep(self, tasks: Sequence[PointSpec], metrics: Sequence[Metric] | None = None) -> Sweep:
         """Return a sweep of dense and these tasks in the scene that is open already."""
         loaded = self._with(self._measured if metrics is None else metrics)
         points = [self.dense, *(self.point(task) for task in tasks)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskvd_cli.report.pareto import front
+from maskvd_cli.judge.pareto import front
 from maskvd_cli.tuning.goal import Goal
 from maskvd_cli.tuning.journal import Trial
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from maskvd_cli.report.measured import interval_text
+from maskvd_cli.judge.measured import interval_text
 from maskvd_cli.store.measured import StoredEstimate
 from maskvd_cli.tuning.bench import Bench
 from maskvd_cli.tuning.choice import explored_front, highest, how_sure, nearest

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.runs import Run, new_run_id
-from maskvd_cli.sweep.runner import run_sweep
 from maskvd_cli.tuning.bench import Bench, OnTalk
 from maskvd_cli.tuning.choice import Choice, choose, finalists
 from maskvd_cli.tuning.journal import Confirmation, Journal, Trial
 from maskvd_cli.tuning.proposals import propose
+from maskvd_cli.work.runner import run_sweep
 
 OnTrial = Callable[[Trial, bool], None]
 

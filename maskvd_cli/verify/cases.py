@@ -17,8 +17,8 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.size import Size
-from maskvd_cli.models.checkpoints import read_tensors
-from maskvd_cli.models.renaming import Converted, to_our_names
+from maskvd_cli.families.checkpoints import read_tensors
+from maskvd_cli.families.vitdet.renaming import Converted, to_our_names
 
 _WEIGHTS = "sd/"
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.models.checkpoints import load_into
-from maskvd_cli.models.head_arch import HeadArch
-from maskvd_cli.models.roi_pooling import pool
-from maskvd_cli.models.vitdet import Detector
+from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.vitdet.roi_pooling import pool
 from maskvd_cli.verify.cases import TOLERANCE, Golden, Verdict
 from maskvd_cli.verify.windowed import windowed_arch
 

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
+from maskvd_cli.families.checkpoints import load_into
 from maskvd_cli.methods.dropping import ProgressiveDropping, Travelling, stages_of
 from maskvd_cli.methods.masked_execution import MaskedExecution
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.checkpoints import load_into
-from maskvd_cli.models.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.verify.cases import Golden, Verdict, precisions
 from maskvd_cli.verify.windowed import kept_tokens
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.checkpoints import load_into
 from maskvd_cli.methods.base import FrameContext, FrameTrace, Method, TokenTrace
 from maskvd_cli.methods.masked_costs import published
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.checkpoints import load_into
-from maskvd_cli.models.vit import VisionTransformer
 from maskvd_cli.verify.cases import Golden, GoldenError, Verdict, precisions
 
 _UPDATES = {

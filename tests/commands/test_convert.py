@@ -19,9 +19,9 @@ from typer.testing import CliRunner, Result
 from maskvd_cli import app as maskvd
 from maskvd_cli.commands.convert import convert
 from maskvd_cli.core.size import Size
-from maskvd_cli.models import zoo
-from maskvd_cli.models.checkpoints import read_metadata, read_tensors, sha256_of
-from maskvd_cli.models.zoo import get_arch
+from maskvd_cli.families import zoo
+from maskvd_cli.families.checkpoints import read_metadata, read_tensors, sha256_of
+from maskvd_cli.families.zoo import get_arch
 
 app = typer.Typer(cls=maskvd.app.info.cls, rich_markup_mode=None)
 app.callback()(lambda: None)
@@ -222,7 +222,7 @@ def test_help_names_every_option_and_naming() -> None:
     text = run("--help").stdout
     for word in ("SRC", "DST", "--naming", "--arch", "--force", "Example"):
         assert word in text
-    from maskvd_cli.models.namings import NAMINGS
+    from maskvd_cli.families.vitdet.namings import NAMINGS
 
     assert all(naming in text for naming in NAMINGS)
 

@@ -15,7 +15,7 @@ from maskvd_cli.app import app
 from maskvd_cli.data.synthetic import write_labels
 from maskvd_cli.methods.registry import methods
 
-_SUPPORT = Path(__file__).parents[1] / "sweep" / "measured_runs.py"
+_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
 PRINTS_DATA = (
     "heatmap", "mask", "sweep", "validate", "report", "score", "verify", "ls", "convert", "synth",
     "train", "compare", "watch", "doctor", "tune", "film",

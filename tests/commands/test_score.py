@@ -15,7 +15,7 @@ import pytest
 
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_POINTS_FAILED
 
-_SUPPORT = Path(__file__).parents[1] / "sweep" / "measured_runs.py"
+_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
 
 
 def support() -> Any:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from maskvd_cli.app import app
 from maskvd_cli.data.synthetic import write_labels
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.sweep.catalog import catalog
-from maskvd_cli.sweep.runner import prepare
+from maskvd_cli.work.catalog import catalog
+from maskvd_cli.work.runner import prepare
 
 RECIPE = """\
 schema: 1

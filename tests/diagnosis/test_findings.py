@@ -20,6 +20,7 @@ from maskvd_cli.diagnosis.datasets import dataset_finding
 from maskvd_cli.diagnosis.finding import Finding, worst
 from maskvd_cli.diagnosis.load import Sample, memory_finding, other_load, stolen_time, swap_finding
 from maskvd_cli.diagnosis.noise import noise_finding
+from maskvd_cli.diagnosis.noise_floor import NoiseFloor
 from maskvd_cli.diagnosis.processor import (
     clock_findings,
     cores_finding,
@@ -29,12 +30,11 @@ from maskvd_cli.diagnosis.processor import (
 )
 from maskvd_cli.diagnosis.software import python_finding, torch_finding, torchvision_finding
 from maskvd_cli.diagnosis.weights import card_finding, own_weights
-from maskvd_cli.measure.gpu import GpuFacts
-from maskvd_cli.measure.limits import Memory
-from maskvd_cli.measure.machine import Busy, Clocks
-from maskvd_cli.measure.noise import NoiseFloor
-from maskvd_cli.measure.statistics import Estimate, Spread
-from maskvd_cli.models.checkpoints import sha256_of
+from maskvd_cli.families.checkpoints import sha256_of
+from maskvd_cli.machine.gpu import GpuFacts
+from maskvd_cli.machine.limits import Memory
+from maskvd_cli.machine.linux import Busy, Clocks
+from maskvd_cli.metrics.statistics import Estimate, Spread
 
 GIB = 1 << 30
 

@@ -23,9 +23,9 @@ from maskvd_cli.film.choice import choose_clip
 from maskvd_cli.film.opening import open_film
 from maskvd_cli.film.shots import Shot, shots
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.sweep.catalog import catalog
+from maskvd_cli.work.catalog import catalog
 
-_SUPPORT = Path(__file__).parents[1] / "sweep" / "measured_runs.py"
+_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
 SPARSE = "static_keep_rate=0.2"
 
 

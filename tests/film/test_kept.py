@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.film.kept import kept_tokens
 from maskvd_cli.methods.base import FrameContext, FrameTrace
 from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.evit import EViT, EViTParams
-from maskvd_cli.models.vit import VisionTransformer
-from maskvd_cli.models.zoo import get_arch
 
 GRID = Size(4, 8)
 ARCH = get_arch("vitdet-ti")

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import FrameContext, FrameTrace
 from maskvd_cli.methods.dense import Dense
 from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.stgt import STGT, STGTParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import VisionTransformer
 
 PATCH = 16
 SMALL = ViTArch(

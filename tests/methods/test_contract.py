@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView, FrameContext, Method, Params, TokenTrace
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import VisionTransformer
 
 PATCH, DIM, FRAMES = 4, 16, 5
 WINDOWED = ViTArch(

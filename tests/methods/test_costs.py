@@ -9,13 +9,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import dense, global_attention, plain_vit, windowed_attention
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import every_token
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.masked_costs import mask_trace
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import dense, global_attention, plain_vit, windowed_attention
-from maskvd_cli.models.zoo import get_arch
 
 WINDOWED = get_arch("vitdet-b")
 GLOBAL = get_arch("vitdet-b-global")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import FrameContext
 from maskvd_cli.methods.dense_unpadded import DenseUnpadded, DenseUnpaddedParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import VisionTransformer
 
 GRID, INSIDE = Size(7, 6), Size(5, 4)
 ARCH = ViTArch(

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.methods import attention_scores
 from maskvd_cli.methods.dropping import ProgressiveDropping, Travelling, stages_of
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import PatchEmbedding, VisionTransformer
 
 GRID = Size(5, 7)
 RATES = (1.0, 0.6, 0.6, 1.0, 0.6)

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.vitdet.namings import get_naming
 from maskvd_cli.methods.base import TokenTrace
 from maskvd_cli.methods.eventful import EventfulParams
 from maskvd_cli.methods.gated import GatedMethod
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.namings import get_naming
-from maskvd_cli.models.vit import VisionTransformer
 
 from .gated_models import (
     EVEN,

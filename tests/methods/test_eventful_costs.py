@@ -9,13 +9,13 @@ import pytest
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.eventful_costs import key_count
 from maskvd_cli.methods.stgt import STGT, STGTParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.zoo import get_arch
 
 from .gated_models import (
     BARE,

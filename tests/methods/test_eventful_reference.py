@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.eventful import changed_cells
-from maskvd_cli.models.vit import Block, VisionTransformer
 
 from .gated_models import (
     EVEN,

@@ -12,14 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import ClipView, FrameContext, TokenTrace
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.dropping import stages_of
 from maskvd_cli.methods.evit import EViT, EViTParams
-from maskvd_cli.models import costs
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import VisionTransformer
-from maskvd_cli.models.zoo import get_arch
 
 GLOBAL = get_arch("vitdet-b-global")
 AT_672 = Size(42, 42)

@@ -10,9 +10,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.methods.base import TokenTrace
 from maskvd_cli.methods.dense import Dense, DenseParams
-from maskvd_cli.models.arch import ViTArch
 
 from .gated_models import (
     BARE,

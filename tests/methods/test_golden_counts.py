@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import dense
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import dense
 
 MATRIX = ("linear_flops", "matmul_flops", "einsum_flops")
 

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import Block, VisionTransformer
+from maskvd_cli.families.blocks.windows import window_places
 from maskvd_cli.methods.masked_costs import Version, mask_trace
 from maskvd_cli.methods.masked_execution import Chosen, MaskedExecution
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import Block, VisionTransformer
-from maskvd_cli.models.windows import window_places
 
 GRID = Size(7, 6)
 N = GRID.area

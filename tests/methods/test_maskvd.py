@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
-from maskvd_cli.models.zoo import get_arch
 
 INPUT = Size(64, 64)
 

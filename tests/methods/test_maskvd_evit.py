@@ -13,15 +13,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import ClipView, FrameContext, TokenTrace
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.dropping import ProgressiveDropping, stages_of
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.maskvd_evit import DroppingExecution, MaskVDEViT, MaskVDEViTParams
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.costs import Macs
-from maskvd_cli.models.vit import PatchEmbedding, VisionTransformer
-from maskvd_cli.models.zoo import get_arch
 
 GRID = Size(5, 7)
 INPUT = Size(80, 112)

@@ -17,7 +17,7 @@ from maskvd_cli.recipe.load import Catalog, Choices, load_recipe
 from maskvd_cli.recipe.schema_json import json_schema
 from maskvd_cli.recipe.shipped import shipped_recipes
 from maskvd_cli.recipe.source import parse
-from maskvd_cli.sweep.catalog import catalog
+from maskvd_cli.work.catalog import catalog
 
 Schema = dict[str, Any]
 JSON_TYPES: dict[str, tuple[type, ...]] = {

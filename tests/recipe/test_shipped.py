@@ -9,7 +9,7 @@ import pytest
 from maskvd_cli.core.errors import RecipeError
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.recipe.shipped import find_recipe, recipe_origin, shipped_recipes
-from maskvd_cli.sweep.catalog import catalog
+from maskvd_cli.work.catalog import catalog
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 FILES = sorted(FOLDER.glob("*.yaml"), key=lambda path: path.stem)

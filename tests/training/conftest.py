@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from maskvd_cli.models import zoo
+from maskvd_cli.families import zoo
 
 from .trainings import TINY, TINY_GLOBAL
 

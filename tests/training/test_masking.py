@@ -9,8 +9,8 @@ import torch
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.models.arch import ViTArch
-from maskvd_cli.models.vit import VisionTransformer
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.training.frames import training_frames
 from maskvd_cli.training.geometry import Geometry
 from maskvd_cli.training.load import load_training

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.models import zoo
-from maskvd_cli.models.arch import ViTArch
+from maskvd_cli.families import zoo
+from maskvd_cli.families.blocks.arch import ViTArch
 
 ROWS, COLS = 64, 96
 TINY = ViTArch(

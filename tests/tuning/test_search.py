@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 
 from maskvd_cli.core.errors import ResultError, UsageError
+from maskvd_cli.judge.rows import read_report
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.report.rows import read_report
 from maskvd_cli.store.runs import Run, runs_below
-from maskvd_cli.sweep.catalog import catalog
-from maskvd_cli.sweep.runner import prepare
 from maskvd_cli.tuning.bench import Bench, tuned_recipe
 from maskvd_cli.tuning.choice import nearest
 from maskvd_cli.tuning.ending import recipe_of, verdict
@@ -23,8 +21,10 @@ from maskvd_cli.tuning.goal import Goal, goal_of
 from maskvd_cli.tuning.journal import Objective, Trial
 from maskvd_cli.tuning.search import Budget, Outcome, run_search
 from maskvd_cli.tuning.space import declared_ranges, space_of
+from maskvd_cli.work.catalog import catalog
+from maskvd_cli.work.runner import prepare
 
-_SUPPORT = Path(__file__).parents[1] / "sweep" / "measured_runs.py"
+_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
 # Random detectors find next to nothing; static masks differ all the same.
 MEASURED = ("mask=static", "score_threshold=default", "margin=default", "period=2,3")
 

@@ -1,0 +1,237 @@
+"""Two runs compared: points paired, each metric judged, and what the reader must know of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from maskvd_cli.compare.changes import (
+    GMACS,
+    LATENCY,
+    MEAN_MS,
+    METRICS,
+    PEAK,
+    STATE,
+    TOKENS,
+    Change,
+    Limit,
+    Metric,
+    Verdict,
+    exact_change,
+)
+from maskvd_cli.compare.conditions import Difference, differences, software_notes
+from maskvd_cli.compare.latency_change import latency_changes, noise_floor
+from maskvd_cli.compare.latency_samples import RESAMPLES, SEED, Sessions, timed
+from maskvd_cli.compare.map_change import MapComparison
+from maskvd_cli.compare.pairing import Pair, Side, paired, read_sides
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.store.runs import Run
+from maskvd_cli.store.schema import Plan
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The old run A and the new run B with their points paired, and what else differs."""
+
+    a: Run
+    b: Run
+    plans: tuple[Plan, Plan]
+    pairs: tuple[Pair, ...]
+    differences: tuple[Difference, ...]
+
+    def forbidding(self, allowed: Collection[str]) -> list[Difference]:
+        """Return the differences that forbid to compare, without the kinds that are allowed."""
+        return [one for one in self.differences if one.kind and one.kind not in allowed]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A pair of points and what changed; without changes `state` says why."""
+
+    pair: Pair
+    state: str
+    changes: tuple[Change, ...]
+
+    @property
+    def label(self) -> str:
+        """The name of the point."""
+        return self.pair.label
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What changed from A to B. `notes`: what the reader must know; `damaged`: unreadable files."""
+
+    opened: Opened
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    damaged: tuple[str, ...]
+
+    def exceeding(self, limits: Sequence[Limit]) -> list[tuple[Row, Change, Limit]]:
+        """Return the regressions beyond a limit."""
+        return [
+            (row, change, limit)
+            for row in self.rows
+            for change in row.changes
+            for limit in limits
+            if limit.is_exceeded(change)
+        ]
+
+    def unjudged(self, limit: Limit) -> int:
+        """Return of how many points a limit's metric cannot be told from noise, or compared."""
+        vague = (Verdict.NO_INTERVAL, Verdict.NOT_COMPARABLE)
+        return sum(
+            change.metric == limit.metric and change.verdict in vague
+            for row in self.rows
+            for change in row.changes
+        )
+
+    def has(self, metric: Metric) -> bool:
+        """Tell whether any point has the metric in both runs."""
+        return any(change.metric == metric for row in self.rows for change in row.changes)
+
+    def newly_failed(self) -> list[Row]:
+        """Return the points that were ok in A and failed in B."""
+        return [row for row in self.rows if row.state == "failed in B"]
+
+
+def open_pairs(a: Run, b: Run) -> Opened:
+    """Read both runs and pair their points; raises ResultError where a plan is damaged."""
+    plans = a.plan(), b.plan()
+    pairs = paired(read_sides(a, plans[0]), read_sides(b, plans[1]))
+    return Opened(a, b, plans, tuple(pairs), tuple(differences(pairs)))
+
+
+def compare(opened: Opened, on_point: Callable[[str], None] = lambda label: None) -> Comparison:
+    """Judge every metric of every pair. `on_point` hears of each before it is judged."""
+    a, b, pairs, found = opened.a, opened.b, opened.pairs, opened.differences
+    same_hardware = all(one.kind != "hardware" for one in found)
+    sessions, accuracy = (Sessions(a), Sessions(b)), MapComparison(a, b)
+    rows: list[Row] = []
+    for pair in pairs:
+        on_point(pair.label)
+        changes: list[Change] = []
+        state = _state(pair)
+        if pair.a and pair.b and state == "both":
+            changes = _changes(pair.a, pair.b, sessions, accuracy, same_hardware)
+        rows.append(Row(pair, state, tuple(changes)))
+    damaged = [error for pair in pairs for side in (pair.a, pair.b) if side for error in _bad(side)]
+    damaged += [*sessions[0].damaged, *sessions[1].damaged, *accuracy.damaged]
+    notes = (*_notes(rows, found, same_hardware), *software_notes(pairs))
+    texts = tuple(dict.fromkeys(map(str, damaged)))
+    return Comparison(opened, tuple(rows), notes, texts)
+
+
+def _bad(side: Side) -> list[ResultError]:
+    return [*([side.damaged] if side.damaged else []), *side.passes.damaged]
+
+
+def _state(pair: Pair) -> str:
+    """Return `both`, or why there is nothing to compare."""
+    if pair.b is None:
+        return "only in A"
+    if pair.a is None:
+        return "only in B"
+    for side, name in ((pair.a, "A"), (pair.b, "B")):
+        if side.status != "ok":
+            both = pair.a.status == pair.b.status
+            return f"{side.status} in {'A and B' if both else name}"
+    return "both"
+
+
+def _changes(
+    a: Side,
+    b: Side,
+    sessions: tuple[Sessions, Sessions],
+    accuracy: MapComparison,
+    same_hardware: bool,
+) -> list[Change]:
+    samples = timed(a, sessions[0]), timed(b, sessions[1])
+    found = latency_changes(a, b, *samples, comparable=same_hardware)
+    changed = accuracy.change(a, b)
+    found += [changed] if changed else []
+    return sorted([*found, *_counted(a, b)], key=lambda change: METRICS.index(change.metric))
+
+
+def _counted(a: Side, b: Side) -> list[Change]:
+    """Return the changes of quantities without noise."""
+    assert a.record and b.record
+    old, new = a.record.metrics, b.record.metrics
+    assert old and new
+    found = [
+        exact_change(GMACS, old.gmacs, new.gmacs),
+        exact_change(TOKENS, old.tokens, new.tokens),
+    ]
+    if a.memory is None or b.memory is None:
+        return [*found, exact_change(STATE, old.state_bytes / 1e6, new.state_bytes / 1e6)]
+    found.append(exact_change(STATE, a.memory.state_bytes / 1e6, b.memory.state_bytes / 1e6))
+    peak = exact_change(PEAK, a.memory.peak_mib, b.memory.peak_mib)
+    ways = {(memory.measured_by, memory.frames) for memory in (a.memory, b.memory)}
+    if len(ways) > 1:
+        basis = "measured in another way, or over other frames"
+        peak = Change(
+            PEAK, peak.old, peak.new, peak.difference, peak.ratio, Verdict.NOT_COMPARABLE, basis
+        )
+    return [*found, peak]
+
+
+def _notes(rows: Sequence[Row], found: Sequence[Difference], same_hardware: bool) -> list[str]:
+    notes = [f"{'ALLOWED: ' if one.kind else ''}{_sentence(str(one))}" for one in found]
+    both = [(row.pair.a, row.pair.b) for row in rows if row.pair.a and row.pair.b]
+    renamed = [1 for a, b in both if a.planned.key != b.planned.key]
+    if renamed:
+        notes.append(
+            f"{len(renamed)} points have other keys in B than in A and were paired by label, model "
+            "and input; what differs in them stands above."
+        )
+    changes = [change for row in rows for change in row.changes]
+    if any(change.metric == LATENCY for change in changes):
+        notes += [_how_latency_is_judged(both)] if same_hardware else []
+    if not same_hardware and any(change.metric in (LATENCY, MEAN_MS) for change in changes):
+        notes.append("Latency is not comparable: the runs were measured on different hardware.")
+    if same_hardware:
+        notes += list(_drift(rows))
+    for name, latencies in (
+        ("A", [a.latency for a, _ in both]),
+        ("B", [b.latency for _, b in both]),
+    ):
+        told = {text for latency in latencies if latency for text in latency.disturbances}
+        notes += [f"Latency of {name} was disturbed: {'; '.join(sorted(told))}."] if told else []
+    if any(a.latency and b.latency and a.latency.session == b.latency.session for a, b in both):
+        notes.append("Some latencies are of the same session in both runs: taken over, not anew.")
+    if any(a.protocol("latency") != b.protocol("latency") for a, b in both if a.latency):
+        notes.append("Latency was measured with other rounds or frames in B than in A.")
+    return notes
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _how_latency_is_judged(both: Sequence[tuple[Side, Side]]) -> str:
+    pairs = [(a.latency, b.latency) for a, b in both]
+    floor = max(noise_floor(a, b) for a, b in pairs if a and b)
+    return (
+        "Speed-ups decide on latency: time per frame / the session's own dense, since raw ms of "
+        f"two sessions also hold the machine's drift. {RESAMPLES} resamples, seed {SEED}"
+        f"; changes of up to {100 * (floor - 1):.1f} %, what dense against itself showed (A/A), "
+        "are noise."
+    )
+
+
+def _drift(rows: Sequence[Row]) -> list[str]:
+    """Return a note where dense itself changed, which speed-ups cannot show."""
+    notes: list[str] = []
+    for row in rows:
+        metrics = {change.metric: change for change in row.changes}
+        raw = metrics.get(MEAN_MS)
+        if raw is None or LATENCY in metrics or raw.verdict in (Verdict.SAME, Verdict.NOISE):
+            continue
+        if raw.verdict is Verdict.NO_INTERVAL:
+            continue
+        notes.append(
+            f"{row.label}: raw times changed by {raw.percent:+.1f} %. The machine drifted, or what "
+            "all methods share changed; speed-ups do not show which. --fail-on latency_ms:LIMIT% "
+            "judges raw times."
+        )
+    return notes

@@ -1,0 +1,1 @@
+"""ViTDet: a plain vision transformer, a simple feature pyramid, an RPN and one box head."""

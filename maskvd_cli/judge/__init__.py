@@ -1,0 +1,1 @@
+"""Result files to rows and judgements: verdicts, fronts, papers' values; imports no method."""

@@ -1,0 +1,139 @@
+"""What stands below a table: where its numbers come from, and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from maskvd_cli.judge.measured import subset_text
+from maskvd_cli.judge.rows import Report
+
+
+def facts(report: Report) -> list[tuple[str, str]]:
+    """Return what a reader must know to judge or repeat the table, in order."""
+    plan = report.plan
+
+    def each(of: Callable[[dict[str, Any]], str]) -> str:
+        return "; ".join(dict.fromkeys(of(environment) for environment in report.environments))
+
+    found = [("recipe", f"{plan.recipe} ({plan.description})" if plan.description else plan.recipe)]
+    if report.setting:
+        found += list(_setting_facts(report))
+    found += [
+        ("masks from", f"{plan.detections}: {plan.detections_reason}"),
+        ("command", each(lambda environment: str(environment.get("command")))),
+        ("date", plan.created),
+        ("machine", each(_machine)),
+        ("software", each(_software)),
+        ("run", report.run.folder.name),
+    ]
+    return found
+
+
+def _setting_facts(report: Report) -> list[tuple[str, str]]:
+    dataset = report.setting["dataset"]
+    done = report.rows[report.rows["status"] == "ok"]
+    inputs = ", ".join(report.rows["input"].dropna().unique())
+    extent = ""
+    if stated := dataset.get("statistics"):
+        extent = f", {stated['clips']} clips, {stated['frames']} frames as stated, nothing was read"
+    elif not done.empty:
+        extent = f", {done.iloc[0]['clips']} clips, {done.iloc[0]['frames']} frames"
+    return [
+        (
+            "dataset",
+            f"{dataset['name']} {dataset['split']}, protocol {dataset['protocol']}{extent}",
+        ),
+        *(fact for setting in report.settings for fact in _model_facts(setting, inputs)),
+        ("seed", str(report.setting["seed"])),
+    ]
+
+
+def _model_facts(setting: dict[str, Any], inputs: str) -> list[tuple[str, str]]:
+    model = setting["model"]
+    text = (
+        f"{model['name']} ({model['backbone']}), input {inputs}, "
+        f"frame {model['frame']} (rows x columns)"
+    )
+    return [("model", text), *_measured_facts(setting)]
+
+
+def _measured_facts(setting: dict[str, Any]) -> list[tuple[str, str]]:
+    measured: dict[str, Any] | None = setting.get("measured")
+    if not measured:
+        return []
+    weights = str(measured["weights"])
+    weights = weights if weights == "random" else f"sha256 {weights[:12]}"
+    pixels = ", frames of noise" if measured.get("pixels") == "noise" else ""
+    return [("measured", f"weights {weights}, {measured['precision']}{pixels}")]
+
+
+def _machine(environment: dict[str, Any]) -> str:
+    memory = environment.get("memory_gib")
+    text = f"{environment.get('processor')}, {environment.get('cores')} cores"
+    text = f"{text}, {memory} GiB" if memory else text
+    if environment.get("gpu"):
+        text += f", {environment['gpu']} ({environment.get('gpu_memory_gib')} GiB)"
+    elif environment.get("device") == "cpu":
+        text += f", {environment.get('threads')} threads of torch"
+    return text
+
+
+def _software(environment: dict[str, Any]) -> str:
+    found = environment.get("packages")
+    packages = cast(dict[str, Any], found) if isinstance(found, dict) else {}
+    text = f"maskvd {environment.get('tool_version')}"
+    if environment.get("git"):
+        text += f" (git {environment['git']})"
+    return f"{text}, Python {environment.get('python')}, torch {packages.get('torch')}"
+
+
+def closing_notes(report: Report) -> list[str]:
+    """Return the notes below the table: unfinished or failed points first."""
+    return [*warnings(report), *remarks(report)]
+
+
+def warnings(report: Report) -> list[str]:
+    """Return what speaks against the table: a part of the data or points, disturbed times."""
+    notes: list[str] = []
+    if subset := subset_text(report.setting):
+        notes.append(f"SUBSET ({subset}): not the whole data; compare with nothing else.")
+    if pending := report.count("pending"):
+        notes.append(
+            f"{pending} of {len(report.rows)} points have not been run yet; the same sweep command "
+            "goes on with them."
+        )
+    if failed := report.count("failed"):
+        notes.append(
+            f"{failed} of {len(report.rows)} points failed; their reasons stand in the table."
+        )
+    return [*notes, *report.disturbed]
+
+
+def remarks(report: Report) -> list[str]:
+    """Return what was not measured, how the rest was, and what papers and readers remark."""
+    return [*_unmeasured(report), *report.notes]
+
+
+def _unmeasured(report: Report) -> list[str]:
+    """Return what was not measured, and how the rest was."""
+    measure = report.plan.measure
+    if measure is None:
+        if report.rows["map50"].isna().all():
+            return [
+                "Planned without the detector: mAP50, latency and peak memory are not measured and "
+                "stay empty."
+            ]
+        return []
+    notes: list[str] = []
+    if "accuracy" not in measure["metrics"]:
+        notes.append("Accuracy was not measured: mAP50 stays empty.")
+    if report.rows["peak_measured_by"].eq("cpu-allocations").any():
+        notes.append(
+            "Peak memory on the CPU is the sum of allocations that torch's profiler saw, with the "
+            "weights; Python and libraries are not in it."
+        )
+    failed = int((report.rows["status"].eq("ok") & report.rows["error"].notna()).sum())
+    if failed:
+        notes.append(f"{failed} points could not be measured wholly; see the reasons.")
+    return notes

@@ -1,0 +1,253 @@
+"""Whether a run reproduces what a paper prints, value by value, and why not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from maskvd_cli.judge.measured import subset_text
+from maskvd_cli.judge.published import Match
+from maskvd_cli.judge.rows import Report
+
+VerdictName = Literal["reproduced", "not reproduced", "not comparable"]
+
+# Masks that are planned from annotated boxes land within 3 % of the published token counts, and
+# GMACs follow them linearly or, without windows, at most quadratically.
+TOKENS_PERCENT = 3.0
+GMACS_PERCENT = 3.0
+# Keep rates are printed with two digits, which alone is worth 2.5 % at 0.2.
+KEEP_RATE_PERCENT = 5.0
+# One model trained twice differs by some tenths of a point.
+MAP50_POINTS = 0.5
+# On one kind of GPU drivers, clocks and libraries move latency by some percent, peaks by less.
+LATENCY_PERCENT = 10.0
+PEAK_PERCENT = 5.0
+
+
+@dataclass(frozen=True)
+class PaperCheck:
+    """One value of one point beside the published one. Units are those of the report's rows."""
+
+    key: str
+    """The point's key in the report's rows."""
+    label: str
+    """What sentences call it."""
+    paper: str
+    table: str
+    quantity: str
+    """tokens, keep rate, GMACs, mAP50, latency ms or peak MiB."""
+    ours: float | None
+    theirs: float | None
+    deviation_percent: float | None
+    """100 (ours / theirs - 1), on other data too, where both are known."""
+    verdict: VerdictName
+    reason: str
+    """The tolerance that decided, or what is not comparable; published slips are named."""
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """One column of a published table. `timed`: depends on hardware, precision and proposals."""
+
+    name: str
+    published: str
+    source: str
+    tolerance: float
+    in_points: bool = False
+    timed: bool = False
+
+    def within(self, ours: float, theirs: float) -> bool:
+        apart = abs(ours - theirs) if self.in_points else 100 * abs(ours / theirs - 1)
+        return apart <= self.tolerance
+
+    @property
+    def allowed(self) -> str:
+        return f"{self.tolerance:g} {'points' if self.in_points else '%'}"
+
+
+_QUANTITIES = (
+    _Quantity("tokens", "tokens", "tokens", TOKENS_PERCENT),
+    _Quantity("keep rate", "keep_rate", "keep_rate", KEEP_RATE_PERCENT),
+    _Quantity("GMACs", "gmacs", "gmacs_published", GMACS_PERCENT),
+    _Quantity("mAP50", "map50", "map50", MAP50_POINTS, in_points=True),
+    _Quantity("latency ms", "latency_ms", "latency_mean_ms", LATENCY_PERCENT, timed=True),
+    _Quantity("peak MiB", "peak_mib", "peak_mib", PEAK_PERCENT, timed=True),
+)
+_CUDA_PEAK = "cuda-max-allocated"
+TOLERANCES = (
+    "Reproduced means within "
+    + ", ".join(f"{quantity.allowed} ({quantity.name})" for quantity in _QUANTITIES)
+    + " of the published value. GMACs are compared under the paper's own counter."
+)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """One row, its published row, and what else decides whether the two can be compared."""
+
+    row: dict[Any, Any]
+    label: str
+    match: Match
+    setting: dict[str, Any]
+    gpus: frozenset[str]
+    planned: bool
+
+    def ours(self, quantity: _Quantity) -> float | None:
+        """Return our value; GMACs as the paper evaluated its counter."""
+        at_mean = quantity.name == "GMACs" and self.at_mean_tokens
+        found = self.row["gmacs_published_at_mean_tokens" if at_mean else quantity.source]
+        return None if found is None else float(found)
+
+    def theirs(self, quantity: _Quantity) -> float | None:
+        """Return the published value."""
+        return getattr(self.match.row.values, quantity.published)
+
+    @property
+    def at_mean_tokens(self) -> bool:
+        return self.match.table.gmacs_evaluated == "at-mean-tokens"
+
+    @property
+    def random_weights(self) -> bool:
+        measured: dict[str, Any] = self.setting.get("measured") or {}
+        return measured.get("weights") == "random"
+
+
+def paper_checks(report: Report) -> tuple[PaperCheck, ...]:
+    """Return a check of each value that a published row gives or this run has, in row order.
+
+    Points without a published row have none. What a planned run cannot have measured, and what
+    neither side knows, is left out; so is the keep rate where the paper prints tokens.
+    """
+    return tuple(
+        _check(point, quantity)
+        for point in _points(report)
+        for quantity in _QUANTITIES
+        if _worth_checking(point, quantity)
+    )
+
+
+def _points(report: Report) -> Iterator[_Point]:
+    rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
+    settings = {setting["model"]["name"]: setting for setting in report.settings}
+    gpus = frozenset(str(environment.get("gpu") or "") for environment in report.environments)
+    for row, label in zip(rows, report.names, strict=True):
+        match = report.published.get(str(row["key"]))
+        if match is not None and row["status"] == "ok":
+            setting = settings.get(str(row["model"]), {})
+            yield _Point(row, label, match, setting, gpus, planned=report.plan.measure is None)
+
+
+def _worth_checking(point: _Point, quantity: _Quantity) -> bool:
+    ours, theirs = point.ours(quantity), point.theirs(quantity)
+    if quantity.name == "keep rate":
+        return theirs is not None and point.match.row.values.tokens is None
+    if ours is None and point.planned and quantity.name not in ("tokens", "GMACs"):
+        return False
+    return ours is not None or theirs is not None
+
+
+def _check(point: _Point, quantity: _Quantity) -> PaperCheck:
+    ours, theirs = point.ours(quantity), point.theirs(quantity)
+    verdict: VerdictName = "not comparable"
+    deviation = None if ours is None or not theirs else 100 * (ours / theirs - 1)
+    if ours is None:
+        reason = _unknown(point, quantity)
+    elif theirs is None:
+        reason = "withheld: the paper does not print it for this row"
+    elif obstacle := _obstacle(point, quantity):
+        reason = obstacle
+    elif quantity.within(ours, theirs):
+        verdict, reason = "reproduced", f"within {quantity.allowed}"
+    else:
+        verdict, reason = "not reproduced", f"beyond {quantity.allowed}"
+    slips = [slip.text for slip in point.match.row.slips if slip.of == quantity.published]
+    return PaperCheck(
+        key=point.row["key"],
+        label=point.label,
+        paper=point.match.paper,
+        table=point.match.table.table,
+        quantity=quantity.name,
+        ours=ours,
+        theirs=theirs,
+        deviation_percent=deviation,
+        verdict=verdict,
+        reason="; ".join([reason, *(f"published slip: {slip}" for slip in slips)]),
+    )
+
+
+def _unknown(point: _Point, quantity: _Quantity) -> str:
+    """Return why this run has no such value."""
+    if quantity.name == "GMACs" and point.at_mean_tokens:
+        return (
+            "other counter: the paper evaluates its own once, at the mean token count, and here "
+            "more than that count decides"
+        )
+    if quantity.name == "mAP50" and point.random_weights:
+        return "random weights detect nothing"
+    return "not measured"
+
+
+def _obstacle(point: _Point, quantity: _Quantity) -> str | None:
+    """Return why two known values cannot be compared, None where they can."""
+    if subset := subset_text(point.setting):
+        return f"SUBSET ({subset})"
+    if point.match.difference:
+        return point.match.difference
+    if point.match.withheld:
+        return f"withheld: {point.match.withheld}"
+    return _otherwise_measured(point, quantity) if quantity.timed else None
+
+
+def _otherwise_measured(point: _Point, quantity: _Quantity) -> str | None:
+    row, theirs = point.row, point.match.hardware
+    if theirs is None:
+        return "the paper does not say what it was measured on"
+    on_cpu = row["device"] == "cpu"
+    if on_cpu or not all(theirs in gpu for gpu in point.gpus):
+        ours = "a CPU" if on_cpu else " and ".join(sorted(point.gpus - {""})) or "not told"
+        return f"other hardware: {ours}, not {theirs}"
+    if row["precision"] not in (None, "float32"):
+        return f"other precision: {row['precision']}, not float32"
+    if quantity.name == "peak MiB" and row["peak_measured_by"] != _CUDA_PEAK:
+        return f"other counter: {row['peak_measured_by']}, not {_CUDA_PEAK}"
+    if point.random_weights:
+        return "random weights: other proposals than those of the paper's model"
+    return None
+
+
+def grouped(checks: tuple[PaperCheck, ...]) -> list[str]:
+    """Return the checks that are not comparable, one line per quantity and reason."""
+    other = Counter((c.quantity, c.reason) for c in checks if c.verdict == "not comparable")
+    return [
+        f"{quantity} of {_of_points(count)}: {reason}."
+        for (quantity, reason), count in other.items()
+    ]
+
+
+def tally(checks: tuple[PaperCheck, ...]) -> str | None:
+    """Return in one sentence how many values are reproduced; None where no row is published."""
+    if not checks:
+        return None
+    found = Counter(check.verdict for check in checks)
+    done, missed = found["reproduced"], found["not reproduced"]
+    if not done + missed:
+        return f"None of {len(checks)} values is comparable with {_sources(checks)}."
+    text = f"{done} of {done + missed} comparable values of {_sources(checks)} are reproduced"
+    failed = Counter(c.quantity for c in checks if c.verdict == "not reproduced")
+    told = ", ".join(f"{name} of {_of_points(count)}" for name, count in failed.items())
+    text += f"; not: {told}" if failed else ""
+    other = found["not comparable"]
+    return f"{text}; {other} more are not comparable." if other else f"{text}."
+
+
+def _sources(checks: tuple[PaperCheck, ...]) -> str:
+    tables: dict[str, dict[str, None]] = {}
+    for check in checks:
+        tables.setdefault(check.paper, {})[check.table] = None
+    return " and ".join(f"{paper}, {', '.join(names)}" for paper, names in tables.items())
+
+
+def _of_points(count: int) -> str:
+    return "1 point" if count == 1 else f"{count} points"

@@ -1,0 +1,183 @@
+"""Published numbers as data, and the row of a paper that answers for a point."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from maskvd_cli.store.schema import PointRecord
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PaperValues(_Data):
+    """What one row of a published table says; None where it does not say it."""
+
+    tokens: float | None = None
+    keep_rate: float | None = None
+    gmacs: float | None = None
+    map50: float | None = None
+    latency_ms: float | None = None
+    peak_mib: float | None = None
+
+
+class Slip(_Data):
+    """A published number that the paper's own other numbers or code contradict."""
+
+    of: Literal["tokens", "keep_rate", "gmacs", "map50", "latency_ms", "peak_mib"]
+    text: str
+
+
+class PaperRow(_Data):
+    """A published point: method and parameters, its values, and what to know about them."""
+
+    point: dict[str, Any]
+    values: PaperValues
+    note: str | None = None
+    slips: tuple[Slip, ...] = ()
+
+
+class DataExtent(_Data):
+    """On which model, clips and frames a table stands, how resized, and on which heatmap.
+
+    `heatmap` holds what is known of it, `withheld_heatmap` why that is not enough to make it again;
+    points without a static mask do not depend on it.
+    """
+
+    model: str
+
+    clips: int
+    frames: int
+    frame: str
+    heatmap: dict[str, str] = {}
+    withheld_heatmap: str | None = None
+
+
+class PaperTable(_Data):
+    """One published table for one setting."""
+
+    table: str
+    where: dict[str, str]
+    data: DataExtent
+    gmacs_evaluated: Literal["per-frame", "at-mean-tokens"]
+    notes: tuple[str, ...] = ()
+    rows: tuple[PaperRow, ...] = Field(min_length=1)
+
+
+class Paper(_Data):
+    """The tables of one paper, and what its latency and memory were measured on."""
+
+    paper: str
+    hardware: str | None = None
+    tables: tuple[PaperTable, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """The published row for a point.
+
+    `difference`: what of data and setting is not the paper's, None where all is. `withheld`: what
+    the point needs and the paper did not publish. `hardware`: what the paper measured on.
+    """
+
+    paper: str
+    table: PaperTable
+    row: PaperRow
+    difference: str | None
+    withheld: str | None
+    hardware: str | None
+
+    @property
+    def same_data(self) -> bool:
+        """Whether data and setting are the paper's, as far as they are known."""
+        return self.difference is None
+
+    @property
+    def source(self) -> tuple[str, str]:
+        """Paper and table."""
+        return self.paper, self.table.table
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of this row should know."""
+        return (*self.table.notes, *((self.row.note,) if self.row.note else ()))
+
+
+@cache
+def papers() -> tuple[Paper, ...]:
+    """Return all papers whose numbers come with maskvd, by file name."""
+    folder = files("maskvd_cli.judge").joinpath("papers")
+    entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+    texts = [entry.read_text("utf-8") for entry in entries if entry.name.endswith(".yaml")]
+    return tuple(Paper.model_validate(yaml.safe_load(text)) for text in texts)
+
+
+def matches(records: Sequence[PointRecord]) -> list[Match | None]:
+    """Return for each point the published row with its setting, method and parameters, or None.
+
+    Of several tables that answer for a point, dense above all, the one that answers for most of
+    the points is taken.
+    """
+    candidates = [list(_candidates(record)) for record in records]
+    answered = Counter(match.source for found in candidates for match in found)
+    return [
+        max(found, key=lambda match: answered[match.source], default=None) for found in candidates
+    ]
+
+
+def _candidates(record: PointRecord) -> Iterator[Match]:
+    """Yield the first matching row of every published table."""
+    dataset, model = record.setting["dataset"], record.setting["model"]
+    setting = {
+        "dataset": dataset["name"],
+        "split": dataset["split"],
+        "protocol": dataset["protocol"],
+        "input": model["input"],
+        "backbone": model["backbone"],
+    }
+    stated = {"method": record.method, **record.params}
+    for paper in papers():
+        for table in paper.tables:
+            if table.where != setting:
+                continue
+            for row in table.rows:
+                if row.point.items() <= stated.items():
+                    yield Match(
+                        paper.paper,
+                        table,
+                        row,
+                        difference=_difference(record, table.data),
+                        withheld=table.data.withheld_heatmap if record.setting["heatmap"] else None,
+                        hardware=paper.hardware,
+                    )
+                    break
+
+
+def _difference(record: PointRecord, data: DataExtent) -> str | None:
+    """Return what of a point's data and setting is not the table's, None where all is."""
+    metrics, model = record.metrics, record.setting["model"]
+    if metrics is None:
+        return "the point has not been run"
+    found: list[str] = []
+    if model["name"] != data.model:
+        found.append(f"model {model['name']}, not {data.model}")
+    if (metrics.clips, metrics.frames) != (data.clips, data.frames):
+        found.append(
+            f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
+        )
+    if model["frame"] != data.frame:
+        found.append(f"frames resized to {model['frame']}, not {data.frame}")
+    heatmap: dict[str, Any] = record.setting["heatmap"] or data.heatmap
+    other = [name for name, value in data.heatmap.items() if heatmap.get(name) != value]
+    if other:
+        found.append(f"another heatmap ({', '.join(other)})")
+    return "; ".join(found) or None

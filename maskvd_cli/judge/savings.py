@@ -1,0 +1,136 @@
+"""Where the speed-up went: from GMACs saved over backbone time saved to frame time saved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from maskvd_cli.judge.baselines import baseline_of
+from maskvd_cli.judge.rows import Report
+
+PARTS = ("mask", "embed", "backbone", "head")
+LEGEND = (
+    "GMACs are means over all frames, times means over the timed ones, in which full frames weigh "
+    "as in all of the data; dense's are those of the same session. Named are the parts that take "
+    "more than dense's time of them divided by the ratio of GMACs, what limits most first."
+)
+_CALLED = {
+    "mask": "the choice of tokens",
+    "embed": "copying, normalising and embedding the frame",
+    "backbone": "the backbone itself",
+    "head": "pyramid, RPN and box head",
+}
+# Ratios nearer to 1 than this are told as none.
+_NEGLIGIBLE = 0.01
+# Parts that take less than this share of the frame beyond what is foreseen explain little.
+_NOTABLE = 0.03
+# A part whose time changes by no more than this is told as unchanged; rounds differ by as much.
+_SAME = 0.05
+
+
+@dataclass(frozen=True)
+class Saving:
+    """How far fewer GMACs of one point became time saved, against dense of its model and input."""
+
+    key: str
+    """The point's key in the report's rows."""
+    label: str
+    """What sentences call it."""
+    gmacs_ratio: float
+    """GMACs of dense's backbone / the point's, means over all frames."""
+    backbone_ratio: float
+    """Backbone time of dense / the point's, weighted means over the timed frames."""
+    frame_ratio: float
+    """Total time of dense / the point's, the sum of the parts over the same timed frames."""
+    parts: dict[str, float]
+    """Milliseconds saved per timed frame by part: mask, embed, backbone, head; below 0: added."""
+    limited_by: str | None
+    """The part that kept the frame from being as much faster as its GMACs are fewer, or None."""
+    sentence: str
+    """All of it in words."""
+
+
+def savings(report: Report) -> tuple[Saving, ...]:
+    """Return the saving of each point whose parts were timed in one session with dense, in order.
+
+    Left out are dense itself, points without times or GMACs, and those of another session than
+    their dense, whose parts are not stored beside them.
+    """
+    rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
+    found: list[Saving] = []
+    for position, dense in enumerate(baseline_of(report.rows)):
+        if dense is None or dense == position:
+            continue
+        if _comparable(rows[position], rows[dense]):
+            found.append(_saving(rows[position], rows[dense], report.names[position]))
+    return tuple(found)
+
+
+def _comparable(row: dict[Any, Any], dense: dict[Any, Any]) -> bool:
+    same_session = row["latency_session"] is not None and (
+        row["latency_session"] == dense["latency_session"]
+    )
+    needed = [side[name] for side in (row, dense) for name in ("gmacs", "backbone_ms", "head_ms")]
+    return same_session and all(value is not None and value > 0 for value in needed)
+
+
+def _saving(row: dict[Any, Any], dense: dict[Any, Any], label: str) -> Saving:
+    ours, theirs = _parts(row), _parts(dense)
+    gmacs = float(dense["gmacs"]) / float(row["gmacs"])
+    backbone = theirs["backbone"] / ours["backbone"]
+    frame = sum(theirs.values()) / sum(ours.values())
+    limits = _limits(ours, theirs, gmacs)
+    ratios = f"{_fewer(gmacs)}, backbone {_faster(backbone)}, frame {_faster(frame)}"
+    marked = "SUBSET: " if row["subset"] else ""
+    because = "; ".join(_because(part, ours, theirs, gmacs) for part in limits)
+    return Saving(
+        key=row["key"],
+        label=label,
+        gmacs_ratio=gmacs,
+        backbone_ratio=backbone,
+        frame_ratio=frame,
+        parts={part: theirs[part] - ours[part] for part in PARTS},
+        limited_by=limits[0] if limits else None,
+        sentence=f"{marked}{label}: {ratios}{because and f': {because}'}.",
+    )
+
+
+def _parts(row: dict[Any, Any]) -> dict[str, float]:
+    """Return the mean milliseconds of each part, full frames weighted; 0 where there is none."""
+    return {part: float(row[f"{part}_ms"] or 0.0) for part in PARTS}
+
+
+def _limits(ours: dict[str, float], theirs: dict[str, float], gmacs: float) -> list[str]:
+    """Return the parts that take beyond what the saving in GMACs would leave, the most first."""
+    if gmacs <= 1 + _NEGLIGIBLE:
+        return []
+    beyond = {part: ours[part] - theirs[part] / gmacs for part in PARTS}
+    told = [part for part in PARTS if beyond[part] > _NOTABLE * sum(ours.values())]
+    return sorted(told, key=lambda part: -beyond[part])
+
+
+def _because(part: str, ours: dict[str, float], theirs: dict[str, float], gmacs: float) -> str:
+    spent, before = _ms(ours[part]), _ms(theirs[part])
+    if part == "backbone":
+        alone = _ms(theirs[part] / gmacs)
+        return f"{_CALLED[part]} takes {spent}, where its GMACs alone would leave {alone}"
+    share = f"{100 * theirs[part] / sum(theirs.values()):.0f} % of dense's frame"
+    if part == "mask":
+        return f"{_CALLED[part]} takes {spent}"
+    if abs(ours[part] - theirs[part]) <= _SAME * theirs[part]:
+        return f"{_CALLED[part]}, {share}, take as long as before ({spent})"
+    return f"{_CALLED[part]}, {share}, take {spent} after {before}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.{1 if value >= 10 else 2}f} ms"
+
+
+def _fewer(ratio: float) -> str:
+    if ratio > 1 + _NEGLIGIBLE:
+        return f"{ratio:.1f}x fewer GMACs"
+    return "as many GMACs" if ratio > 1 - _NEGLIGIBLE else f"{1 / ratio:.1f}x as many GMACs"
+
+
+def _faster(ratio: float) -> str:
+    return f"{ratio:.2f}x faster" if ratio >= 1 else f"slower ({ratio:.2f}x)"

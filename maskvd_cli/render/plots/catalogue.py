@@ -1,0 +1,70 @@
+"""All figures that a run can have, and writing those that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from maskvd_cli.core.errors import MaskvdError, ResultError
+from maskvd_cli.judge.rows import Report
+from maskvd_cli.render.plots.curves import comparison, evit, gates, map50_latency
+from maskvd_cli.render.plots.frame_age import frame_age
+from maskvd_cli.render.plots.masks import heatmap_mask, masks
+from maskvd_cli.render.plots.page import FORMATS, page_style, save
+
+FIGURES: Mapping[str, Callable[[Report], Figure]] = {
+    "map50-latency": map50_latency,
+    "heatmap-mask": heatmap_mask,
+    "masks": masks,
+    "comparison": comparison,
+    "evit": evit,
+    "gates": gates,
+    "frame-age": frame_age,
+}
+
+
+@dataclass(frozen=True)
+class FigureOutcome:
+    """The files of a figure, or why it was left out.
+
+    `stale`: files of that name which an earlier command wrote and which are not of this run.
+    """
+
+    name: str
+    files: tuple[Path, ...] = ()
+    left_out: str | None = None
+    stale: tuple[Path, ...] = ()
+
+
+def write_figures(report: Report, folder: Path) -> list[FigureOutcome]:
+    """Write each figure that the run has data for, as SVG and PNG, into `folder`.
+
+    Raises ResultError where the folder cannot be written, and where the run has data for none.
+    """
+    outcomes = [_write(name, draw, report, folder) for name, draw in FIGURES.items()]
+    if not any(outcome.files for outcome in outcomes):
+        reasons = "; ".join(f"{outcome.name}: {outcome.left_out}" for outcome in outcomes)
+        raise ResultError(
+            f"has data for no figure ({reasons})",
+            where=report.run.folder,
+            remedy="sweep a recipe with a static mask, or with model.weights",
+        )
+    return outcomes
+
+
+def _write(
+    name: str, draw: Callable[[Report], Figure], report: Report, folder: Path
+) -> FigureOutcome:
+    files = tuple(folder / f"{name}.{kind}" for kind in FORMATS)
+    with page_style():
+        try:
+            figure = draw(report)
+        except MaskvdError as error:
+            stale = tuple(file for file in files if file.exists())
+            return FigureOutcome(name, left_out=str(error), stale=stale)
+        for file in files:
+            save(figure, file)
+    return FigureOutcome(name, files)

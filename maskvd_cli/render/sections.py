@@ -1,0 +1,103 @@
+"""The analysis below a report's table as sections of text and tables, for formats to lay out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maskvd_cli.judge.paper_check import TOLERANCES, PaperCheck, grouped, paper_checks, tally
+from maskvd_cli.judge.rows import Report
+from maskvd_cli.judge.savings import LEGEND, PARTS, Saving, savings
+from maskvd_cli.judge.verdicts import RULE, method_verdicts, summary
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of a report; what is empty is left out. All of it is plain text."""
+
+    title: str
+    lead: str
+    headers: list[str]
+    cells: list[list[str]]
+    text: list[bool]
+    """Which columns hold words."""
+    lines: list[str]
+    legend: str
+
+
+def analysis(report: Report) -> list[Section]:
+    """Return verdict, savings and paper check, each only where it has content."""
+    found = [_verdict_section(report), _savings_section(report), _check_section(report)]
+    return [section for section in found if section is not None]
+
+
+def _verdict_section(report: Report) -> Section | None:
+    told = summary(report)
+    if told is None:
+        return None
+    verdicts = method_verdicts(report)
+    return Section(
+        title="Verdict",
+        lead=told,
+        headers=[],
+        cells=[],
+        text=[],
+        lines=[verdict.sentence for verdict in verdicts],
+        legend=RULE if verdicts else "",
+    )
+
+
+def _savings_section(report: Report) -> Section | None:
+    found = savings(report)
+    if not found:
+        return None
+    saved = [f"{part} ms saved" for part in PARTS]
+    best = {verdict.key for verdict in method_verdicts(report)} or {one.key for one in found}
+    return Section(
+        title="Where the speed-up went",
+        lead="",
+        headers=["point", "GMACs ratio", "backbone ratio", "frame ratio", *saved, "limited by"],
+        cells=[_saving_cells(saving) for saving in found],
+        text=[True, *[False] * (3 + len(PARTS)), True],
+        lines=[saving.sentence for saving in found if saving.key in best],
+        legend=LEGEND,
+    )
+
+
+def _saving_cells(saving: Saving) -> list[str]:
+    ratios = (saving.gmacs_ratio, saving.backbone_ratio, saving.frame_ratio)
+    return [
+        saving.label,
+        *(f"{ratio:.2f}" for ratio in ratios),
+        *(f"{saving.parts[part]:+.2f}" for part in PARTS),
+        saving.limited_by or "",
+    ]
+
+
+def _check_section(report: Report) -> Section | None:
+    checks = paper_checks(report)
+    told = tally(checks)
+    if told is None:
+        return None
+    compared = [check for check in checks if check.verdict != "not comparable"]
+    return Section(
+        title="Paper check",
+        lead=told,
+        headers=["point", "value", "ours", "paper", "dev. %", "verdict", "reason"],
+        cells=[_check_cells(check) for check in compared],
+        text=[True, True, False, False, False, True, True],
+        lines=[f"Not comparable: {line}" for line in grouped(checks)],
+        legend=TOLERANCES if compared else "",
+    )
+
+
+def _check_cells(check: PaperCheck) -> list[str]:
+    numbers = (check.ours, check.theirs)
+    deviation = check.deviation_percent
+    return [
+        check.label,
+        check.quantity,
+        *("" if number is None else f"{number:.2f}" for number in numbers),
+        "" if deviation is None else f"{deviation:+.2f}",
+        check.verdict,
+        check.reason,
+    ]

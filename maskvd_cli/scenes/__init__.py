@@ -1,0 +1,1 @@
+"""A dataset and a model brought together: clips as the model sees them, heatmaps, weights."""

@@ -1,0 +1,182 @@
+"""A split's annotations, opened once for all inputs: clips, region scores, fingerprints."""
+
+# torch's own annotations are incomplete.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.core.placement import placement
+from maskvd_cli.core.size import Size
+from maskvd_cli.core.types import Clip
+from maskvd_cli.data.base import Dataset, fingerprint
+from maskvd_cli.data.registry import datasets
+from maskvd_cli.masks.padding import real_tokens
+from maskvd_cli.methods.base import ClipView
+from maskvd_cli.recipe.schema import LimitSection, Recipe, limit_of
+from maskvd_cli.scenes.geometry import Geometry
+from maskvd_cli.scenes.heatmap import (
+    Heatmap,
+    HeatmapSpec,
+    input_scores,
+    make_heatmap,
+    native_scores,
+)
+from maskvd_cli.scenes.source import Source
+
+
+class Annotations(Source):
+    """A split's annotations; everything is read when first asked for, and once.
+
+    Raises DatasetError for unusable annotations.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._section = recipe.heatmap
+        self._limit = limit_of(recipe)
+        self._type: type[Dataset] = datasets.load(recipe.dataset.name)
+        self._given = Path(recipe.dataset.root) if recipe.dataset.root else None
+        self.dataset = self._type(self._given, recipe.dataset.split, recipe.dataset.protocol)
+        self._heatmaps: dict[HeatmapSpec, Heatmap] = {}
+        self._views: dict[Geometry, list[ClipView]] = {}
+        self._scores_of: dict[tuple[Geometry, Size], torch.Tensor] = {}
+
+    @property
+    def root(self) -> Path:
+        return self.dataset.root
+
+    @property
+    def classes(self) -> int | None:
+        return len(self.dataset.classes) or None
+
+    @cached_property
+    def clips(self) -> tuple[Clip, ...]:
+        """The split's clips, or the part that the recipe asks for. DatasetError where none."""
+        whole = (clip for clip in self.dataset.clips() if len(clip))
+        limit = self._limit or LimitSection()
+        clips = tuple(
+            replace(clip, frames=clip.frames[: limit.frames]) for clip in islice(whole, limit.clips)
+        )
+        if not clips:
+            raise DatasetError(
+                f"split {self.dataset.split} has no frames",
+                where=self.dataset.root,
+                remedy="choose another split",
+            )
+        return clips
+
+    def setting(self) -> dict[str, Any]:
+        dataset = self.dataset
+        return {
+            "name": dataset.name,
+            "split": dataset.split,
+            "protocol": dataset.protocol,
+            "fingerprint": self._fingerprint,
+        }
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(self.dataset.classes, self.clips)
+
+    def heatmap(self, geometry: Geometry) -> Heatmap:
+        """Return the object heatmap of the training split."""
+        section = self._section
+        spec = HeatmapSpec.of(
+            self._type,
+            split=section.split,
+            classes=[section.classes] if isinstance(section.classes, str) else section.classes,
+            canvas=section.canvas,
+            accumulate=section.accumulate,
+            input_size=geometry.input,
+            frame=geometry.frame,
+            clips=section.clips,
+        )
+        # In native pixels the input decides nothing, and the boxes need not be read again.
+        key = spec if spec.canvas is None else replace(spec, input=spec.canvas, frame=None)
+        if key not in self._heatmaps:
+            self._heatmaps[key] = make_heatmap(self._type, self._given, spec)
+        return self._heatmaps[key]
+
+    def heatmap_setting(self, geometry: Geometry) -> dict[str, Any]:
+        heatmap = self.heatmap(geometry)
+        metadata = heatmap.metadata()
+        kept = ("split", "classes", "canvas", "coordinates", "accumulate", "fingerprint")
+        align = self._section.align if heatmap.spec.canvas else None
+        return {key: metadata[key] for key in kept} | {"align": align}
+
+    def frames(self) -> list[tuple[str, Sequence[int]]]:
+        return [(clip.name, [frame.index for frame in clip.frames]) for clip in self.clips]
+
+    def views(self, geometry: Geometry, *, with_scores: bool) -> list[ClipView]:
+        if geometry not in self._views:
+            self._views[geometry] = [_view(clip, geometry) for clip in self.clips]
+        views = self._views[geometry]
+        if not with_scores:
+            return views
+        sizes = [clip.frames[0].size for clip in self.clips]
+        scores = {size: self.region_scores(geometry, size) for size in set(sizes)}
+        return [
+            replace(view, region_scores=scores[size])
+            for view, size in zip(views, sizes, strict=True)
+        ]
+
+    def region_scores(self, geometry: Geometry, native: Size) -> torch.Tensor:
+        """Return the region scores for frames of this native size, computed once."""
+        heatmap, patch = self.heatmap(geometry), geometry.arch.patch
+        key = geometry, native
+        if key not in self._scores_of:
+            if heatmap.spec.canvas is None:
+                scores = input_scores(heatmap.counts, patch)
+            else:
+                content = placement(native, geometry.frame, geometry.input).content
+                image = native if self._section.align == "image" else None
+                scores = native_scores(heatmap.counts, content, geometry.input, patch, image)
+            self._scores_of[key] = scores
+        return self._scores_of[key]
+
+    def notes(self) -> list[str]:
+        """Return what the readers of both splits remarked, and whether the heatmap is of a part."""
+        read = [self.dataset, *(heatmap.dataset for heatmap in self._heatmaps.values())]
+        notes = (dataset.tally.note() for dataset in read)
+        heatmaps = (heatmap.metadata() for heatmap in self._heatmaps.values())
+        parts = [
+            f"Heatmap from the {made['subset']} of {made['split']}: {made['frames']} frames."
+            for made in heatmaps
+            if "subset" in made
+        ]
+        return [note for note in dict.fromkeys([*notes, *parts]) if note]
+
+
+def _view(clip: Clip, geometry: Geometry) -> ClipView:
+    placed = placement(_only_size(clip), geometry.frame, geometry.input)
+    objects = [frame.boxes.objects for frame in clip.frames]
+    frame_of = np.repeat(np.arange(len(clip)), [len(boxes) for boxes in objects])
+    return ClipView(
+        frames=len(clip),
+        input=geometry.input,
+        patch=geometry.arch.patch,
+        boxes=torch.from_numpy(placed.place(np.concatenate(objects))),
+        frame_of=torch.from_numpy(frame_of),
+        real=real_tokens(placed.content, geometry.input, geometry.arch.patch),
+    )
+
+
+def _only_size(clip: Clip) -> Size:
+    """Return the native size of a clip's frames. Raises DatasetError where they differ."""
+    sizes = sorted({frame.size for frame in clip.frames})
+    if len(sizes) > 1:
+        raise DatasetError(
+            f"clip {clip.name} has frames of {sizes[0]} and {sizes[-1]} (rows x columns)",
+            remedy="give frames of another size a video of their own",
+        )
+    return sizes[0]

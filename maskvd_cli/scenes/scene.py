@@ -1,0 +1,133 @@
+"""What the points at one input of one model share: geometry, clips, the heads' shape."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.methods.base import ClipView
+from maskvd_cli.recipe.schema import Recipe, limit_of
+from maskvd_cli.scenes.annotations import Annotations
+from maskvd_cli.scenes.frames import FrameFeed
+from maskvd_cli.scenes.geometry import Geometry, Site
+from maskvd_cli.scenes.source import Source
+from maskvd_cli.scenes.stated import Statistics
+from maskvd_cli.scenes.weights import Weights
+
+
+class Scene:
+    """One model, the only one of `recipe`, at one input; what must be read is read when asked for.
+
+    Raises DatasetError for unusable annotations.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        detections: str,
+        geometry: Geometry,
+        source: Source,
+        weights: Weights | None = None,
+    ) -> None:
+        self.recipe = recipe
+        self.weights = weights
+        self.detections = detections
+        self.geometry = geometry
+        self.source = source
+
+    @property
+    def heads(self) -> HeadArch | None:
+        """Pyramid, RPN and box head, or None where the number of classes is not known."""
+        if self.weights is not None:
+            return self.weights.heads
+        classes = self.source.classes
+        return None if classes is None else HeadArch(classes=classes)
+
+    @property
+    def measured(self) -> Weights:
+        """The model. Raises UsageError where the sweep only plans."""
+        if self.weights is None:
+            raise UsageError("the sweep has no model", remedy="give model.weights")
+        return self.weights
+
+    @cached_property
+    def feed(self) -> FrameFeed:
+        """The clips' frames as the model sees them. Raises UsageError where there are none."""
+        if not isinstance(self.source, Annotations):
+            raise UsageError("statistics have no frames", remedy="give the dataset itself")
+        noise = self.recipe.seed if self.recipe.dataset.pixels == "noise" else None
+        return FrameFeed(
+            self.source.dataset, self.source.clips, self.geometry,
+            from_labels=self.detections == "labels", noise_seed=noise,
+        )  # fmt: skip
+
+    @cached_property
+    def setting(self) -> dict[str, Any]:
+        """What all points of the scene share and what decides their results."""
+        heads = self.heads
+        shape = None
+        if heads is not None:
+            shape = {
+                "classes": heads.classes,
+                "channels": heads.channels,
+                "hidden": heads.hidden,
+                "proposals": heads.post_nms,
+            }
+        measured = {}
+        if self.weights is not None:
+            measured = {
+                "measured": {**self.weights.setting(), "pixels": self.recipe.dataset.pixels}
+            }
+        return {
+            "dataset": self.source.setting(),
+            "model": {**self.geometry.setting(), "heads": shape},
+            "detections": self.detections,
+            "seed": self.recipe.seed,
+            **measured,
+            **subset_of(self.recipe),
+        }
+
+    @cached_property
+    def heatmap_setting(self) -> dict[str, Any] | None:
+        """What decides the static mask, for points that use one; None where there can be none."""
+        return self.source.heatmap_setting(self.geometry)
+
+    def views(self, *, with_scores: bool) -> list[ClipView]:
+        """Return the clips as methods may see them; region scores only where asked for."""
+        return self.source.views(self.geometry, with_scores=with_scores)
+
+    def notes(self) -> list[str]:
+        """Return what a reader of the results must know of the source."""
+        return self.source.notes()
+
+
+def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
+    """Return a scene for each model and input of the recipe; they share what is read.
+
+    Raises UsageError for sizes that do not fit, DatasetError for a folder that cannot be used.
+    """
+    each = recipe.for_each_model()
+    geometries = [
+        (single, text, Geometry.of(single, text)) for single in each for text in single.model.input
+    ]
+    statistics = recipe.dataset.statistics
+    source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
+    weights: dict[str, Weights] = {}
+    if isinstance(source, Annotations) and recipe.model.weights is not None:
+        weights = {made.model.name: Weights(made, source.dataset.classes) for made in each}
+    return {
+        (None if single.model.name == recipe.model.name else single.model.name, text): Scene(
+            single, detections, geometry, source, weights.get(single.model.name)
+        )
+        for single, text, geometry in geometries
+    }
+
+
+def subset_of(recipe: Recipe) -> dict[str, Any]:
+    """Return `subset` with what a recipe leaves out of the data; empty where nothing."""
+    limit = limit_of(recipe)
+    if limit is None:
+        return {}
+    return {"subset": {**limit.model_dump(mode="json"), "smoke": recipe.smoke}}

@@ -1,0 +1,63 @@
+"""Only the numbers of clips and frames, where the dataset itself is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from maskvd_cli.data.registry import datasets
+from maskvd_cli.methods.base import ClipView
+from maskvd_cli.recipe.schema import Recipe, StatisticsSection
+from maskvd_cli.scenes.geometry import Geometry
+from maskvd_cli.scenes.source import Source
+
+
+class Statistics(Source):
+    """Clips without boxes, as equally long as their numbers allow.
+
+    Exact for methods that treat the first frame of a clip apart and all others alike.
+    """
+
+    def __init__(self, recipe: Recipe, statistics: StatisticsSection) -> None:
+        dataset = datasets.load(recipe.dataset.name)
+        self._statistics = statistics
+        self._named = {
+            "name": dataset.name,
+            "split": recipe.dataset.split or dataset.evaluation_split,
+            "protocol": recipe.dataset.protocol or dataset.protocols[0],
+        }
+        shorter, longer_clips = divmod(statistics.frames, statistics.clips)
+        shorter_clips = statistics.clips - longer_clips
+        self._lengths = [shorter + 1] * longer_clips + [shorter] * shorter_clips
+
+    @property
+    def root(self) -> None:
+        return None
+
+    @property
+    def classes(self) -> int | None:
+        return self._statistics.classes
+
+    def setting(self) -> dict[str, Any]:
+        return {**self._named, "statistics": self._statistics.model_dump(mode="json")}
+
+    def heatmap_setting(self, geometry: Geometry) -> None:
+        return None
+
+    def frames(self) -> list[tuple[str, Sequence[int]]]:
+        return [(str(number), range(length)) for number, length in enumerate(self._lengths)]
+
+    def views(self, geometry: Geometry, *, with_scores: bool) -> list[ClipView]:
+        view_of = {
+            length: ClipView(length, geometry.input, geometry.arch.patch)
+            for length in set(self._lengths)
+        }
+        return [view_of[length] for length in self._lengths]
+
+    def notes(self) -> list[str]:
+        stated = self._statistics
+        return [
+            f"Planned from the numbers of clips ({stated.clips}) and frames ({stated.frames}) that "
+            "the recipe states; no dataset was read. Clips are taken as equally long, which "
+            "matters only to methods with a period."
+        ]

@@ -1,0 +1,1 @@
+"""A running sweep followed from its files."""

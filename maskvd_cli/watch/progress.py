@@ -1,0 +1,211 @@
+"""How far a sweep is, from its files alone: what has ended, what is left, how long it may take."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.store.measured import PASSES, MeasuredRecord, PassName
+from maskvd_cli.store.runs import PLAN, NewerResultError, Run
+from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
+from maskvd_cli.watch.liveness import SweepState, sweep_state
+
+StepName = Literal["point", "accuracy", "memory", "energy", "latency"]
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One file that a sweep has written: a point, or one pass over one.
+
+    `values` by column; `written`: seconds since 1970; `frames` and `seconds`: of points alone.
+    `taken_over`: copied from an earlier run, which says nothing of how fast this one is.
+    """
+
+    of: StepName
+    key: str
+    label: str
+    status: Literal["ok", "failed", "damaged"]
+    reason: str | None
+    written: float
+    taken_over: bool
+    values: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    seconds: float | None = None
+    frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A run at one moment. `steps` by kind and key; `new`: those that the last look did not see."""
+
+    run: Run
+    plan: Plan
+    steps: dict[tuple[StepName, str], Step]
+    new: tuple[Step, ...]
+    sweep: SweepState
+    now: float
+
+    @property
+    def passes(self) -> tuple[PassName, ...]:
+        """The passes that follow the points, in their order."""
+        wanted = (self.plan.measure or {}).get("metrics", ())
+        return tuple(of for of in PASSES if of in wanted)
+
+    def step(self, of: StepName, key: str) -> Step | None:
+        """Return what ended of a point, None where it has not; a damaged file has not."""
+        found = self.steps.get((of, key))
+        return None if found is None or found.status == "damaged" else found
+
+    def expected(self, of: StepName) -> list[PlannedPoint]:
+        """Return the points of which a step has ended or will: points that failed have no pass."""
+        if of == "point":
+            return list(self.plan.points)
+        points = ((point, self.step("point", point.key)) for point in self.plan.points)
+        return [point for point, step in points if step is None or step.status == "ok"]
+
+    def left(self, of: StepName) -> list[PlannedPoint]:
+        """Return the points of which a step is still to come."""
+        return [point for point in self.expected(of) if self.step(of, point.key) is None]
+
+    @property
+    def kinds(self) -> tuple[StepName, ...]:
+        """Points first, then the passes."""
+        return ("point", *self.passes)
+
+    @property
+    def total(self) -> int:
+        """How many steps the sweep has in all."""
+        return sum(len(self.expected(of)) for of in self.kinds)
+
+    @property
+    def done(self) -> int:
+        """How many of them have ended, well or not."""
+        return self.total - sum(len(self.left(of)) for of in self.kinds)
+
+    @property
+    def failed(self) -> list[Step]:
+        """The steps that failed."""
+        return [step for step in self.steps.values() if step.status == "failed"]
+
+    @property
+    def has_ended(self) -> bool:
+        """Tell whether nothing is left, and no sweep is at work, as with --retry-failed."""
+        return self.done == self.total and self.sweep != "running"
+
+    @property
+    def current(self) -> tuple[StepName, PlannedPoint] | None:
+        """The first step that is missing: a sweep goes in the plan's order, pass by pass."""
+        return next(((of, left[0]) for of in self.kinds if (left := self.left(of))), None)
+
+    @property
+    def created(self) -> float:
+        """When the plan was made."""
+        return datetime.fromisoformat(self.plan.created).timestamp()
+
+    @property
+    def last_written(self) -> float:
+        """When the newest file was written; without any, when the plan was made."""
+        return max((step.written for step in self.steps.values()), default=self.created)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the plan was made, pauses included; of an ended run, to its last file."""
+        return max(0.0, (self.last_written if self.has_ended else self.now) - self.created)
+
+
+class Follower:
+    """Looks at a run again and again; reads a file only when it is new or has changed."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._plan: tuple[_Stamp, Plan] | None = None
+        self._read: dict[tuple[StepName, str], tuple[_Stamp, Step]] = {}
+
+    def look(self) -> Snapshot:
+        """Return the run as it is now. Raises ResultError where its plan cannot be read."""
+        # Before the files: a sweep that has let go of the lock has written all of them.
+        sweep = sweep_state(self._run.folder)
+        plan = self._read_plan()
+        new = tuple(self._changed(plan))
+        steps = {name: step for name, (_, step) in self._read.items()}
+        return Snapshot(self._run, plan, steps, new, sweep, time.time())
+
+    def _read_plan(self) -> Plan:
+        stamp = _stamp(self._run.folder / PLAN)
+        if self._plan is None or (stamp is not None and stamp != self._plan[0]):
+            self._plan = (stamp or (0, 0, 0), self._run.plan())
+        return self._plan[1]
+
+    def _changed(self, plan: Plan) -> Iterator[Step]:
+        kinds: tuple[StepName, ...] = ("point", *PASSES) if plan.measure else ("point",)
+        for of in kinds:
+            for point in plan.points:
+                place = _place(self._run.folder, of, point.key)
+                stamp = _stamp(place)
+                known = self._read.get((of, point.key))
+                if stamp is None:
+                    self._read.pop((of, point.key), None)
+                elif known is None or known[0] != stamp:
+                    step = _read_step(self._run, plan, of, point, stamp[0] / 1e9)
+                    if step is not None:
+                        self._read[of, point.key] = (stamp, step)
+                        yield step
+
+
+def _place(folder: Path, of: StepName, key: str) -> Path:
+    below = Path("points") if of == "point" else Path("measured") / of
+    return folder / below / f"{key}.json"
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _read_step(
+    run: Run, plan: Plan, of: StepName, point: PlannedPoint, written: float
+) -> Step | None:
+    try:
+        record = run.point(point.key) if of == "point" else run.measured(of, point.key)
+    except NewerResultError:
+        raise
+    except ResultError as error:
+        return Step(of, point.key, point.label, "damaged", error.message, written, False)
+    if record is None:
+        return None
+    extra: dict[str, Any] = {}
+    if isinstance(record, PointRecord) and record.metrics is not None:
+        extra = {"seconds": record.seconds, "frames": record.metrics.frames}
+    reason = None if record.failure is None else " ".join(record.failure.message.split())
+    taken_over = record.finished < plan.created
+    return Step(
+        of, point.key, point.label, record.status, reason, written, taken_over, _values(record),
+        **extra,
+    )  # fmt: skip
+
+
+def _values(record: PointRecord | MeasuredRecord) -> dict[str, float | None]:
+    if isinstance(record, PointRecord):
+        found = record.metrics
+        return {} if found is None else {"tokens": found.tokens, "gmacs": found.gmacs}
+    if record.accuracy is not None:
+        return {"map50": record.accuracy.map50}
+    if record.latency is not None:
+        speedup = record.latency.speedup
+        median = record.latency.parts.get("total")
+        return {
+            "latency_ms": None if median is None else median.median,
+            "speedup": None if speedup is None else speedup.value,
+        }
+    if record.memory is not None:
+        return {"peak_mib": record.memory.peak_mib}
+    return {"energy_mj": record.energy.mj_per_frame} if record.energy is not None else {}

@@ -1,0 +1,229 @@
+"""The state of a running sweep for people and for programs: a live table, lines, JSON events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from maskvd_cli.judge.labels import short_labels
+from maskvd_cli.render.tables import Column, HumanTable
+from maskvd_cli.store.schema import PlannedPoint
+from maskvd_cli.watch.pace import time_left
+from maskvd_cli.watch.progress import Snapshot, Step, StepName
+
+_GAP = 2
+# Lines of the header, the table's own, and the prompt below.
+_AROUND = 10
+_DAY = 86_400
+_NARROWEST_NAME = 12
+_FEWEST_ROWS = 1
+_SHOW: dict[str, tuple[StepName, str, Callable[[float], str], int]] = {
+    "tokens": ("point", "tokens", "{:.1f}".format, 2),
+    "gmacs": ("point", "GMACs", "{:.2f}".format, 0),
+    "map50": ("accuracy", "mAP50", "{:.2f}".format, 0),
+    "latency_ms": ("latency", "latency ms", "{:.2f}".format, 0),
+    "speedup": ("latency", "speed-up", "{:.2f}".format, 1),
+    "peak_mib": ("memory", "peak MiB", "{:.0f}".format, 1),
+    "energy_mj": ("energy", "energy mJ", "{:.0f}".format, 3),
+}
+_UNITS = {
+    "tokens": "{:.1f} tokens", "gmacs": "{:.2f} GMACs", "map50": "mAP50 {:.2f}",
+    "latency_ms": "{:.2f} ms", "speedup": "{:.2f}x", "peak_mib": "peak {:.0f} MiB",
+    "energy_mj": "{:.0f} mJ",
+}  # fmt: skip
+_STYLES = {"failed": "red", "damaged": "red", "pending": "dim", "done": "green"}
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as `45 s`, `12 min`, `3 h 05 min` or `3 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds >= 2 * _DAY:
+        return f"{seconds / _DAY:.0f} days"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def status_of(snapshot: Snapshot, point: PlannedPoint) -> str:
+    """Return done, failed, damaged, pending, running, or how many passes have ended."""
+    found = snapshot.steps.get(("point", point.key))
+    if (of := _running(snapshot, point)) is not None:
+        mark = "" if snapshot.sweep == "running" else "?"
+        return f"running{'' if of == 'point' else f' {of}'}{mark}"
+    if found is None:
+        return "pending"
+    if found.status != "ok":
+        return found.status
+    passes = [snapshot.steps.get((of, point.key)) for of in snapshot.passes]
+    if any(step is not None and step.status != "ok" for step in passes):
+        return "failed"
+    ended = sum(step is not None for step in passes)
+    return "done" if ended == len(passes) else f"{ended} of {len(passes)} passes"
+
+
+def _running(snapshot: Snapshot, point: PlannedPoint) -> StepName | None:
+    """Return the step that a sweep at work does with the point now; latency takes all at once."""
+    current = snapshot.current
+    if current is None or snapshot.sweep == "not running here":
+        return None
+    of, first = current
+    at_work = snapshot.left(of) if of == "latency" else [first]
+    return of if point.key in {other.key for other in at_work} else None
+
+
+def headline(snapshot: Snapshot) -> list[str]:
+    """Return the lines above the table: counts, times, whether a sweep is at work."""
+    plan, run = snapshot.plan, snapshot.run
+    counts = [
+        f"{'points' if of == 'point' else of} "
+        f"{len(snapshot.expected(of)) - len(snapshot.left(of))}/{len(snapshot.expected(of))}"
+        for of in snapshot.kinds
+    ]
+    failed = f", {len(snapshot.failed)} FAILED" if snapshot.failed else ""
+    return [
+        f"{plan.recipe}  {run.folder.name}",
+        f"{' · '.join(counts)}{failed}",
+        f"{duration(snapshot.elapsed)} since the plan · {_left(snapshot)}",
+        _sweep(snapshot),
+    ]
+
+
+def _left(snapshot: Snapshot) -> str:
+    if snapshot.done == snapshot.total:
+        return "nothing left"
+    found = time_left(snapshot)
+    if found.seconds is None:
+        return "time left unknown yet"
+    without = f", without {', '.join(found.without)}" if found.without else ""
+    return f"about {duration(found.seconds)} left (estimate{without})"
+
+
+def _sweep(snapshot: Snapshot) -> str:
+    age = duration(max(0.0, snapshot.now - snapshot.last_written))
+    if snapshot.sweep == "running":
+        return f"the sweep is running, last file {age} ago"
+    if snapshot.done == snapshot.total:
+        return "all done"
+    if snapshot.sweep == "unknown":
+        return f"cannot be told here whether the sweep is running; last file {age} ago"
+    return f"no sweep is writing from this machine, last file {age} ago"
+
+
+def live_table(snapshot: Snapshot, console: Console) -> RenderableType:
+    """Return header and table, with as many columns and rows as the terminal has room for."""
+    human, styles = _table(snapshot, max(_FEWEST_ROWS, console.height - _AROUND))
+    fitted = human.fitted(console.width, _GAP)
+    rest = HumanTable(fitted.columns[1:], [row[1:] for row in fitted.cells]).width(_GAP)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    for number, column in enumerate(fitted.columns):
+        # One line for each point, so that the rows that were picked fit; names give way first.
+        table.add_column(
+            column.header,
+            justify="left" if column.text else "right",
+            no_wrap=True,
+            overflow="ellipsis",
+            max_width=None if number else max(_NARROWEST_NAME, console.width - rest - _GAP),
+        )
+    for cells, style in zip(fitted.cells, styles, strict=True):
+        table.add_row(*(escape(cell) for cell in cells), style=style)
+    hidden = len(snapshot.plan.points) - len(human.cells)
+    more = [Text(f"and {hidden} more", style="dim")] if hidden else []
+    first, *others = headline(snapshot)
+    lines = [Text(first, style="bold"), *(Text(line) for line in others)]
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return Group(*lines, table, *more)
+
+
+def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]:
+    shown = {name: show for name, show in _SHOW.items() if show[0] in snapshot.kinds}
+    columns = [
+        Column("point", "point", str, text=True, wraps=38),
+        Column("status", "status", str, text=True),
+    ]
+    columns += [Column(name, show[1], str, spare=show[3]) for name, show in shown.items()]
+    names = short_labels(point.label for point in snapshot.plan.points)
+    points = _window(snapshot, room)
+    cells: list[list[str]] = []
+    styles: list[str | None] = []
+    for point in points:
+        status = status_of(snapshot, point)
+        values = [_value(snapshot, point.key, name) for name in shown]
+        cells.append([names[point.label], status, *values])
+        styles.append(_STYLES.get(status))
+    return HumanTable(tuple(columns), cells), styles
+
+
+def _window(snapshot: Snapshot, room: int) -> list[PlannedPoint]:
+    """Return the points around the current one, where not all have room."""
+    points = list(snapshot.plan.points)
+    current = snapshot.current
+    at = points.index(current[1]) if current else len(points) - 1
+    first = max(0, min(at - room // 2, len(points) - room))
+    return points[first : first + room]
+
+
+def _value(snapshot: Snapshot, key: str, name: str) -> str:
+    of, _, show, _ = _SHOW[name]
+    step = snapshot.steps.get((of, key))
+    if step is None:
+        return ""
+    if step.status != "ok":
+        return step.status
+    value = step.values.get(name)
+    return "" if value is None else show(value)
+
+
+def step_lines(snapshot: Snapshot) -> Iterator[str]:
+    """Yield a line for each step that has ended since the last look."""
+    before = snapshot.done - len(snapshot.new)
+    for number, step in enumerate(snapshot.new, start=before + 1):
+        yield f"{max(0, number)}/{snapshot.total}  {step.of:<8}  {step.label}: {_said(step)}"
+
+
+def _said(step: Step) -> str:
+    if step.status != "ok":
+        return f"{step.status.upper()}: {step.reason}"
+    values = [_UNITS[name].format(v) for name, v in step.values.items() if v is not None]
+    return ", ".join(values) or "done"
+
+
+def step_event(snapshot: Snapshot, step: Step) -> dict[str, Any]:
+    """Return a step that has ended as a JSON object."""
+    return {
+        "event": "point" if step.of == "point" else "pass",
+        "pass": None if step.of == "point" else step.of,
+        "key": step.key,
+        "label": step.label,
+        "status": step.status,
+        "reason": step.reason,
+        "values": step.values,
+        "seconds": step.seconds,
+        "taken_over": step.taken_over,
+        "done": snapshot.done,
+        "total": snapshot.total,
+    }
+
+
+def state_event(event: str, snapshot: Snapshot) -> dict[str, Any]:
+    """Return where the run stands as a JSON object."""
+    found = time_left(snapshot)
+    return {
+        "event": event,
+        "run": str(snapshot.run.folder),
+        "recipe": snapshot.plan.recipe,
+        "points": len(snapshot.plan.points),
+        "done": snapshot.done,
+        "total": snapshot.total,
+        "failed": len(snapshot.failed),
+        "sweep": snapshot.sweep,
+        "elapsed_s": round(snapshot.elapsed, 1),
+        "left_s_estimate": None if found.seconds is None else round(found.seconds, 1),
+        "left_without": list(found.without),
+    }

@@ -1,0 +1,40 @@
+"""The names that recipes may use, drawn from the registries."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+
+from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.data.base import RAW
+from maskvd_cli.data.registry import datasets
+from maskvd_cli.families.zoo import ARCHS
+from maskvd_cli.methods.registry import methods
+from maskvd_cli.recipe.load import Catalog, Choices
+from maskvd_cli.recipe.schema import EntrySection
+
+
+def catalog() -> Catalog:
+    """Return the registered methods, models and datasets as a recipe's vocabulary."""
+    return Catalog(
+        methods=methods.names(),
+        models=sorted(ARCHS),
+        datasets=datasets.names(),
+        params_of=_params_of,
+        choices_of=_choices_of,
+    )
+
+
+def _params_of(name: str) -> type[BaseModel]:
+    kind = methods.load(name).params_type
+    if taken := sorted(set(kind.model_fields) & set(EntrySection.model_fields)):
+        raise MaskvdError(
+            f"method '{name}' has a parameter called {taken[0]}, which means something else in "
+            "recipes",
+            remedy="rename it",
+        )
+    return kind
+
+
+def _choices_of(name: str) -> Choices:
+    dataset = datasets.load(name)
+    return Choices(dataset.splits, (*dataset.protocols, RAW))

@@ -1,0 +1,118 @@
+"""What a recipe needs that is not there: asked of every part, so that all is told at once."""
+
+# torch's own annotations are incomplete.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskvd_cli.core.errors import DatasetError, MaskvdError
+from maskvd_cli.families.checkpoints import read_tensors
+from maskvd_cli.recipe.load import LoadedRecipe
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
+from maskvd_cli.scenes.annotations import Annotations
+from maskvd_cli.scenes.geometry import Geometry
+from maskvd_cli.scenes.weights import Weights
+from maskvd_cli.work.plan import PointSpec
+from maskvd_cli.work.runner import plan_tasks
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of a recipe: what was found, or why it cannot be used."""
+
+    part: str
+    ok: bool
+    found: str
+
+
+def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
+    """Yield points, annotations, images, heatmap and weights of a recipe, each checked by itself.
+
+    Annotations are read whole, of images the first and last of every clip are decoded and the
+    others looked for; weights are loaded into their detector. No frame is run.
+    """
+    recipe = loaded.recipe
+    tasks: list[PointSpec] = []
+
+    def points() -> str:
+        found, detections, reason = plan_tasks(loaded)
+        tasks.extend(found)
+        return f"{len(found)}, masks from {detections}: {reason}"
+
+    yield _checked("points", points)
+    if recipe.dataset.statistics is not None:
+        yield Check("dataset", True, "numbers of clips and frames alone; nothing is read")
+        return
+    annotations: list[Annotations] = []
+
+    def dataset() -> str:
+        made = Annotations(recipe)
+        frames = sum(map(len, made.clips))
+        annotations.append(made)
+        name = f"{made.dataset.name} {made.dataset.split}, {made.dataset.protocol}"
+        return f"{name}: {len(made.clips)} clips, {frames} frames in {made.root}"
+
+    yield _checked("dataset", dataset)
+    if annotations:
+        yield from _of_annotations(recipe, annotations[0], tasks)
+    if recipe.model.weights is not None:
+        classes = annotations[0].dataset.classes if annotations else None
+        for single in recipe.for_each_model():
+            yield _checked(f"weights of {single.model.name}", lambda s=single: _weights(s, classes))
+
+
+def _of_annotations(recipe: Recipe, found: Annotations, tasks: list[PointSpec]) -> Iterator[Check]:
+    if recipe.model.weights is not None and recipe.dataset.pixels == "images":
+        yield _checked("images", lambda: _images(found))
+    if any(task.needs_heatmap for task in tasks):
+        geometry = Geometry.of(recipe, recipe.model.input[0])
+        yield _checked("heatmap", lambda: _heatmap(found, geometry))
+
+
+def _heatmap(found: Annotations, geometry: Geometry) -> str:
+    made = found.heatmap(geometry)
+    return f"{len(made.gathered.xyxy)} boxes on {made.gathered.frames} frames of {made.spec.split}"
+
+
+def _images(found: Annotations) -> str:
+    frames = [frame for clip in found.clips for frame in clip.frames]
+    # Drawn frames have no files, and where no frame has one, reading the first says so.
+    in_files = any(frame.file for frame in frames)
+    absent = [
+        f"frame {frame.index} of {clip.name}"
+        for clip in found.clips
+        for frame in clip.frames
+        if in_files and not (frame.file and frame.file.is_file())
+    ]
+    if absent:
+        raise DatasetError(
+            f"{len(absent)} of {len(frames)} images are missing, for example {absent[0]}",
+            where=found.root,
+            remedy="complete the dataset, or plan without a model (--set model.weights=null)",
+        )
+    for clip in found.clips:
+        for frame in {0: clip.frames[0], 1: clip.frames[-1]}.values():
+            found.dataset.image(frame)
+    return f"{len(frames)} frames; first and last of every clip can be read"
+
+
+def _weights(recipe: Recipe, classes: tuple[str, ...] | None) -> str:
+    file = recipe.model.weights
+    assert file is not None
+    if classes is None and file != RANDOM_WEIGHTS:
+        tensors = read_tensors(Path(file))
+        return f"{file}, {len(tensors)} tensors; fit is not checked without the dataset"
+    weights = Weights(recipe, classes or ())
+    weights.detector(Geometry.of(recipe, recipe.model.input[0]))
+    return f"{recipe.model.weights}, sha256 {weights.digest[:12]}, runs on {weights.device.type}"
+
+
+def _checked(part: str, work: Callable[[], str]) -> Check:
+    try:
+        return Check(part, True, work())
+    except MaskvdError as error:
+        return Check(part, False, str(error))

@@ -1,0 +1,200 @@
+"""A recipe to points: resolve parameters against the backbone, name and key every point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from maskvd_cli.core.errors import MaskvdError, RecipeError
+from maskvd_cli.core.point import Point, label_of
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.methods.base import Method, Params
+from maskvd_cli.methods.registry import methods
+from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
+from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Metric, Recipe
+from maskvd_cli.scenes.geometry import Site
+
+BASELINE = "dense"
+
+
+@dataclass(frozen=True)
+class PointSpec:
+    """A point before its key is known: the method, its resolved parameters, model and input.
+
+    `named`: the parameters in its name, those that differ from the method's defaults. `model` is
+    None for the recipe's first.
+    """
+
+    method: type[Method[Params]]
+    params: Params
+    input: str = DEFAULT_INPUT
+    named: tuple[str, ...] = ()
+    model: str | None = None
+
+    @property
+    def site(self) -> Site:
+        """Which of the recipe's scenes the point runs in."""
+        return self.model, self.input
+
+    @property
+    def label(self) -> str:
+        """The readable name; only another input than the default and a further model stand in it.
+
+        So a point keeps its name where a recipe gets one more input or model.
+        """
+        values = self.params.model_dump(mode="json")
+        told = {name: values[name] for name in self.named}
+        if self.model is not None:
+            told["model"] = self.model
+        if self.input != DEFAULT_INPUT:
+            told["input"] = self.input
+        return label_of(self.method.name, told)
+
+    @property
+    def needs_heatmap(self) -> bool:
+        """Tell whether the point's result depends on the heatmap."""
+        return self.method.needs_heatmap(self.params)
+
+    def point(self, setting: dict[str, Any], heatmap: dict[str, Any] | None) -> Point:
+        """Return the point in a setting; `heatmap` is None where the method uses none."""
+        params = self.params.model_dump(mode="json")
+        full = {**setting, "heatmap": heatmap}
+        return Point(self.label, self.method.name, self.method.revision, params, full)
+
+
+def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
+    """Resolve every point of a recipe against its backbone, in the recipe's order.
+
+    Raises RecipeError with one line per entry whose parameters do not fit the backbone, and where
+    two entries turn out to be the same point.
+    """
+    tasks: list[PointSpec] = []
+    problems: list[str] = []
+    seen: dict[PointSpec, str] = {}
+    first = loaded.recipe.model.name
+    for planned in loaded.points:
+        try:
+            task = _task(planned, None if planned.model == first else planned.model)
+        except MaskvdError as error:
+            problems.append(f"{planned.place} {planned.method}: {error}")
+            continue
+        if task in seen:
+            problems.append(f"{planned.place} {task.label}: the same point as {seen[task]}")
+        seen[task] = f"{planned.place} {task.label}"
+        tasks.append(task)
+    if problems:
+        raise RecipeError(dict.fromkeys(problems))
+    return tasks
+
+
+def _task(planned: MethodPoint, model: str | None) -> PointSpec:
+    method = methods.load(planned.method)
+    assert isinstance(planned.params, Params)
+    params = method.resolve(planned.params, get_arch(planned.model))
+    return PointSpec(method, params, planned.input, _naming(method, params), model)
+
+
+def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:
+    """Return what differs from the defaults, whatever the recipe spelled out."""
+    defaults = dict(type(params).model_construct())
+    return tuple(
+        name
+        for name, value in params
+        if value is not None
+        and (name in method.naming or name not in defaults or value != defaults[name])
+    )
+
+
+def with_baseline(tasks: list[PointSpec], first: str) -> list[PointSpec]:
+    """Return the tasks with dense in front at every model and input that lacks it.
+
+    What is measured is compared with dense, so dense always runs. `first`: the first model.
+    """
+    missing = [
+        made
+        for site in dict.fromkeys(task.site for task in tasks)
+        if (made := baseline_at(site, get_arch(site[0] or first))) not in tasks
+    ]
+    return [*missing, *tasks]
+
+
+def baseline_at(site: Site, arch: ViTArch) -> PointSpec:
+    """Return dense without any option: what points at this site are compared with."""
+    method = methods.load(BASELINE)
+    params = method.resolve(method.params_type(), arch)
+    model, text = site
+    return PointSpec(method, params, text, _naming(method, params), model)
+
+
+def metrics_of(recipe: Recipe) -> tuple[Metric, ...]:
+    """Return what is measured: nothing without weights, no accuracy with random ones.
+
+    Raises RecipeError where the recipe asks for what cannot be measured.
+    """
+    weights, asked = recipe.model.weights, recipe.metrics
+    if weights is None:
+        if asked:
+            raise RecipeError(
+                [f"{recipe.name}: metrics ({', '.join(asked)}) need a model; give model.weights, a "
+                 "file or random"]
+            )  # fmt: skip
+        return ()
+    if recipe.dataset.statistics is not None:
+        raise RecipeError(
+            [f"{recipe.name}: dataset.statistics have no frames for the model to run on; give "
+             "dataset.root, or leave model.weights out"]
+        )  # fmt: skip
+    meaningless = weights == RANDOM_WEIGHTS or recipe.dataset.pixels == "noise"
+    if meaningless and asked and "accuracy" in asked:
+        raise RecipeError(
+            [f"{recipe.name}: random weights and frames of noise have no accuracy; leave it out of "
+             "metrics, or give a weights file and images"]
+        )  # fmt: skip
+    if asked is not None:
+        return tuple(asked)
+    return ("latency", "memory") if meaningless else ("accuracy", "latency", "memory")
+
+
+def measure_of(recipe: Recipe) -> dict[str, Any] | None:
+    """Return the metrics and what of the recipe decides each, as JSON; None: nothing to measure."""
+    metrics = metrics_of(recipe)
+    if recipe.model.weights is None:
+        return None
+    latency, memory, resamples = recipe.latency, recipe.memory, recipe.resamples
+    energy = recipe.energy
+    if recipe.smoke:
+        latency = latency.model_copy(update={"rounds": 1, "frames": 4, "warmup": 2})
+        memory = memory.model_copy(update={"frames": 4})
+        energy = energy.model_copy(update={"frames": 4, "seconds": 0.2})
+        resamples = min(resamples, 50)
+    return {
+        "metrics": list(metrics),
+        "accuracy": {"resamples": resamples, "seed": recipe.seed},
+        "latency": {**latency.model_dump(mode="json"), "resamples": resamples, "seed": recipe.seed},
+        "memory": memory.model_dump(mode="json"),
+        "energy": energy.model_dump(mode="json"),
+    }
+
+
+def detections_of(recipe: Recipe) -> tuple[str, str]:
+    """Return what drives the masks, `model`, `labels`, or `none` where there are no boxes, and why.
+
+    Raises RecipeError where the recipe asks for a detector that it does not give.
+    """
+    asked, weights = recipe.detections, recipe.model.weights
+    if asked == "model" and (weights is None or weights == RANDOM_WEIGHTS):
+        given = "model.weights is not given" if weights is None else "random weights detect nothing"
+        raise RecipeError(
+            [f"{recipe.name}: detections: model asks for the detector, but {given}; give a weights "
+             "file, or plan from annotations with `--set detections=labels`"]
+        )  # fmt: skip
+    if recipe.dataset.statistics is not None:
+        return "none", "only the numbers of clips and frames are given, so there are no boxes"
+    if asked == "labels":
+        return "labels", "the recipe says so"
+    if weights is None:
+        return "labels", "model.weights is not given, so annotated boxes stand for detections"
+    if weights == RANDOM_WEIGHTS:
+        return "labels", "random weights detect nothing, so annotated boxes stand for detections"
+    return "model", "each frame's masks come from the detections of the frame before"
