@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -16,6 +15,7 @@ from pydantic import (
 )
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.recipe.section import Section
 
 DEFAULT_INPUT = "672x672"
 RANDOM_WEIGHTS = "random"
@@ -80,12 +80,6 @@ def _no_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("write schema: 1")
     return value
-
-
-class Section(BaseModel):
-    """A part of a recipe: strict types, no unknown keys, not changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class StatisticsSection(Section):

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
-SchemaVersion = Literal[1, 2, 3, 4]
+SchemaVersion = Literal[1, 2, 3, 4, 5]
 
 # Bounds keep what reports compute from damaged files finite, and counts within 64 bits.
 Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
@@ -146,6 +146,35 @@ class PointRecord(Stored):
         return self
 
 
+class StoredQuantity(Stored):
+    """What a column holds, so that a report needs neither the metric nor the task."""
+
+    name: str = Field(description="in files and columns")
+    header: str = Field(description="for people")
+    unit: str = Field(description="as printed; empty where it has none")
+    digits: Count = Field(description="after the point")
+    more_is_better: bool | None = Field(description="None: neither direction is")
+    meaning: str = Field(description="one line")
+    comparison: Literal["exact", "ratio", "difference"] = Field(description="between two runs")
+    spare: Count = Field(description="how dispensable its column is; 0: never left out")
+    of: str = Field(description="the metric that yields it, or `counts`")
+
+
+class StoredMethod(Stored):
+    """What reports must know of a method, so that they name and import none."""
+
+    role: Literal["method", "control", "baseline"] = Field(
+        description="baseline: what others are compared with; control: knows the truth or nothing"
+    )
+    description: str = Field(description="one line")
+    paper: str = Field(description="where it was published; empty where nowhere")
+    columns: dict[str, str] = Field(
+        default={}, description="parameters that have a column of their own, and its header"
+    )
+    colour: str | None = Field(default=None, description="of its lines and marks, #rrggbb")
+    mark: str | None = Field(default=None, description="of its points, in matplotlib's naming")
+
+
 class PlannedPoint(Stored):
     """A point as the plan lists it."""
 
@@ -174,6 +203,16 @@ class Plan(Stored):
     notes: list[str] = Field(description="what the reader of the annotations remarked")
     measure: dict[str, Any] | None = Field(
         default=None, description="metrics and their protocols; None: planned, nothing is measured"
+    )
+    task: str = Field(default="detection", description="what the model is asked for")
+    headline: str | None = Field(
+        default=None, description="the quantity that verdicts and fronts are about"
+    )
+    quantities: list[StoredQuantity] = Field(
+        default=[], description="of the task and the metrics, in the order of columns"
+    )
+    methods: dict[str, StoredMethod] = Field(
+        default={}, description="what the points are, by the method's name"
     )
     points: list[PlannedPoint] = Field(description="in the order in which they run")
     tool_version: str = Field(description="of maskvd")

@@ -1,0 +1,23 @@
+"""Pieces: what a unit of work gives part by part, stored as soon as each part ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One part of a unit, as it ends: a clip of a point, a round of a session, a single value.
+
+    `key`: the point, or empty where a piece serves all points of a session; `part`: its name,
+    safe in file names; `arrays` and JSON `facts` are stored as they are.
+    """
+
+    key: str
+    part: str
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])

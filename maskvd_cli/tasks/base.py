@@ -1,0 +1,91 @@
+"""What every task is: truth, hints, outputs as arrays, matches of a clip, scores of many clips."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskvd_cli.core.placement import Placement
+from maskvd_cli.core.quantity import Quantity
+from maskvd_cli.core.types import Clip
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the next frame of a clip may take from an output: boxes (n, 4) xyxy in input pixels
+    and their scores (n,), tensors on the CPU."""
+
+    boxes: Any
+    scores: Any
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Values by quantity name, None where undefined, and JSON details (by class, by frame age)."""
+
+    values: Mapping[str, float | None]
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Evaluation(ABC):
+    """The matches of many clips, ready to be scored as a whole and on weighted clips."""
+
+    @abstractmethod
+    def scores(self) -> Scores:
+        """Return all quantities over all frames."""
+
+    @abstractmethod
+    def headline(self, weights: NDArray[np.float64]) -> float | None:
+        """Return the headline where each clip counts `weights` (clips,) times; None: undefined."""
+
+
+class Task(ABC):
+    """A kind of output with its truth. Arrays are stored as they are, without pickled objects.
+
+    `quantities`: what a score consists of, the headline first, in the unit that reports show.
+    `revision` rises when the same outputs give other scores.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    revision: ClassVar[int] = 1
+    quantities: ClassVar[tuple[Quantity, ...]]
+
+    @classmethod
+    def headline(cls) -> Quantity:
+        """The quantity that verdicts, fronts and searches are about."""
+        return cls.quantities[0]
+
+    @abstractmethod
+    def truth(self, clip: Clip, classes: Sequence[str]) -> Arrays:
+        """Return a clip's truth, in native pixels."""
+
+    @abstractmethod
+    def hints(self, output: Any) -> Hints | None:
+        """Return what the next frame may know of this output; None: nothing."""
+
+    @abstractmethod
+    def encode(
+        self, outputs: Sequence[Any], placed: Placement, label_of: Sequence[int | None]
+    ) -> Arrays:
+        """Return a clip's outputs, one per frame, as arrays in native pixels.
+
+        `label_of` gives the dataset's class for each of the model's, None for none.
+        """
+
+    @abstractmethod
+    def match(self, truth: Arrays, outputs: Arrays, classes: Sequence[str]) -> Arrays:
+        """Return what a clip's outputs got right and wrong; each clip is matched once."""
+
+    @abstractmethod
+    def evaluation(
+        self, matches: Sequence[Arrays], ages: Sequence[NDArray[np.int64]], classes: Sequence[str]
+    ) -> Evaluation:
+        """Return the evaluation of clips; `ages`: frames since the last full one, per clip."""
