@@ -16,9 +16,9 @@ from maskvd_cli.app import app
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.rows import read_report
 from maskvd_cli.recipe.load import load_recipe
+from maskvd_cli.render.chart.lines import strands_of
 from maskvd_cli.render.plots.catalogue import FIGURES, FigureOutcome, write_figures
 from maskvd_cli.render.plots.page import column, legend, page_style
-from maskvd_cli.render.plots.series import series_of
 from maskvd_cli.store.illustration import HEATMAP, ILLUSTRATION
 from maskvd_cli.store.runs import Run
 from maskvd_cli.work.catalog import catalog
@@ -129,15 +129,15 @@ def test_no_legend_is_cut_off(label: str, columns: int) -> None:
 
 def test_lines_of_two_models_look_different_in_all_figures(run: Run) -> None:
     rows = read_report(run).rows
-    looks = [tuple(line.look().values()) for line in series_of(rows[rows["method"] == "maskvd"])]
+    looks = [line.look for line in strands_of(rows[rows["method"] == "maskvd"])]
     assert len(looks) == 3
     assert len(set(looks)) == len(looks)
     windowed, plain = (
-        {line.look()["markerfacecolor"] for line in series_of(rows) if line.first is first}
+        {line.look.hollow for line in strands_of(rows) if line.first is first}
         for first in (True, False)
     )
-    assert plain == {"white"}
-    assert "white" not in windowed
+    assert plain == {True}
+    assert windowed == {False}
 
 
 def test_equal_runs_give_equal_bytes(run: Run, drawn: Path, tmp_path: Path) -> None:
