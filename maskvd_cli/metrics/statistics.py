@@ -25,8 +25,9 @@ SPEEDUP_ESTIMATOR = 3
 # 1: percentile bootstrap over clips. 2: Student's t on the jackknife over clips of one video.
 CHANGE_ESTIMATOR = 2
 
-# Of more clusters, several are left out together: enough to know the error, and bounded work.
-MOST_GROUPS = 60
+# Of more clusters, several are left out together: the work is bounded, and the steps in which AP
+# jumps count less against a larger part of the clips.
+MOST_GROUPS = 24
 _LEVEL = 0.95
 _STEPS = 20_001
 # Beyond these degrees of freedom the quantile is the normal one to four digits.
@@ -242,7 +243,7 @@ def cluster_weights(cluster: ArrayLike) -> Iterator[NDArray[np.int64]]:
     """Yield how often each frame counts, (frames,), with one group of clusters left out in turn.
 
     `cluster` (frames,): the number or name of what each frame is sampled with, its video. Each
-    cluster is a group, but of more than `MOST_GROUPS` every 60th is in one. One cluster alone
+    cluster is a group, but of more than `MOST_GROUPS` every 24th is in one. One cluster alone
     gives nothing, since without it no frame is left.
     """
     names, number = np.unique(np.asarray(cluster), return_inverse=True)
