@@ -37,7 +37,9 @@ WORK: dict[str, tuple[Callable[[], object], int]] = {
     "attention with a shared bias": (lambda: attend(zeros(QUERIES, KEYS)), PRODUCTS),
     "causal attention": (lambda: attend(causal=True), PRODUCTS),
     "attention of no queries": (
-        lambda: F.scaled_dot_product_attention(*[zeros(1, 1, n, 4) for n in (0, 5, 5)]),
+        lambda: F.scaled_dot_product_attention(
+            zeros(1, 1, 0, 4), zeros(1, 1, 5, 4), zeros(1, 1, 5, 4)
+        ),
         0,
     ),
     "attention with wider values": (
