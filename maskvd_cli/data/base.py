@@ -16,9 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from maskvd_cli.core.errors import DatasetError, unknown
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Boxes, BoxTally, Clip, Frame
-from maskvd_cli.data.images import load_image
+from maskvd_cli.data.images import images_fingerprint, load_image
 
 RAW = "raw"
+# The input that the papers' frame sizes belong to.
+FRAME_INPUT = Size(672, 672)
 
 
 class Dataset(ABC):
@@ -66,6 +68,33 @@ class Dataset(ABC):
         Raises DatasetError where it is absent, damaged, or of another size than the frame's.
         """
         return load_image(frame)
+
+    @property
+    def annotation_source(self) -> Path:
+        """The file or folder that this split's annotations are read from."""
+        return self.root
+
+    def remarks(self) -> list[str]:
+        """Return what a reader of results must know of the annotations, after they were read."""
+        note = self.tally.note()
+        return [] if note is None else [note]
+
+    def image_fingerprint(self, clips: Sequence[Clip]) -> str | None:
+        """Return a cheap digest of the clips' images; None where no frame has one.
+
+        It sees the number of images, and the size and first KiB of at most 64 of them.
+        Raises DatasetError for an image that cannot be read.
+        """
+        files = [frame.file for clip in clips for frame in clip.frames if frame.file]
+        return images_fingerprint(files) if files else None
+
+    @classmethod
+    def frame_at(cls, input_size: Size) -> Size | None:
+        """Return the size that frames are stretched to by default; None: they keep their aspect.
+
+        The dataset's own frame belongs to one input; at all others frames keep their aspect.
+        """
+        return cls.frame if input_size == FRAME_INPUT else None
 
     def frames_per_s(self, clip: Clip) -> float | None:
         """Return how many frames a second were recorded; None where that is not known."""
@@ -159,13 +188,21 @@ class Fingerprint:
         self._digest = hashlib.sha256("\0".join(classes).encode())
 
     def add(self, clip: Clip) -> None:
-        """Feed one more clip."""
-        self._digest.update(f"\0{clip.name}\0{len(clip)}\0".encode())
+        """Feed one more clip.
+
+        The video is left out: it decides statistics, not results. A label enters where there is
+        one, so that clips without labels keep the digest that they always had.
+        """
+        parts = [f"\0{clip.name}\0{len(clip)}\0".encode()]
+        if clip.label is not None:
+            parts.append(f"label {clip.label!r}\0".encode())
         for frame in clip.frames:
             boxes = frame.boxes
-            self._digest.update(f"{frame.index} {frame.size} {len(boxes)}\0".encode())
-            for column in (boxes.xyxy, boxes.labels, boxes.track_ids, boxes.ignore):
-                self._digest.update(column.tobytes())
+            parts.append(f"{frame.index} {frame.size} {len(boxes)}\0".encode())
+            if len(boxes):
+                columns = (boxes.xyxy, boxes.labels, boxes.track_ids, boxes.ignore)
+                parts += [column.tobytes() for column in columns]
+        self._digest.update(b"".join(parts))
 
     def hexdigest(self) -> str:
         """Return the digest of what was fed so far."""
