@@ -27,7 +27,8 @@ class Dataset(ABC):
     """One split of one dataset under one protocol.
 
     `protocol` names how native classes become `classes`; `raw` keeps every annotation under its
-    native class. `tally` counts boxes as clips are read. Raises DatasetError for a folder, split or
+    native class, and `own_protocol`, where a dataset has one, under whatever class it names.
+    `tally` counts boxes as clips are read. Raises DatasetError for a folder, split or
     protocol that does not exist, and while clips are read.
     """
 
@@ -38,6 +39,7 @@ class Dataset(ABC):
     protocols: ClassVar[tuple[str, ...]]
     evaluation_split: ClassVar[str]
     training_split: ClassVar[str]
+    own_protocol: ClassVar[str | None] = None
     canvas: ClassVar[Size | None] = None
     frame: ClassVar[Size | None] = None
 

@@ -31,8 +31,15 @@ class Gathered:
     fingerprint: str
 
 
-def protocol_for(classes: str | Sequence[str], dataset: type[Dataset]) -> str:
-    """Return the protocol under which `classes` are read: the evaluated ones, or native ones."""
+def protocol_for(
+    classes: str | Sequence[str], dataset: type[Dataset], evaluated: str | None = None
+) -> str:
+    """Return the protocol under which `classes` are read: the evaluated ones, or native ones.
+
+    Classes of one's own have one protocol only, so where that is `evaluated` it serves both.
+    """
+    if evaluated is not None and evaluated == dataset.own_protocol:
+        return evaluated
     return dataset.protocols[0] if classes == "protocol" else RAW
 
 
