@@ -8,39 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import DatasetError, unknown
+from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Boxes, BoxTally, Clip, Frame, Sought
+from maskvd_cli.core.types import BoxTally, Clip, Frame, Sought
 from maskvd_cli.core.words import counted
-from maskvd_cli.data.base import RAW, Dataset, check_boxes, clip_boxes, make_boxes
-from maskvd_cli.data.files import read_regular
+from maskvd_cli.data.base import RAW, Dataset, clip_boxes, make_boxes
 from maskvd_cli.data.images import SUFFIXES, image_size
+from maskvd_cli.data.kitti_labels import (
+    COLUMNS,
+    IGNORED,
+    LABELS,
+    MOST_FRAMES,
+    NATIVE_CLASSES,
+    OWN,
+    LabelRows,
+    label_lines,
+    read_labels,
+)
 
-NATIVE_CLASSES = (
-    "Car", "Van", "Truck", "Pedestrian", "Person", "Person_sitting", "Cyclist", "Tram", "Misc",
-    "DontCare",
-)  # fmt: skip
-DROPPED, IGNORED = -2, -1
-_MERGED = {
-    "Car": 1, "Van": 1, "Truck": 1,
-    "Pedestrian": 0, "Person": 0, "Person_sitting": 0,
-    "Cyclist": 2,
-}  # fmt: skip
-LABELS = {
-    "maskvd-paper": {name: _MERGED.get(name, DROPPED) for name in NATIVE_CLASSES},
-    "kitti-ignore": {name: _MERGED.get(name, IGNORED) for name in NATIVE_CLASSES},
-    RAW: {name: index for index, name in enumerate(NATIVE_CLASSES)},
-}
-OWN = "own"
-_COLUMNS = 17
-_MOST_FRAMES, _MOST_TRACKS = 200_000, 2**63
 _MOST_CLASSES = 1000
 # How far beyond their number rows may name frames where nothing else tells how many there are.
 _FREE_FRAMES, _FRAMES_A_ROW = 10_000, 1000
@@ -59,21 +49,6 @@ def native_size(sequence: str) -> Size:
     if 18 <= number <= 19:
         return Size(374, 1238)
     return Size(376, 1241) if number == 20 else Size(375, 1242)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of one label file that the protocol keeps, sorted by frame.
-
-    `last_frame` is the highest frame that any row names, kept or not, and `last_line` the first line
-    that names it; -1 where there is no row. `count` rows were read.
-    """
-
-    frames: NDArray[np.int64]
-    boxes: Boxes
-    count: int
-    last_frame: int
-    last_line: int
 
 
 class Kitti(Dataset):
@@ -146,8 +121,8 @@ class Kitti(Dataset):
     @cached_property
     def _own_classes(self) -> tuple[str, ...]:
         """The classes that whole rows of the label files name, DontCare left out."""
-        rows = (line.split() for file in self._label_files for line in _lines(file))
-        names = {fields[2] for fields in rows if len(fields) == _COLUMNS} - {"DontCare"}
+        rows = (line.split() for file in self._label_files for line in label_lines(file))
+        names = {fields[2] for fields in rows if len(fields) == COLUMNS} - {"DontCare"}
         if len(names) > _MOST_CLASSES:
             raise DatasetError(
                 f"the label files name {len(names)} classes, more than {_MOST_CLASSES}",
@@ -179,7 +154,7 @@ class Kitti(Dataset):
         sequence = file.stem
         images = self._images(sequence)
         size, size_source = self._native_size(sequence, images)
-        rows = _read_labels(file, self._label_of)
+        rows = read_labels(file, self._label_of)
         count, source = self._frame_count(sequence, images, rows)
         if rows.last_frame >= count:
             raise DatasetError(
@@ -224,7 +199,9 @@ class Kitti(Dataset):
             images[number] = path
         return images
 
-    def _frame_count(self, sequence: str, images: dict[int, Path], rows: _Rows) -> tuple[int, str]:
+    def _frame_count(
+        self, sequence: str, images: dict[int, Path], rows: LabelRows
+    ) -> tuple[int, str]:
         """Return the number of frames and what tells it: images without a gap, seqmap, labels.
 
         Labels that go on behind the last image show that the images are samples.
@@ -255,7 +232,7 @@ class Kitti(Dataset):
             file = folder / _SEQMAP
             if not file.is_file():
                 continue
-            for number, line in enumerate(_lines(file), 1):
+            for number, line in enumerate(label_lines(file), 1):
                 fields = line.split()
                 if not fields:
                     continue
@@ -266,113 +243,12 @@ class Kitti(Dataset):
                         where=f"{file}:{number}",
                         remedy="restore the file from the benchmark's development kit",
                     )
-                if numbers[1] > _MOST_FRAMES:
+                if numbers[1] > MOST_FRAMES:
                     raise DatasetError(
-                        f"{numbers[1]} frames are more than the {_MOST_FRAMES} of a sequence",
+                        f"{numbers[1]} frames are more than the {MOST_FRAMES} of a sequence",
                         where=f"{file}:{number}",
                         remedy="correct the number of frames, or cut the sequence",
                     )
                 counts[fields[0]] = numbers[1]
             break
         return counts
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return read_regular(file).decode("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"cannot be read ({error})",
-            where=file,
-            remedy="unpack it again from the benchmark's archive, as plain text",
-        ) from error
-
-
-def _whole(text: str) -> int:
-    """Read an integer as KITTI writes it; Python also takes `1_0` and digits of other scripts."""
-    if not re.fullmatch(r"[+-]?[0-9]{1,60}", text):
-        raise ValueError(f"no whole number: {text[:60]!r}")
-    return int(text)
-
-
-def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
-    """Read one label file: frame, track, type, truncated, occluded, alpha, box (4), 3-D (7)."""
-    numbers: list[int] = []
-    heads: list[tuple[int, int, int]] = []
-    corners: list[list[float]] = []
-    for number, line in enumerate(_lines(file), 1):
-        fields = line.split()
-        if not fields:
-            continue
-        label = label_of.get(fields[2]) if len(fields) == _COLUMNS else None
-        if label is None:
-            raise _bad_row(file, number, fields)
-        try:
-            frame, track = _whole(fields[0]), _whole(fields[1])
-            values = [float(field) for field in fields[3:]]
-        except ValueError as error:
-            raise DatasetError(
-                f"not a number: {str(error).partition(':')[2].strip()}",
-                where=f"{file}:{number}",
-                remedy="correct or remove this row",
-            ) from error
-        if frame < 0:
-            raise DatasetError(
-                f"negative frame {frame}",
-                where=f"{file}:{number}",
-                remedy="frames count from 0; correct or remove this row",
-            )
-        if frame >= _MOST_FRAMES or abs(track) >= _MOST_TRACKS:
-            raise DatasetError(
-                f"frame {frame} or track {track} is too large",
-                where=f"{file}:{number}",
-                remedy="correct or remove this row",
-            )
-        numbers.append(number)
-        heads.append((frame, track, label))
-        corners.append(values[3:7])
-    xyxy = np.array(corners, dtype=np.float64).reshape(-1, 4)
-    check_boxes(xyxy, lambda row: f"{file}:{numbers[row]}")
-    head = np.array(heads, dtype=np.int64).reshape(-1, 3)
-    _refuse_repeats(head, numbers, file)
-    kept = head[:, 2] != DROPPED
-    order = np.flatnonzero(kept)[np.argsort(head[kept, 0], kind="stable")]
-    frames, tracks, labels = head[order].T
-    boxes = Boxes(xyxy[order], labels, tracks, labels == IGNORED)
-    last = int(head[:, 0].argmax()) if len(head) else None
-    if last is None:
-        return _Rows(frames, boxes, 0, -1, -1)
-    return _Rows(frames, boxes, len(head), int(head[last, 0]), numbers[last])
-
-
-def _bad_row(file: Path, number: int, fields: list[str]) -> DatasetError:
-    where = f"{file}:{number}"
-    if len(fields) != _COLUMNS:
-        return DatasetError(
-            f"{len(fields)} columns, expected {_COLUMNS}",
-            where=where,
-            remedy="the row is cut short or this is no KITTI tracking label file",
-        )
-    return DatasetError(
-        unknown("class", fields[2], NATIVE_CLASSES),
-        where=where,
-        remedy=f"correct this row, or read your own classes with protocol {OWN} "
-        f"(--set dataset.protocol={OWN})",
-    )
-
-
-def _refuse_repeats(head: NDArray[np.int64], numbers: list[int], file: Path) -> None:
-    """Refuse a track that stands twice in one frame: the sign of a frame pasted twice."""
-    tracked = np.flatnonzero(head[:, 1] >= 0)
-    pairs, first, counts = np.unique(
-        head[tracked, :2], axis=0, return_index=True, return_counts=True
-    )
-    repeated = np.flatnonzero(counts > 1)
-    if len(repeated):
-        frame, track = pairs[repeated[0]]
-        line = numbers[tracked[first[repeated[0]]]]
-        raise DatasetError(
-            f"frame {frame} has track {track} twice",
-            where=f"{file}:{line}",
-            remedy="remove the duplicate rows",
-        )

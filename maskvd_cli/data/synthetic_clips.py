@@ -15,7 +15,7 @@ from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import BoxTally, Clip, Frame
 from maskvd_cli.data.base import RAW, Dataset, make_boxes
-from maskvd_cli.data.kitti import DROPPED, IGNORED, LABELS, NATIVE_CLASSES
+from maskvd_cli.data.kitti_labels import DROPPED, IGNORED, LABELS, NATIVE_CLASSES
 from maskvd_cli.data.rendering.frames import render
 from maskvd_cli.data.rendering.labels import clip_rows
 from maskvd_cli.data.rendering.world import (

@@ -14,7 +14,8 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip
 from maskvd_cli.data.gather import protocol_for
 from maskvd_cli.data.images import load_image
-from maskvd_cli.data.kitti import NATIVE_CLASSES, Kitti
+from maskvd_cli.data.kitti import Kitti
+from maskvd_cli.data.kitti_labels import NATIVE_CLASSES
 from maskvd_cli.data.registry import datasets
 
 SEQMAP = "evaluate_tracking.seqmap.training"
