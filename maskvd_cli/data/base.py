@@ -104,6 +104,12 @@ class Dataset(ABC):
         return None
 
     @classmethod
+    def stand_in(cls, root: Path) -> str:
+        """Return how a remedy goes on where something can be put into the folder's place."""
+        del root
+        return ""
+
+    @classmethod
     def home(cls, root: Path) -> Path:
         """Return the folder that all of the dataset lies in, where `root` may be one inside it."""
         return root
@@ -121,9 +127,8 @@ class Dataset(ABC):
                 )
             root = Path(value)
         if not os.path.exists(root):
-            raise DatasetError(
-                "no such folder", where=root, remedy=f"name the folder of the {cls.name} dataset"
-            )
+            remedy = f"name the folder of the {cls.name} dataset{cls.stand_in(root)}"
+            raise DatasetError("no such folder", where=root, remedy=remedy)
         return cls.home(root.resolve())
 
 

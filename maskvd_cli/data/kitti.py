@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -89,6 +90,11 @@ class Kitti(Dataset):
 
     def frames_per_s(self, clip: Clip) -> float | None:
         return 10.0
+
+    @classmethod
+    def stand_in(cls, root: Path) -> str:
+        folder = shlex.quote(str(root))
+        return f", or draw one: maskvd synth -o {folder} --clips 10 --frames 120 --no-images"
 
     @classmethod
     def home(cls, root: Path) -> Path:

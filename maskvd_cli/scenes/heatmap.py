@@ -166,7 +166,9 @@ class Heatmap(ObjectHeatmap):
             "fingerprint": gathered.fingerprint,
             "tool_version": __version__,
         }
-        return made if spec.clips is None else {**made, "subset": f"first {spec.clips} clips"}
+        if spec.clips is None:
+            return made
+        return {**made, "subset": f"first {counted(spec.clips, 'clip')}"}
 
 
 @single_thread()

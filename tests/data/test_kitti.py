@@ -367,7 +367,10 @@ def test_reading_never_writes(tmp_path: Path) -> None:
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     folder = tmp_path / "absent"
-    assert message(folder) == f"{folder}: no such folder; name the folder of the kitti dataset"
+    assert message(folder) == (
+        f"{folder}: no such folder; name the folder of the kitti dataset, or draw one: maskvd "
+        f"synth -o {folder} --clips 10 --frames 120 --no-images"
+    )
 
 
 @pytest.mark.parametrize("value", [None, ""])
