@@ -178,6 +178,12 @@ class HeatmapSection(Section):
     clips: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="only the first so many clips of the split; default: all"
     )
+    file: str | None = Field(
+        default=None,
+        description="take the heatmap from this file, relative to the recipe, in place of a split: "
+        ".npz of `maskvd heatmap`, or .npy with an array of rows x columns such as MaskVD's "
+        "heatmap_kitti.npy",
+    )
 
 
 class ModelSection(Section):
@@ -191,7 +197,7 @@ class ModelSection(Section):
     frame: FrameText | None = Field(
         default=None,
         description="stretch frames to rows x columns, or fit: keep their aspect; default: the "
-        "dataset's",
+        "dataset's at its own input, else fit",
     )
     weights: str | None = Field(
         default=None,

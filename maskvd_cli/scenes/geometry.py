@@ -33,7 +33,7 @@ class Geometry:
         """
         arch = get_arch(recipe.model.name)
         input_size = Size.parse(input_text)
-        default = datasets.load(recipe.dataset.name).frame
+        default = datasets.load(recipe.dataset.name).frame_at(input_size)
         frame = frame_size(recipe.model.frame, default, input_size)
         return cls(arch, input_size, frame, arch.grid(input_size))
 
