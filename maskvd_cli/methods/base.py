@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 FLOAT32_BYTES = 4
+NOTHING = Selection()
 Role = Literal["method", "control", "baseline"]
 P = TypeVar("P", bound=Params)
 
@@ -106,7 +107,7 @@ class Method(ABC, Generic[P]):
         """
         embedded = stages.embed(images)
         selection = stages.select(lambda: self.select(frame))
-        return stages.finish(self.step(embedded, frame, selection))
+        return stages.finish(self.step(embedded, frame, selection or NOTHING))
 
     def select(self, frame: FrameContext) -> Selection | None:
         """Return what is selected before the frame runs; None where nothing is selected ahead."""
@@ -126,8 +127,8 @@ class Method(ABC, Generic[P]):
         """
         self._check(tokens, frame)
         try:
-            selection = self.select(frame) if selection is None else selection
-            features, self.trace = self.compute(tokens, frame, selection)
+            selected = self.select(frame) if selection is None else selection
+            features, self.trace = self.compute(tokens, frame, selected or NOTHING)
             if self.checks_features:
                 check_finite(features, frame.index)
         except BaseException:
@@ -138,9 +139,9 @@ class Method(ABC, Generic[P]):
 
     @abstractmethod
     def compute(
-        self, tokens: Tensor, frame: FrameContext, selection: Selection | None
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
-        """Do what `step` promises, with what `select` returned."""
+        """Do what `step` promises, with what `select` returned, an empty selection for None."""
 
     def _check(self, tokens: Tensor, frame: FrameContext) -> None:
         if len(tokens) > 1 and not self.batched:

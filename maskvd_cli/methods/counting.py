@@ -26,13 +26,15 @@ class MacWatch(Stopwatch):
         self._last = 0
 
     def start(self) -> None:
-        self._spent, self._last = dict.fromkeys(PARTS, 0), 0
+        self._spent = {}
+        self._last = 0
         self._counter = MacCounter()
         self._counter.__enter__()
 
     def lap(self, part: str) -> None:
         assert self._counter is not None
-        self._spent[part] += self._counter.macs - self._last
+        spent = self._counter.macs - self._last
+        self._spent[part] = self._spent.get(part, 0) + spent
         self._last = self._counter.macs
 
     def stop(self) -> dict[str, float]:
@@ -49,7 +51,7 @@ class MacWatch(Stopwatch):
                 f"multiply-accumulates of {names} cannot be counted",
                 remedy="give the method closed forms, or compose it of operators that are known",
             )
-        told: dict[str, float] = {f"{part}_macs": macs for part, macs in self._spent.items()}
+        told: dict[str, float] = {f"{part}_macs": self._spent.get(part, 0) for part in PARTS}
         return {**told, "total_macs": self._last}
 
     def abandon(self) -> None:

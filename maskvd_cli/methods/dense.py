@@ -53,7 +53,7 @@ class Dense(Method[DenseParams]):
         """Do nothing: dense keeps no state."""
 
     def compute(
-        self, tokens: Tensor, frame: FrameContext, selection: Selection | None
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         grid, pool = frame.grid, self.params.pool
         trace = FrameTrace(grid.area, full=True)

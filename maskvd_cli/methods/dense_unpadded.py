@@ -54,7 +54,7 @@ class DenseUnpadded(TokenMethod[DenseUnpaddedParams]):
         """Do nothing: no state is kept."""
 
     def compute(
-        self, tokens: Tensor, frame: FrameContext, selection: Selection | None
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         backbone, grid = self.backbone, frame.grid
         inside = frame.content.tiles(frame.patch)

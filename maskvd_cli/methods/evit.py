@@ -111,7 +111,7 @@ class EViT(TokenMethod[EViTParams]):
         """Do nothing: no state is kept."""
 
     def compute(
-        self, tokens: Tensor, frame: FrameContext, selection: Selection | None
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         rates = self.params.keep_rates(self.backbone.arch)
         dropping = ProgressiveDropping(self.backbone, rates, self.params.fuse)

@@ -68,7 +68,7 @@ class GatedMethod(TokenMethod[G]):
                 yield from (gate.reference, gate.output)
 
     def compute(
-        self, tokens: Tensor, frame: FrameContext, selection: Selection | None
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         self.check(len(tokens), frame.grid)
         x = self.backbone.with_class_token(tokens + self.backbone.positions_on(frame.grid))

@@ -68,9 +68,9 @@ class MaskedMethod(TokenMethod[M]):
         return Selection(self.choose(frame))
 
     def compute(
-        self, tokens: Tensor, frame: FrameContext, selection: Selection | None
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
-        assert selection is not None and selection.kept is not None
+        assert selection.kept is not None
         return self.execution.run(tokens, frame.grid, selection.kept)
 
     @abstractmethod
