@@ -12,7 +12,7 @@ import pandas as pd
 
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.machine.stopwatch import Stopwatch
-from maskvd_cli.methods.base import FrameContext, Method, Params
+from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.clips import ClipInput, run_clip
 
 BASELINE, CONTROL = "dense", "control"
@@ -33,10 +33,11 @@ def measure_latency(  # noqa: PLR0913 - the parts of the protocol
     """Return one row per series, round and frame: `is_full`, the parts' and the total `_ms`.
 
     Every series runs `warmup` frames first, which holds a full and a masked one. Each round takes
-    the next clip and lets every series run its first frames, in an order drawn from `seed`.
+    the next clip and lets every series run its first frames, in an order drawn from `seed`. What a
+    method selects ahead counts as `mask`; gates and drops choose between the layers, and their
+    choice is part of the backbone's time.
     """
-    timed = {name: _timed_selection(method, watch) for name, method in series.items()}
-    for method in timed.values():
+    for method in series.values():
         for _ in run_clip(detector, method, clips[0], warmup, watch):
             pass
     rows: list[dict[str, Any]] = []
@@ -44,12 +45,12 @@ def measure_latency(  # noqa: PLR0913 - the parts of the protocol
     with _small_heap():
         for number in range(rounds):
             clip = clips[number % len(clips)]
-            for name in drawn.sample(sorted(timed), len(timed)):
-                measured = _quiet_run(detector, timed[name], clip, frames, watch)
+            for name in drawn.sample(sorted(series), len(series)):
+                measured = _quiet_run(detector, series[name], clip, frames, watch)
                 where = {"series": name, "round": number, "clip": clip.name}
                 rows += [{**where, "frame": i, **row} for i, row in enumerate(measured)]
                 # What a method keeps of a clip must not weigh on the next one.
-                timed[name].reset()
+                series[name].reset()
             on_round(number + 1)
     return pd.DataFrame(rows)
 
@@ -81,21 +82,3 @@ def _quiet_run(
     finally:
         if was_on:
             gc.enable()
-
-
-def _timed_selection(method: Method[Params], watch: Stopwatch) -> Method[Params]:
-    """Let the choice of tokens count as `mask` in methods that make it ahead, in `choose`.
-
-    Gates and drops choose between the layers; their choice is part of the backbone's time.
-    """
-    choose: Callable[[FrameContext], Any] | None = getattr(method, "choose", None)
-    if choose is not None:
-
-        def timed(frame: FrameContext) -> Any:
-            watch.lap("backbone")
-            kept = choose(frame)
-            watch.lap("mask")
-            return kept
-
-        vars(method).update(choose=timed)
-    return method

@@ -39,7 +39,10 @@ class Metrics(Stored):
     )
     full_frame_share: Real = Field(description="share of frames that recompute every token")
     gmacs: Real = Field(description="backbone, matrix products, mean over frames, 1e9 MACs")
-    gmacs_published: Real = Field(description="backbone, the papers' counter, mean over frames")
+    gmacs_published: Real | None = Field(
+        description="backbone, the papers' counter, mean over frames; None where the method has no "
+        "closed form of it"
+    )
     gmacs_detector: Real | None = Field(
         default=None,
         description="patch embedding, backbone as in gmacs, pyramid, RPN, and box head, matrix "

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
+from maskvd_cli.families.base import check_trainable
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
-from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
 
 
@@ -36,12 +37,11 @@ class Geometry:
 def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
     """Return pyramid, RPN and box head of the recipe's model; strides follow the patch."""
     plain = HeadArch()
-    return replace(
-        plain,
+    return HeadArch.for_patch(
+        arch.patch,
         classes=classes,
         channels=model.channels,
         hidden=model.hidden,
-        strides=tuple(arch.patch * 2**level // 4 for level in range(5)),
         anchor_sizes=model.anchor_sizes,
         anchor_ratios=model.anchor_ratios,
         post_nms=model.test_proposals,
@@ -52,7 +52,11 @@ def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
 
 
 def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
-    """Return the recipe's detector with weights drawn from its seed. UsageError: sizes."""
-    arch = get_arch(recipe.model.name)
-    heads = head_arch(recipe.model, arch, classes)
-    return Detector(arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)
+    """Return the recipe's detector with weights drawn from its seed.
+
+    Raises UsageError for sizes that do not fit, and for a family that cannot be trained.
+    """
+    model = entry(recipe.model.name)
+    check_trainable(model.family, recipe.model.name)
+    heads = head_arch(recipe.model, model.arch, classes)
+    return Detector(model.arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)

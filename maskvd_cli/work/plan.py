@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from maskvd_cli.core.errors import MaskvdError, RecipeError
+from maskvd_cli.core.errors import MaskvdError, RecipeError, UsageError
 from maskvd_cli.core.point import Point, label_of
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.families.zoo import entry, get_arch, models
 from maskvd_cli.methods.base import Method, Params
+from maskvd_cli.methods.fit import unlike
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Metric, Recipe
@@ -91,7 +92,12 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
 def _task(planned: MethodPoint, model: str | None) -> PointSpec:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
-    params = method.resolve(planned.params, get_arch(planned.model))
+    arch = entry(planned.model).arch
+    if (reason := unlike(method, arch)) is not None:
+        others = [name for name, model in models().items() if unlike(method, model.arch) is None]
+        use = f"use {' or '.join(others)}" if others else "no model here fits it"
+        raise UsageError(reason, remedy=use)
+    params = method.resolve(planned.params, arch)
     return PointSpec(method, params, planned.input, _naming(method, params), model)
 
 

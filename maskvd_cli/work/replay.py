@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.families.blocks.costs import Tokens
-from maskvd_cli.families.vitdet.head_costs import embedding_macs, head_macs
 from maskvd_cli.machine.threads import single_thread
 from maskvd_cli.methods.base import ClipView, TokenTrace
+from maskvd_cli.methods.fit import unplanned
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.schema import Metrics
 from maskvd_cli.work.plan import PointSpec
@@ -63,23 +64,45 @@ def replay(task: PointSpec, scene: Scene) -> Outcome:
 
 
 def _planned(task: PointSpec, scene: Scene, view: ClipView) -> Counted:
-    trace = task.method.plan(task.params, scene.geometry.arch, view)
+    arch = scene.geometry.arch
+    trace = task.method.plan(task.params, arch, view)
+    if trace is None:
+        raise UsageError(
+            unplanned(task.method, arch) or f"{task.method.name} cannot be planned",
+            remedy="give a model to run (model.weights)",
+        )
     real = np.full(view.frames, np.nan)
     if view.real is not None and trace.kept is not None:
         real = (trace.kept & view.real).sum(1).numpy().astype(np.float64)
     return counted(task, scene, view, trace, real)
 
 
-def counted(
-    task: PointSpec, scene: Scene, view: ClipView, trace: TokenTrace, real: NDArray[np.float64]
+def counted(  # noqa: PLR0913, PLR0917 - the point, the clip, and what was seen of it
+    task: PointSpec,
+    scene: Scene,
+    view: ClipView,
+    trace: TokenTrace,
+    real: NDArray[np.float64],
+    executed: NDArray[np.float64] | None = None,
 ) -> Counted:
-    """Evaluate the closed forms on a clip's trace; `real` as in `Counted`."""
+    """Evaluate the closed forms on a clip's trace; `real` as in `Counted`.
+
+    `executed` (frames,): MACs that were counted while the model ran, which stand where the method
+    has no closed form; the published counter is then not known, NaN. Raises UsageError without.
+    """
     macs = task.method.macs(scene.geometry.arch, scene.geometry.grid, task.params, trace)
     known = np.nan if view.real is None else float(view.real.sum())
     all_real = np.full(view.frames, known)
-    return Counted(
-        trace, real, all_real, _each(macs.matrix, view.frames), _each(macs.published, view.frames)
-    )
+    if macs is not None:
+        matrix = _each(macs.matrix, view.frames)
+        return Counted(trace, real, all_real, matrix, _each(macs.published, view.frames))
+    if executed is None:
+        reason = unplanned(task.method, scene.geometry.arch)
+        raise UsageError(
+            reason or f"{task.method.name} told no cost",
+            remedy="give a model to run (model.weights)",
+        )
+    return Counted(trace, real, all_real, executed, np.full(view.frames, np.nan))
 
 
 def _each(costs: Tokens, frames: int) -> NDArray[np.float64]:
@@ -111,10 +134,11 @@ def metrics_of(
     arch, grid = scene.geometry.arch, scene.geometry.grid
     gmacs = float(np.concatenate([clip.matrix for clip in clips]).mean()) / GIGA
     published = float(np.concatenate([clip.published for clip in clips]).mean()) / GIGA
+    around = scene.around_macs()
+    state = task.method.planned_state_bytes(arch, grid, task.params)
     curve = cost_curve(task, scene)
     mean = float(samples["tokens"].mean())
     real, all_real = samples["real_tokens"], samples["all_real_tokens"]
-    around = _around_the_backbone(scene)
     return Metrics(
         clips=len(clips),
         frames=len(samples),
@@ -123,23 +147,14 @@ def metrics_of(
         keep_rate_real=None if real.isna().any() else float(real.sum() / all_real.sum()),
         full_frame_share=float(samples["is_full"].mean()),
         gmacs=gmacs,
-        gmacs_published=published,
-        gmacs_detector=None if around is None else gmacs + around,
+        gmacs_published=None if np.isnan(published) else published,
+        gmacs_detector=None if around is None else gmacs + around / GIGA,
         gmacs_published_at_mean_tokens=(
             None if curve is None else curve[0] + curve[1] * mean + curve[2] * mean**2
         ),
         cost_curve=curve,
-        state_bytes=task.method.planned_state_bytes(arch, grid, task.params),
+        state_bytes=0 if state is None else state,
     )
-
-
-def _around_the_backbone(scene: Scene) -> float | None:
-    """Return the GMACs of patch embedding, pyramid, RPN and box head at the most proposals."""
-    arch, grid, heads = scene.geometry.arch, scene.geometry.grid, scene.heads
-    if heads is None:
-        return None
-    macs = embedding_macs(arch, grid) + head_macs(arch, heads, grid, heads.post_nms)
-    return macs / GIGA
 
 
 def cost_curve(task: PointSpec, scene: Scene) -> tuple[float, float, float] | None:

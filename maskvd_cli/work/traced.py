@@ -8,18 +8,16 @@ Nothing is counted while the model runs: the closed forms are evaluated on the t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
-from torch import Tensor
 
-from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.families.vitdet.head_costs import box_head_macs, embedding_macs, head_macs
 from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
 from maskvd_cli.methods.clips import ClipInput, run_clip
+from maskvd_cli.methods.counting import around_macs, backbone_macs, watch_of
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.tasks.ages import ages
 from maskvd_cli.tasks.coco import prediction_rows
@@ -33,65 +31,55 @@ def trace(task: PointSpec, scene: Scene) -> Outcome:
     Raises MaskvdError where an image is missing or the method cannot run.
     """
     model = scene.measured
-    detector = model.detector(scene.geometry)
+    detector = model.model(scene.geometry)
     method = task.method(task.params, detector.backbone)
+    # Operations are counted where no closed form tells them; nothing is timed here.
+    watch = watch_of(task.method, detector)
+    around: list[float] = []
     feed = scene.feed
     clips: list[Counted] = []
-    proposals: list[NDArray[np.int64]] = []
+    proposals: list[int | None] = []
     results: list[dict[str, Any]] = []
     frames: list[dict[str, int]] = []
     state_bytes = 0
     inputs = feed.clips(scene.views(with_scores=task.needs_heatmap))
     for clip, placed in zip(inputs, feed.placements, strict=True):
         traces: list[FrameTrace] = []
-        with _proposals(detector) as counts:
-            for result in run_clip(detector, method, clip):
-                image = len(frames) + len(traces) + 1
-                results += prediction_rows(image, result.detections, placed, model.label_of)
-                traces.append(result.trace)
-                state_bytes = max(state_bytes, method.state_bytes())
+        executed: list[float | None] = []
+        for result in run_clip(detector, method, clip, watch=watch):
+            image = len(frames) + len(traces) + 1
+            results += prediction_rows(image, result.output, placed, model.label_of)
+            traces.append(result.trace)
+            proposals.append(result.output.proposals)
+            around.append(around_macs(result, detector))
+            executed.append(backbone_macs(result))
+            state_bytes = max(state_bytes, method.state_bytes())
         stale = ages([made.full for made in traces])
         frames += [{"image_id": len(frames) + i + 1, "age": age} for i, age in enumerate(stale)]
-        clips.append(_counted(task, scene, clip, traces))
-        proposals.append(np.array(counts, dtype=np.int64))
+        clips.append(_counted(task, scene, clip, traces, executed))
     method.reset()
     samples = samples_of(scene, clips)
-    found = np.concatenate(proposals)
-    samples["proposals"] = found
+    samples["proposals"] = pd.array(proposals, dtype="Int64")
     metrics = metrics_of(task, scene, clips, samples)
-    changed = {"state_bytes": state_bytes, "gmacs_detector": metrics.gmacs + _around(scene, found)}
+    changed = {
+        "state_bytes": state_bytes,
+        "gmacs_detector": metrics.gmacs + float(np.mean(around)) / GIGA,
+    }
     return Outcome(
         metrics.model_copy(update=changed), samples, {"frames": frames, "results": results}
     )
 
 
-@contextmanager
-def _proposals(detector: Detector) -> Generator[list[int]]:
-    """Note how many boxes the box head gets on each frame."""
-    counts: list[int] = []
-
-    def note(module: object, inputs: tuple[object, Sequence[Tensor]]) -> None:
-        counts.append(len(inputs[1][0]))
-
-    handle = detector.box_head.register_forward_pre_hook(note)
-    try:
-        yield counts
-    finally:
-        handle.remove()
-
-
-def _around(scene: Scene, proposals: NDArray[np.int64]) -> float:
-    """Return the mean GMACs of everything but the backbone, at each frame's own proposals."""
-    arch, grid, heads = scene.geometry.arch, scene.geometry.grid, scene.measured.heads
-    fixed = embedding_macs(arch, grid) + head_macs(arch, heads, grid, 0)
-    return (fixed + box_head_macs(heads, 1) * float(proposals.mean())) / GIGA
-
-
 def _counted(
-    task: PointSpec, scene: Scene, clip: ClipInput, traces: Sequence[FrameTrace]
+    task: PointSpec,
+    scene: Scene,
+    clip: ClipInput,
+    traces: Sequence[FrameTrace],
+    executed: Sequence[float | None],
 ) -> Counted:
-    made = TokenTrace.of(traces)
-    return counted(task, scene, clip.view, made, _real_tokens(clip.view, traces))
+    made, real = TokenTrace.of(traces), _real_tokens(clip.view, traces)
+    macs = None if None in executed else np.array(executed, dtype=np.float64)
+    return counted(task, scene, clip.view, made, real, macs)
 
 
 def _real_tokens(view: ClipView, traces: Sequence[FrameTrace]) -> NDArray[np.float64]:
@@ -102,6 +90,6 @@ def _real_tokens(view: ClipView, traces: Sequence[FrameTrace]) -> NDArray[np.flo
     for position, made in enumerate(traces):
         if made.full:
             unknown[position] = float(view.real.sum())
-        elif set(made.selected) == {"mask"}:
-            unknown[position] = float(view.real[made.selected["mask"].cpu()].sum())
+        elif made.mask is not None:
+            unknown[position] = float(view.real[made.mask.cpu()].sum())
     return unknown

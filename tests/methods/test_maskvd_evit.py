@@ -85,7 +85,7 @@ def test_survivors_are_written_onto_the_frame_before() -> None:
     method, tokens = MaskVDEViT(params_of(), backbone_of()), clip()
     features, trace = run(method, tokens)
     dense, _ = run(Dense(DenseParams(), method.backbone), tokens)
-    masks = MaskVD.select(MaskVDParams(period=5, static_keep_rate=0.2), VIEW)
+    masks = MaskVD.planned(MaskVDParams(period=5, static_keep_rate=0.2), VIEW)
     assert trace.full.tolist() == FULL
     dropping = ProgressiveDropping(method.backbone, params_of().keep_rates(SMALL))
     for index, full in enumerate(FULL):

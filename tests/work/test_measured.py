@@ -273,8 +273,7 @@ class Perfect(Detector):
 
     answers: list[Detections]
 
-    def detect(self, features: torch.Tensor) -> list[Detections]:
-        self.box_head(self._levels(features), [torch.tensor([[0.0, 0, 9, 9]])])
+    def finish(self, features: torch.Tensor) -> list[Detections]:
         return [self.answers.pop(0)]
 
 

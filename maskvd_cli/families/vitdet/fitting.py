@@ -9,11 +9,11 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.checkpoints import Shapes, differences, shapes_of
+from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, EMBEDDING, FINAL_NORM
 from maskvd_cli.families.vitdet.renaming import CheckpointError, Converted, listed
-from maskvd_cli.families.zoo import ARCHS
 
 
 def arch_differences(converted: Converted, arch: ViTArch) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class HeadArch:
             raise ValueError(f"strides {self.strides} do not double from level to level")
         if self.classes < 1:
             raise ValueError(f"{self.classes} classes: a detector needs at least one")
+
+    @classmethod
+    def for_patch(cls, patch: int, **parts: Any) -> Self:
+        """Return heads on tokens of `patch` pixels: the strides follow it, `parts` as given."""
+        strides = tuple(patch * 2**level // 4 for level in range(5))
+        return cls(**{"strides": strides, **parts})
 
     @property
     def anchors_per_cell(self) -> int:
