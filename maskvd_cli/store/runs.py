@@ -20,6 +20,7 @@ import pandas as pd
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.filenames import file_name
 from maskvd_cli.store.atomic import write_bytes
+from maskvd_cli.store.detections import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
 from maskvd_cli.store.reading import is_regular
@@ -113,11 +114,12 @@ class Run:
 
     def predictions(self, key: str) -> dict[str, Any]:
         """Read a point's predictions. Raises ResultError where they are absent or damaged."""
-        return read_gzip(self.folder / _predictions(key), self._digest(key, _predictions(key)))
+        place = _predictions(key)
+        return read_gzip(self.folder / place, checked_predictions, self._digest(key, place))
 
     def truth(self) -> dict[str, Any]:
         """Read the annotations that predictions are scored against. Raises ResultError."""
-        return read_gzip(self.folder / TRUTH)
+        return read_gzip(self.folder / TRUTH, checked_truth)
 
     def has_truth(self) -> bool:
         """Tell whether the annotations that predictions are scored against are there."""

@@ -101,7 +101,10 @@ class Passes:
             if record is None or record.protocol != protocol:
                 continue
             if source is not self.run and record.status == "ok":
-                self.run.adopt_measured(record, source)
+                try:
+                    self.run.adopt_measured(record, source)
+                except ResultError:  # without its raw samples it is measured anew
+                    continue
             elif source is not self.run or (record.status == "failed" and self.retry_failed):
                 continue
             self.on_measured(record)

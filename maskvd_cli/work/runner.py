@@ -218,7 +218,7 @@ def _stored(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
     if record is None or record.failure:
         return record
     complete = run.has_samples(key) and (not sweep.predicts or run.has_predictions(key))
-    return record if complete else None
+    return record if complete and run.is_whole(record) else None
 
 
 def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointRecord | None:
