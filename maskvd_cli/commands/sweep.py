@@ -17,12 +17,14 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_POINTS_FAILED,
     MaskvdError,
 )
+from maskvd_cli.core.shown import shown
 
 _LONGEST_TALK = 48
 
@@ -137,7 +139,7 @@ def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
         print_json({"detections": detections, "points": names})
     else:
         for name in names:
-            print(name)
+            print(shown(name))
     say(f"{len(names)} points; masks from {detections}: {reason}; nothing was run")
 
 
@@ -216,7 +218,6 @@ class _Progress:
     """A progress bar on stderr with time left; silent where stderr is no terminal."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -225,7 +226,7 @@ class _Progress:
             TimeRemainingColumn,
         )
 
-        console = Console(stderr=True)
+        console = talk_console()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -250,4 +251,6 @@ class _Progress:
 
     def talk(self, text: str) -> None:
         """Say what is being done."""
-        self._bar.update(self._task, description=text[:_LONGEST_TALK])
+        from rich.markup import escape
+
+        self._bar.update(self._task, description=escape(shown(text[:_LONGEST_TALK])))
