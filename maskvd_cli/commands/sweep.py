@@ -23,10 +23,13 @@ from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_POINTS_FAILED,
     MaskvdError,
+    ResultError,
 )
 from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 
 _LONGEST_TALK = 48
+_PICTURE = "map50-latency.png"
 
 if TYPE_CHECKING:
     from maskvd_cli.judge.rows import Report
@@ -140,7 +143,7 @@ def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
     else:
         for name in names:
             print(shown(name))
-    say(f"{len(names)} points; masks from {detections}: {reason}; nothing was run")
+    say(f"{counted(len(names), 'point')}; masks from {detections}: {reason}; nothing was run")
 
 
 def _run(loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool) -> SweepOutcome:
@@ -174,6 +177,7 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
     from maskvd_cli.judge.rows import read_report
     from maskvd_cli.render.console import print_report
     from maskvd_cli.render.formats import to_json
+    from maskvd_cli.store.reading import is_regular
 
     total = len(outcome.ran) + len(outcome.present)
     if not outcome.ran and outcome.measured:
@@ -182,7 +186,7 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
         say(f"nothing to run: all {total} points of this recipe are in {outcome.run.folder}")
     else:
         taken = f", {len(outcome.present)} were there" if outcome.present else ""
-        say(f"{len(outcome.ran)} points run{taken}: {outcome.run.folder}")
+        say(f"{counted(len(outcome.ran), 'point')} run{taken}: {outcome.run.folder}")
     if outcome.failed:
         say(
             f"{len(outcome.failed)} of {total} points failed, see the table; "
@@ -194,7 +198,8 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
             "--retry-failed makes them again"
         )
     made = read_report(outcome.run)
-    _draw(made)
+    if outcome.ran or outcome.measured or not is_regular(made.run.folder / _PICTURE):
+        _draw(made)
     if as_json:
         sys.stdout.write(to_json(made))
     elif not quiet:
@@ -209,9 +214,13 @@ def _draw(made: Report) -> None:
     if has_tradeoff(made.rows).any():
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
-        picture = made.run.folder / "map50-latency.png"
-        draw_tradeoff(picture, made)
-        say(f"picture: {picture}")
+        picture = made.run.folder / _PICTURE
+        try:
+            draw_tradeoff(picture, made)
+        except ResultError as error:  # a finished run on a read-only disk, say
+            say(f"note: no picture was drawn: {error}")
+        else:
+            say(f"picture: {picture}")
 
 
 class _Progress:

@@ -15,7 +15,6 @@ from maskvd_cli.commands.streams import stdout_is_gone
 from maskvd_cli.commands.terminal import Quiet, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED
 from maskvd_cli.core.shown import shown
-from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,8 +67,9 @@ def watch(
         for step in snapshot.failed:
             say(f"failed: {step.of} {step.label}: {step.reason}")
         raise typer.Exit(EXIT_POINTS_FAILED)
-    points = counted(len(snapshot.plan.points), "point")
-    say(f"all done, {points}: maskvd report {snapshot.run.folder}")
+    total = len(snapshot.plan.points)
+    done = "the only point is done" if total == 1 else f"all {total} points are done"
+    say(f"{done}: maskvd report {snapshot.run.folder}")
 
 
 def _run(place: Path, wait: bool, interval: float) -> Run:
