@@ -18,6 +18,7 @@ from maskvd_cli.commands.terminal import (
     refuse_datasets,
     say,
     shows_progress,
+    talk_console,
 )
 from maskvd_cli.core.errors import EXIT_INTERRUPTED
 
@@ -101,10 +102,9 @@ class _Display:
     """
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        console = Console(stderr=True)
+        console = talk_console()
         self._live = shows_progress(console)
         self._bar = Progress(
             TextColumn("{task.description}"),

@@ -17,6 +17,7 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
@@ -52,13 +53,13 @@ def verify(
                 remedy=f"name it: maskvd verify DIR, or set the environment variable {_VARIABLE}",
             )
         folder = Path(named)
-    from rich.console import Console
+
     from rich.markup import escape
 
     from maskvd_cli.verify.cases import case_files
     from maskvd_cli.verify.run import verify as verify_case
 
-    files, console = case_files(folder), Console(stderr=True)
+    files, console = case_files(folder), talk_console()
     verdicts: list[Verdict] = []
     with console.status("") as status:
         if not shows_progress(console):

@@ -9,6 +9,7 @@ from maskvd_cli.compare.changes import MAP50, Change, Verdict, exact_change
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
+from maskvd_cli.store.detections import check_fit
 from maskvd_cli.store.runs import Run
 
 if TYPE_CHECKING:
@@ -88,7 +89,10 @@ class MapComparison:
         keys = (self._a, a.planned.key), (self._b, b.planned.key)
         if self._truth is None or not all(run.has_predictions(key) for run, key in keys):
             return None
-        first, second = (run.predictions(key)["results"] for run, key in keys)
+        stored = [run.predictions(key) for run, key in keys]
+        for found in stored:
+            check_fit(self._truth, found)
+        first, second = (found["results"] for found in stored)
         if first == second:
             return "same detections"
         # Matching brings pycocotools, which is needed for detections that differ only.

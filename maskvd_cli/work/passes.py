@@ -86,6 +86,24 @@ class Passes:
                 run_pass(scene, group, protocol)
         return self.ran
 
+    def are_done(self, items: Sequence[Item]) -> bool:
+        """Tell whether every pass of the plan is there; with `earlier` empty nothing is written."""
+        measure = self.plan.measure or {}
+        for of in measure.get("metrics", ()):
+            protocol: dict[str, Any] = measure[of]
+            for item in items:
+                used = self._used(item, protocol) if of == "accuracy" else protocol
+                if not self._present(of, item, used):
+                    return False
+        return True
+
+    def _used(self, item: Item, protocol: dict[str, Any]) -> dict[str, Any]:
+        """Return the protocol of the accuracy pass with the dense that a point is compared with."""
+        baseline = baseline_key(self.plan, item.point)
+        if baseline is not None and not self.run.has_predictions(baseline):
+            baseline = None
+        return {**protocol, "baseline": baseline}
+
     def _present(self, of: PassName, item: Item, protocol: dict[str, Any]) -> bool:
         """Tell whether a pass is done with a point, here or, taken over, in an earlier run."""
         key = item.point.key
@@ -101,7 +119,10 @@ class Passes:
             if record is None or record.protocol != protocol:
                 continue
             if source is not self.run and record.status == "ok":
-                self.run.adopt_measured(record, source)
+                try:
+                    self.run.adopt_measured(record, source)
+                except ResultError:  # without its raw samples it is measured anew
+                    continue
             elif source is not self.run or (record.status == "failed" and self.retry_failed):
                 continue
             self.on_measured(record)
@@ -112,10 +133,8 @@ class Passes:
         scorer: Scorer = Scorer(self.run)
         for item in items:
             key = item.point.key
-            baseline = baseline_key(self.plan, item.point)
-            if baseline is not None and not self.run.has_predictions(baseline):
-                baseline = None
-            used = {**protocol, "baseline": baseline}
+            used = self._used(item, protocol)
+            baseline: str | None = used["baseline"]
             if self._present("accuracy", item, used):
                 continue
             self.on_talk(f"scoring {item.point.label}")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
+from maskvd_cli.store.detections import check_fit
 from maskvd_cli.store.measured import (
     Accuracy,
     AgeAccuracy,
@@ -86,6 +87,7 @@ class Scorer:
 
     def _scored(self, key: str) -> _Scored:
         stored = self._run.predictions(key)
+        check_fit(self._truth, stored)
         evaluation = evaluate(self._truth, stored["results"])
         age_of = {frame["image_id"]: frame["age"] for frame in stored["frames"]}
         ages = np.array([age_of[number] for number in evaluation.images], dtype=np.int64)

@@ -21,6 +21,7 @@ from maskvd_cli.render.plots.catalogue import FIGURES, FigureOutcome, write_figu
 from maskvd_cli.render.plots.page import column, legend, page_style
 from maskvd_cli.store.illustration import HEATMAP, ILLUSTRATION
 from maskvd_cli.store.runs import Run
+from maskvd_cli.store.sealed import sealed_text
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
@@ -191,7 +192,7 @@ def test_a_run_without_any_data_is_an_error(copied: Run, tmp_path: Path) -> None
 
 def test_names_with_a_dollar_are_no_formula(copied: Run, tmp_path: Path) -> None:
     plan = json.loads((copied.folder / "plan.json").read_text())
-    (copied.folder / "plan.json").write_text(json.dumps({**plan, "recipe": "a_$^{_<b>$"}))
+    (copied.folder / "plan.json").write_bytes(sealed_text({**plan, "recipe": "a_$^{_<b>$"}))
     write_figures(read_report(copied), tmp_path / "out")
     assert "a_$^{_<b>$" in texts(tmp_path / "out" / "gates.svg")
 

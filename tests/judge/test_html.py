@@ -21,6 +21,7 @@ from maskvd_cli.render.html import to_html
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
+from maskvd_cli.store.sealed import sealed_text
 
 ATTACK = "<script>alert(1)</script>"
 ENVIRONMENT = {"command": "maskvd sweep", "processor": "A CPU", "cores": 2}
@@ -163,7 +164,7 @@ def test_what_never_runs_a_full_frame_does_not_age(tmp_path: Path) -> None:
     point = json.loads(path.read_text())
     before = {chart.name: chart.cells for chart in charts(read_report(run))}["ages"]
     point["metrics"]["full_frame_share"] = 0.0
-    path.write_text(json.dumps(point))
+    path.write_bytes(sealed_text(point))
     after = {chart.name: chart.cells for chart in charts(read_report(run))}["ages"]
     assert [cells for cells in before if cells[0] != point["label"]] == after
     assert len(after) == len(before) - 1
