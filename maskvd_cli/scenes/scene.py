@@ -43,7 +43,9 @@ class Scene:
         if self.weights is not None:
             return self.weights.heads
         classes = self.source.classes
-        return None if classes is None else HeadArch(classes=classes)
+        if classes is None:
+            return None
+        return HeadArch.for_patch(self.geometry.arch.patch, classes=classes)
 
     @property
     def measured(self) -> Weights:
@@ -99,8 +101,8 @@ class Scene:
         return self.source.views(self.geometry, with_scores=with_scores)
 
     def notes(self) -> list[str]:
-        """Return what a reader of the results must know of the source."""
-        return self.source.notes()
+        """Return what a reader of the results must know of the source and the weights."""
+        return [*self.source.notes(), *(self.weights.notes() if self.weights else ())]
 
 
 def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:

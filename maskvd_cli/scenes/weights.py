@@ -5,26 +5,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from maskvd_cli.core.errors import UsageError, unknown
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.vitdet.stated import detector_heads, stated_classes, states_anchors
+from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.machine.device import DTYPES, resolve_device
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
 from maskvd_cli.scenes.geometry import Geometry
-
-_WIDTHS = {
-    "classes": "box_head.classes.bias",
-    "channels": "rpn.convs.0.bias",
-    "hidden": "box_head.fc.bias",
-}
 
 
 class Weights:
@@ -40,6 +34,7 @@ class Weights:
         self.precision = recipe.precision
         self._path = Path(recipe.model.weights)
         self._seed = recipe.seed
+        self._arch = get_arch(recipe.model.name)
         self._detectors: dict[Geometry, Detector] = {}
         self._named = recipe.model.classes
         self._classes = list(classes)
@@ -73,19 +68,28 @@ class Weights:
             self._detectors[geometry] = made.to(self.device, DTYPES[self.precision])
         return self._detectors[geometry]
 
+    def notes(self) -> list[str]:
+        """Return what a reader of the results must know of the weights."""
+        if self.random:
+            return []
+        name, notes = self._path.name, list[str]()
+        if not states_anchors(self._metadata, self._path):
+            sizes = ", ".join(f"{size:g}" for size in self.heads.anchor_sizes)
+            ratios = ", ".join(f"{ratio:g}" for ratio in self.heads.anchor_ratios)
+            notes.append(
+                f"Weights {name} do not say their anchors; taken are ViTDet-B's: sizes {sizes}, "
+                f"ratios {ratios}. With other anchors than in training mAP50 is too low."
+            )
+        arch = self._metadata.get("arch", self._arch.name)
+        if arch != self._arch.name:
+            notes.append(f"Weights {name} say that they are of {arch}, not {self._arch.name}.")
+        return notes
+
     def _head_arch(self) -> HeadArch:
         if self._tensors is None:
-            return HeadArch(classes=len(self._named or self._classes))
-        missing = [name for name in _WIDTHS.values() if name not in self._tensors]
-        if missing:
-            raise UsageError(
-                f"{self._path} holds no {missing[0]}, so it is no detector of maskvd",
-                remedy="convert the published file first: maskvd convert",
-            )
-        widths = {part: len(self._tensors[name]) for part, name in _WIDTHS.items()}
-        widths["classes"] -= 1
-        parts: dict[str, Any] = {**_said_heads(self._metadata), **widths}
-        return HeadArch(**parts)
+            classes = len(self._named or self._classes)
+            return HeadArch.for_patch(self._arch.patch, classes=classes)
+        return detector_heads(self._tensors, self._metadata, self._arch, self._path)
 
     @cached_property
     def _metadata(self) -> Mapping[str, str]:
@@ -95,8 +99,8 @@ class Weights:
 
     def _labels(self) -> tuple[int | None, ...]:
         """Return, for every class of the detector, the dataset's class or None."""
-        said: list[str] | None = json.loads(self._metadata.get("classes", "null"))
-        names = self._named or said or self._classes
+        stated = stated_classes(self._metadata, self.heads.classes, self._path)
+        names = self._named or stated or self._classes
         for name in names:
             if name is not None and name not in self._classes:
                 raise UsageError(f"model.classes: {unknown('class', name, self._classes)}")
@@ -107,16 +111,3 @@ class Weights:
                 remedy="say in model.classes which of the dataset's each stands for, null for none",
             )
         return tuple(None if name is None else self._classes.index(name) for name in names)
-
-
-def _said_heads(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the file says of its heads; where it says nothing they are ViTDet-B's."""
-    said: dict[str, Any] = json.loads(metadata.get("heads", "{}"))
-    known = {field.name for field in fields(HeadArch)}
-    # What concerns training alone is nested.
-    plain = {name: value for name, value in said.items() if not isinstance(value, dict)}
-    return {
-        name: tuple(cast(list[float], value)) if isinstance(value, list) else value
-        for name, value in plain.items()
-        if name in known
-    }

@@ -35,19 +35,17 @@ class Geometry:
 
 def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
     """Return pyramid, RPN and box head of the recipe's model; strides follow the patch."""
-    plain = HeadArch()
-    return replace(
-        plain,
+    return HeadArch.for_patch(
+        arch.patch,
         classes=classes,
         channels=model.channels,
         hidden=model.hidden,
-        strides=tuple(arch.patch * 2**level // 4 for level in range(5)),
         anchor_sizes=model.anchor_sizes,
         anchor_ratios=model.anchor_ratios,
         post_nms=model.test_proposals,
         training_pre_nms=2 * model.proposals,
         training_post_nms=model.proposals,
-        box_sampling=replace(plain.box_sampling, count=model.regions),
+        box_sampling=replace(HeadArch.box_sampling, count=model.regions),
     )
 
 
