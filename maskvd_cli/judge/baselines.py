@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.core.point import changes_nothing
+
 BASELINE = "dense"
 # They choose tokens by the truth or by chance: what selection can gain, and what it must beat.
 CONTROLS = ("oracle", "random")
@@ -14,8 +16,7 @@ CONTROLS = ("oracle", "random")
 
 def is_baseline(row: Any) -> bool:
     """Tell whether a row is plain dense: with no parameter that changes what it computes."""
-    plain = all(value in (None, 1) for value in json.loads(row["params"]).values())
-    return bool(row["method"] == BASELINE and plain)
+    return bool(row["method"] == BASELINE and changes_nothing(json.loads(row["params"])))
 
 
 def baseline_of(rows: pd.DataFrame) -> list[int | None]:
