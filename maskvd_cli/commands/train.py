@@ -76,6 +76,8 @@ def train(
 
 def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
     result = outcome.result
+    for note in outcome.notes:
+        say(f"note: {note}")
     if outcome.was_finished:
         say(f"nothing to do: this training is finished after {result['steps']} steps")
     weights = output / result["file"]

@@ -203,10 +203,19 @@ class Family(ABC, Generic[A, S]):
         """Return the shape that a weights file has. Raises CheckpointError, UsageError."""
 
     @classmethod
-    def class_names(cls, file: WeightsFile) -> list[str | None] | None:
-        """Return what the file says of its classes, None where it says nothing."""
-        del file
+    def class_names(cls, shape: S, file: WeightsFile) -> Sequence[str | None] | None:
+        """Return what the file says of its classes, None where it says nothing.
+
+        Raises CheckpointError where that cannot be used.
+        """
+        del shape, file
         return None
+
+    @classmethod
+    def notes(cls, arch: A, shape: S, file: WeightsFile) -> list[str]:
+        """Return what a reader of results must know of a weights file; each a sentence or two."""
+        del arch, shape, file
+        return []
 
     @classmethod
     @abstractmethod

@@ -112,8 +112,8 @@ class Scene:
         return self.source.views(self.geometry, with_scores=with_scores)
 
     def notes(self) -> list[str]:
-        """Return what a reader of the results must know of the source."""
-        return self.source.notes()
+        """Return what a reader of the results must know of the source and the weights."""
+        return [*self.source.notes(), *(self.weights.notes() if self.weights else ())]
 
 
 def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:

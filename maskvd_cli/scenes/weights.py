@@ -57,6 +57,12 @@ class Weights:
             **self.entry.family.measured_setting(self.shape),
         }
 
+    def notes(self) -> list[str]:
+        """Return what a reader of the results must know of the weights."""
+        if self._file is None:
+            return []
+        return self.entry.family.notes(self.entry.arch, self.shape, self._file)
+
     def model(self, geometry: Geometry) -> Model:
         """Return the model for an input, loaded strictly, in evaluation mode.
 
@@ -82,7 +88,7 @@ class Weights:
 
     def _labels(self) -> tuple[int | None, ...]:
         """Return, for every class of the model, the dataset's class or None."""
-        said = None if self._file is None else self.entry.family.class_names(self._file)
+        said = None if self._file is None else self.entry.family.class_names(self.shape, self._file)
         names = self._named or said or self._classes
         for name in names:
             if name is not None and name not in self._classes:

@@ -36,7 +36,6 @@ class Geometry:
 
 def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
     """Return pyramid, RPN and box head of the recipe's model; strides follow the patch."""
-    plain = HeadArch()
     return HeadArch.for_patch(
         arch.patch,
         classes=classes,
@@ -47,7 +46,7 @@ def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
         post_nms=model.test_proposals,
         training_pre_nms=2 * model.proposals,
         training_post_nms=model.proposals,
-        box_sampling=replace(plain.box_sampling, count=model.regions),
+        box_sampling=replace(HeadArch.box_sampling, count=model.regions),
     )
 
 

@@ -317,3 +317,18 @@ def test_labels_that_are_no_class_and_missing_targets_are_refused() -> None:
         detector.losses([image], [replace(targets, labels=torch.tensor([0, 3]))], generator)
     with pytest.raises(ValueError, match="2 images, but targets for 1"):
         detector.losses([image, image], [targets], generator)
+
+
+def test_new_weights_touch_no_generator_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeded: list[object] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    monkeypatch.setattr(torch.cuda, "manual_seed", seeded.append)
+    before = torch.get_rng_state()
+    made = Detector(GOLDEN_ARCH, TINY_HEADS, Size(64, 64), seed=3)
+    assert not seeded
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        expected = torch.nn.Conv2d(3, GOLDEN_ARCH.dim, 16, 16).weight
+    assert seeded, "torch.manual_seed does touch them"
+    assert torch.equal(made.embedding.conv.weight, expected)

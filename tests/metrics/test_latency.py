@@ -154,11 +154,13 @@ def test_no_collection_runs_in_timed_frames_and_the_collector_is_as_before_after
 ) -> None:
     compute, collecting = Slow.compute, list[bool]()
 
-    def watched(self: Slow, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def watched(
+        self: Slow, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
         collecting.append(gc.isenabled())
         if breaks and len(collecting) > 6:
             raise ZeroDivisionError
-        return compute(self, tokens, frame)
+        return compute(self, tokens, frame, selection)
 
     monkeypatch.setattr(Slow, "compute", watched)
     before = gc.isenabled(), gc.get_freeze_count()

@@ -21,8 +21,9 @@ from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.machine.device import resolve_device
+from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import evaluate
-from maskvd_cli.training.folder import Progress, TrainingFolder
+from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.optimiser import decays

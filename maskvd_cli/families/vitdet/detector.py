@@ -14,7 +14,7 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.vitdet.box_head import BoxHead
-from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.vitdet.head_arch import HeadArch, strides_of
 from maskvd_cli.families.vitdet.head_costs import stages_of
 from maskvd_cli.families.vitdet.head_losses import box_losses, rpn_losses, sample_regions
 from maskvd_cli.families.vitdet.pyramid import FeaturePyramid
@@ -40,10 +40,11 @@ class Detector(Model):
                 f"input {input_size} has a side of one patch, too small for the feature pyramid",
                 remedy=f"use at least {2 * arch.patch}x{2 * arch.patch}",
             )
-        if 4 * heads.strides[0] != arch.patch:
+        if heads.strides != strides_of(arch.patch):
             raise ValueError(f"strides {heads.strides} do not belong to patch {arch.patch}")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which seeds the generators of all GPUs, too.
+            torch.default_generator.manual_seed(seed)
             self.embedding = PatchEmbedding(arch)
             self.backbone = VisionTransformer(arch)
             self.pyramid = FeaturePyramid(arch.dim, heads.channels)

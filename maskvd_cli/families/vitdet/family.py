@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.head_costs import stages_of
+from maskvd_cli.families.vitdet.stated import detector_heads, stated_classes, states_anchors
 
 if TYPE_CHECKING:
     from maskvd_cli.families.vitdet.detector import Detector
-
-_WIDTHS = {
-    "classes": "box_head.classes.bias",
-    "channels": "rpn.convs.0.bias",
-    "hidden": "box_head.fc.bias",
-}
 
 
 class ViTDet(Family[ViTArch, HeadArch]):
@@ -50,20 +42,26 @@ class ViTDet(Family[ViTArch, HeadArch]):
 
     @classmethod
     def shape_of(cls, arch: ViTArch, file: WeightsFile) -> HeadArch:
-        missing = [name for name in _WIDTHS.values() if name not in file.tensors]
-        if missing:
-            raise UsageError(
-                f"{file.path} holds no {missing[0]}, so it is no detector of maskvd",
-                remedy="convert the published file first: maskvd convert",
-            )
-        widths = {part: len(file.tensors[name]) for part, name in _WIDTHS.items()}
-        widths["classes"] -= 1
-        parts: dict[str, Any] = {**_said_heads(file.metadata), **widths}
-        return HeadArch.for_patch(arch.patch, **parts)
+        return detector_heads(file.tensors, file.metadata, arch, file.path)
 
     @classmethod
-    def class_names(cls, file: WeightsFile) -> list[str | None] | None:
-        return json.loads(file.metadata.get("classes", "null"))
+    def class_names(cls, shape: HeadArch, file: WeightsFile) -> Sequence[str] | None:
+        return stated_classes(file.metadata, shape.classes, file.path)
+
+    @classmethod
+    def notes(cls, arch: ViTArch, shape: HeadArch, file: WeightsFile) -> list[str]:
+        name, notes = file.path.name, list[str]()
+        if not states_anchors(file.metadata, file.path):
+            sizes = ", ".join(f"{size:g}" for size in shape.anchor_sizes)
+            ratios = ", ".join(f"{ratio:g}" for ratio in shape.anchor_ratios)
+            notes.append(
+                f"Weights {name} do not say their anchors; taken are ViTDet-B's: sizes {sizes}, "
+                f"ratios {ratios}. With other anchors than in training mAP50 is too low."
+            )
+        said = file.metadata.get("arch", arch.name)
+        if said != arch.name:
+            notes.append(f"Weights {name} say that they are of {said}, not {arch.name}.")
+        return notes
 
     @classmethod
     def stages(cls, arch: ViTArch, shape: HeadArch, grid: Size) -> Sequence[Stage]:
@@ -91,16 +89,3 @@ class ViTDet(Family[ViTArch, HeadArch]):
             "anchor_sizes": list(shape.anchor_sizes),
             "anchor_ratios": list(shape.anchor_ratios),
         }
-
-
-def _said_heads(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the file says of its heads; where it says nothing they are ViTDet-B's."""
-    said: dict[str, Any] = json.loads(metadata.get("heads", "{}"))
-    known = {field.name for field in fields(HeadArch)}
-    # What concerns training alone is nested.
-    plain = {name: value for name, value in said.items() if not isinstance(value, dict)}
-    return {
-        name: tuple(cast(list[float], value)) if isinstance(value, list) else value
-        for name, value in plain.items()
-        if name in known
-    }

@@ -73,9 +73,9 @@ def _head_arch(found: Shapes, arch: ViTArch) -> HeadArch:
     def width(name: str) -> int:
         return max([*found[name][:1], 1])
 
-    return HeadArch(
+    return HeadArch.for_patch(
+        arch.patch,
         classes=max(width("box_head.classes.bias") - 1, 1),
         channels=width("rpn.convs.0.bias"),
         hidden=width("box_head.fc.bias"),
-        strides=tuple(arch.patch * 2**level // 4 for level in range(5)),
     )
