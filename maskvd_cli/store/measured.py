@@ -70,6 +70,9 @@ class Accuracy(Stored):
     detections: Count = Field(description="of all frames")
     by_class: dict[str, ClassAccuracy] = Field(description="scores of each class by its name")
     by_age: list[AgeAccuracy] = Field(description="mAP50 by frames since the last full one")
+    left_out: list[Real | None] = Field(
+        default=[], description="mAP50 with each group of videos left out in turn"
+    )
     map50_change: StoredEstimate | None = Field(
         description="mAP50 minus dense's, in points; interval: paired bootstrap over clips"
     )
