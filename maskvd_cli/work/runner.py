@@ -134,7 +134,7 @@ def _begin(run: Run, sweep: Sweep, here: dict[str, Any]) -> None:
 def _present(
     sweep: Sweep, run: Run, earlier: Sequence[Run], *, retry_failed: bool
 ) -> dict[str, PointRecord]:
-    """Return the points that need not run, in the plan's order; take over what earlier runs have."""
+    """Return the points that need not run, by key; take over what earlier runs have."""
     present: dict[str, PointRecord] = {}
     for point in sweep.points:
         record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
