@@ -144,8 +144,8 @@ class Run:
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples."""
         files = [_measured(record.of, record.key)]
-        if record.latency is not None:
-            files.insert(0, _session(record.latency.session))
+        if isinstance(session := record.details.get("session"), str):
+            files.insert(0, _session(session))
         for name in files:
             if not (self.folder / name).is_file():
                 write_bytes(self.folder / name, (source.folder / name).read_bytes())
