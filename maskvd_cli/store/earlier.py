@@ -7,15 +7,17 @@ were then, and become values and details; statistics of that time are marked by 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from maskvd_cli.core.conditions import conditions_of
-from maskvd_cli.store.schema import Count, Real, Stored, StoredEstimate
+from maskvd_cli.store.schema import Count, FileName, Real, Stored, StoredEstimate
 
 S = TypeVar("S", bound=Stored)
 Values = dict[str, StoredEstimate]
+# Nothing is computed, and no ratio of two sessions differs, by as much.
+_LEAST = 1e-12
 
 
 class StoredSpread(Stored):
@@ -58,12 +60,15 @@ class Accuracy(Stored):
     map50_change: StoredEstimate | None = Field(
         description="mAP50 minus the baseline's, in points; interval over clips"
     )
+    left_out: list[Real | None] = Field(
+        default=[], description="mAP50 with each group of videos left out, in percent"
+    )
 
 
 class Latency(Stored):
     """Milliseconds per frame; raw samples are in `measured/latency/session-<session>.parquet`."""
 
-    session: str = Field(description="points of one session were measured interleaved")
+    session: FileName = Field(description="points of one session were measured interleaved")
     parts: dict[str, StoredSpread] = Field(description="total, mask, embed, backbone, head")
     full: StoredSpread | None = Field(description="total of full frames")
     masked: StoredSpread | None = Field(description="total of the other frames")
@@ -85,6 +90,17 @@ class Latency(Stored):
         default=[],
         description="what disturbed the session: throttling, other work, stolen time, swapping",
     )
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> Self:
+        if "total" not in self.parts:
+            raise ValueError("the total of all parts is missing")
+        ratios = [estimate for estimate in (self.speedup, self.control) if estimate is not None]
+        bounds = [b for r in ratios for b in (r.value, r.low, r.high) if b is not None]
+        times = [self.parts["total"].mean, self.parts["total"].median, self.expected_ms]
+        if any(value < _LEAST for value in (*bounds, *times) if value is not None):
+            raise ValueError("a time or a ratio of times is not above zero")
+        return self
 
 
 class Memory(Stored):
@@ -165,8 +181,6 @@ def in_parts(measured: Stored) -> tuple[Values, dict[str, Any]]:
 
 
 def _of_latency(found: Latency) -> dict[str, float | StoredEstimate | None]:
-    if "total" not in found.parts:
-        raise ValueError("latency.parts: total is missing")
     total = found.parts["total"]
     means = {part: spread.mean for part, spread in found.parts.items() if part != "total"}
     return {

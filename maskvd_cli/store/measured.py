@@ -22,7 +22,9 @@ from maskvd_cli.store.earlier import (
 from maskvd_cli.store.schema import (
     SCHEMA_VERSION,
     Count,
+    Digest,
     Failure,
+    FileName,
     SchemaVersion,
     Stored,
     StoredEstimate,
@@ -54,7 +56,7 @@ class MeasuredRecord(Stored):
     """One metric of one point. Records of before schema 5 are read as records of today."""
 
     schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
-    key: str = Field(description="of the point")
+    key: FileName = Field(description="of the point")
     of: MetricName = Field(description="which metric")
     status: Literal["ok", "failed"] = Field(description="failed: see failure")
     protocol: dict[str, Any] = Field(description="what of the recipe decides the metric")
@@ -74,6 +76,9 @@ class MeasuredRecord(Stored):
     failure: Failure | None = Field(default=None, description="why there are no values")
     finished: str = Field(description="UTC, ISO 8601")
     tool_version: str = Field(description="of maskvd")
+    files: dict[str, Digest] = Field(
+        default={}, description="sha256 of its raw samples, by their place in the run's folder"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -232,9 +232,9 @@ def test_the_folder_of_own_weights(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("floor", "state"), [(0.004, "ok"), (0.03, "note"), (0.2, "warning")])
 def test_noise_is_translated(floor: float, state: str) -> None:
     ratio = Estimate(1.001, 1 - floor, 1 + floor)
-    made = noise_finding(NoiseFloor("cpu", ratio, ratio, Spread(10, 11, 13, 80), 10, 80, floor))
+    made = noise_finding(NoiseFloor("cpu", ratio, Spread(10, 11, 13, 80), 10, 80, floor))
     assert made.state == state
     assert f"differences under {floor:.1%} cannot be told" in made.found
     assert "p90/median 1.30" in made.found
-    few = noise_finding(NoiseFloor("cpu", ratio, ratio, Spread(10, 11, 13, 4), 2, 4, floor))
+    few = noise_finding(NoiseFloor("cpu", ratio, Spread(10, 11, 13, 4), 2, 4, floor))
     assert few.state == "warning" and "too few" in few.found
