@@ -13,7 +13,8 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Uncertain, log_mean
 from maskvd_cli.store.runs import Run
 
-_DENSE = "dense"
+# What sessions call the series that others are compared with.
+_DENSE = "baseline"
 _COLUMNS = ("series", "round", "frame", "is_full", "total_ms")
 _LARGEST = 256 << 20
 # Time and whether the frame was full, by round and frame.

@@ -45,6 +45,8 @@ from maskvd_cli.store.sealed import sealed_text, sha256_of_bytes
 __all__ = ["NewerResultError", "Run", "find_run", "new_run_id", "runs_below", "utc_now"]
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
+# The metric whose sessions are asked for without a record, and what its series was called.
+_TIMED, _EARLIER_SERIES = "latency", {"dense": "baseline"}
 TRUTH, LISTED_TRUTH = "truth.npz", "truth.json.gz"
 _PART = re.compile(r"([0-9]{5,7})\.npz")
 _REFERENCE = "reference"
@@ -199,25 +201,27 @@ class Run:
 
     def write_measured(self, record: MeasuredRecord) -> None:
         """Write what a pass found of a point, with the sha256 of its raw samples."""
-        if record.latency is not None:
-            place = _session(record.latency.session)
+        if (place := _samples_of(record)) is not None:
             if is_regular(self.folder / place):
                 digest = sha256_of_bytes(read_named(self.folder / place, None))
                 record = record.model_copy(update={"files": {str(place): digest}})
         write_bytes(self.folder / _measured(record.of, record.key), dump(record))
 
-    def write_session(self, session: str, samples: pd.DataFrame) -> None:
-        """Write the raw samples of a latency session."""
-        write_bytes(self.folder / _session(session), _parquet(samples))
+    def write_session(self, session: str, samples: pd.DataFrame, of: str = _TIMED) -> None:
+        """Write the raw samples of a metric's session."""
+        write_bytes(self.folder / _session(session, of), _parquet(samples))
 
     def session(self, session: str, record: MeasuredRecord | None = None) -> pd.DataFrame:
-        """Read the raw samples of a latency session; `record`: one that names it.
+        """Read the raw samples of a session; `record`: one that names it, else of latency.
+
+        What is compared with is called `baseline`, also where files of before say `dense`.
 
         Raises ResultError where they are absent, damaged, or others than the record names.
         """
-        place = _session(session)
+        place = _session(session, _TIMED if record is None else record.of)
         digest = None if record is None else record.files.get(str(place))
-        return read_table(self.folder / place, digest)
+        table = read_table(self.folder / place, digest)
+        return table.replace({"series": _EARLIER_SERIES}) if "series" in table else table
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples.
@@ -226,8 +230,8 @@ class Run:
         where the raw samples of the other run are missing or damaged; nothing is changed then.
         """
         places = [_measured(record.of, record.key)]
-        if record.latency is not None:
-            places.insert(0, _session(record.latency.session))
+        if (samples := _samples_of(record)) is not None:
+            places.insert(0, samples)
         found = [
             read_named(source.folder / place, record.files.get(str(place))) for place in places
         ]
@@ -317,8 +321,14 @@ def _measured(of: PassName, key: str) -> Path:
     return Path("measured") / of / f"{file_name(key)}.json"
 
 
-def _session(session: str) -> Path:
-    return Path("measured") / "latency" / f"session-{file_name(session)}.parquet"
+def _session(session: str, of: str) -> Path:
+    return Path("measured") / file_name(of) / f"session-{file_name(session)}.parquet"
+
+
+def _samples_of(record: MeasuredRecord) -> Path | None:
+    """Return where the raw samples of a record's session lie; None where it has no session."""
+    session = record.details.get("session")
+    return _session(session, record.of) if isinstance(session, str) else None
 
 
 def _parquet(samples: pd.DataFrame) -> bytes:
