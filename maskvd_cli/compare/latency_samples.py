@@ -15,7 +15,8 @@ from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.reading import is_regular
 from maskvd_cli.store.runs import Run
 
-_DENSE = "dense"
+# What sessions call the series that others are compared with.
+_DENSE = "baseline"
 _COLUMNS = ("series", "round", "frame", "is_full", "total_ms")
 _LARGEST = 256 << 20
 # Time and whether the frame was full, by round and frame.

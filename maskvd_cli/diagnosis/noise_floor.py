@@ -22,7 +22,8 @@ from maskvd_cli.machine.stopwatch import Stopwatch, stopwatch_for
 from maskvd_cli.methods.base import ClipView, Method
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.dense import Dense, DenseParams
-from maskvd_cli.metrics.latency import BASELINE, CONTROL, measure_latency
+from maskvd_cli.metrics.latency import BASELINE, CONTROL
+from maskvd_cli.metrics.rounds import measure_latency
 from maskvd_cli.metrics.statistics import Estimate, Spread, mean_ratio
 
 MODEL, INPUT = "vitdet-ti", Size(192, 640)

@@ -11,13 +11,19 @@ from maskvd_cli.core.quantity import Estimate, Quantity
 from maskvd_cli.recipe.section import Section
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from maskvd_cli.metrics.session import Session
     from maskvd_cli.store.piece import Piece
+    from maskvd_cli.tasks.base import Task
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a metric says of one point: values by quantity name, and JSON details beside them."""
+    """What a metric says of one point: values by quantity name, and JSON details beside them.
+
+    A quantity that could not be told is left out of `values`.
+    """
 
     key: str
     values: Mapping[str, Estimate]
@@ -27,12 +33,15 @@ class Finding:
 class Metric(ABC):
     """One way of measuring points; a file of its own, nothing elsewhere names it.
 
-    `section`: what the recipe may say under the metric's name, and its defaults; together with
-    `estimator` (rises when the same pieces give other values) it is the protocol that a record
-    must equal to be used again. `timed`: shares the machine with no other work. `together`: all
-    points of a model and input are measured in one session, else each in its own. `by_default`:
-    measured where a recipe names no metrics. `needs_truth`: void with random weights or noise.
-    Importing the file must not import torch: reports read the quantities.
+    `order`: metrics run, and their columns stand, by rising order. `section`: what the recipe may
+    say under the metric's name; `smoke`: what stands there instead where a sweep is only tried out.
+    Section and seed are the protocol; with `estimator` (rises when the same pieces give other
+    values) and the conditions they must be equal for a record to be used again. `timed`: nothing
+    else may share the machine. `together`: all points of a model and input in one session, whose
+    pieces are stored as they end; else each point by itself. `from_outputs`: stands on what the
+    sweep stored of each frame, no model runs. `by_default`: measured where a recipe names no
+    metrics. `needs_truth`: void with random weights or noise.
+    Importing the file must not import torch: plans and reports read the quantities.
     """
 
     name: ClassVar[str]
@@ -40,18 +49,37 @@ class Metric(ABC):
     order: ClassVar[int] = 50
     estimator: ClassVar[int] = 1
     section: ClassVar[type[Section]] = Section
-    quantities: ClassVar[tuple[Quantity, ...]]
+    smoke: ClassVar[Mapping[str, Any]] = {}
+    quantities: ClassVar[tuple[Quantity, ...]] = ()
     timed: ClassVar[bool] = False
     together: ClassVar[bool] = False
+    from_outputs: ClassVar[bool] = False
     by_default: ClassVar[bool] = True
     needs_truth: ClassVar[bool] = False
 
+    @classmethod
+    def yields(cls, task: type[Task]) -> tuple[Quantity, ...]:
+        """Return the quantities that the metric yields where a model is asked for `task`."""
+        del task
+        return cls.quantities
+
     @abstractmethod
     def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
-        """Measure the session's points; yield each part as it ends, so that it can be stored."""
+        """Measure the session's points; yield each part as it ends, so that it can be stored.
+
+        A piece made by `dropped` says why a point gets no values; what raises ends the session.
+        """
 
     @abstractmethod
     def summarise(
         self, keys: Sequence[str], pieces: Iterable[Piece], protocol: Mapping[str, Any]
     ) -> Iterator[Finding]:
-        """Return a finding per point from the pieces alone: a pure function."""
+        """Return a finding per point from the pieces alone: a pure function.
+
+        Points that were dropped, or of which the pieces say nothing, get none.
+        """
+
+    def samples(self, pieces: Iterable[Piece]) -> pd.DataFrame | None:
+        """Return what to keep beside the values, a row for each sample; None: values are all."""
+        del pieces
+        return None

@@ -1,108 +1,76 @@
-"""Energy per frame: NVML's counter of the whole board, read before and after many frames."""
-
-# torch's own annotations are incomplete, NVML has none.
-# pyright: reportUnknownMemberType=false, reportMissingImports=false
-# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+"""Energy per frame, on NVIDIA GPUs."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
+from pydantic import Field
 
-from maskvd_cli.core.errors import UsageError
-from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.methods.base import Method, Params
-from maskvd_cli.methods.clips import ClipInput, run_clip
+from maskvd_cli.core.quantity import Estimate, Quantity
+from maskvd_cli.metrics.base import Finding, Metric
+from maskvd_cli.metrics.session import FAILURE
+from maskvd_cli.recipe.section import Section
+from maskvd_cli.store.piece import Piece
 
-try:
-    import pynvml
-except ImportError:
-    pynvml = None
-
-NVML_METHOD = "nvml-total-energy"
+if TYPE_CHECKING:
+    from maskvd_cli.metrics.session import Session
 
 
-class EnergyMeter(Protocol):
-    """A counter of energy."""
+class EnergySection(Section):
+    """How energy is measured, on NVIDIA GPUs."""
 
-    def read_mj(self) -> int:
-        """Return what was used so far, in millijoules, once all work so far is done."""
-        ...
-
-
-class NvmlMeter:
-    """The counter of one NVIDIA board, which also counts what the board uses when it idles."""
-
-    def __init__(self, device: torch.device) -> None:
-        assert pynvml is not None
-        self._device, self._nvml = device, pynvml
-        pynvml.nvmlInit()
-        uuid = torch.cuda.get_device_properties(device).uuid
-        self._handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}")
-        pynvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)
-
-    def read_mj(self) -> int:
-        torch.cuda.synchronize(self._device)
-        return int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle))
+    frames: int = Field(default=18, ge=1, le=1_000_000, description="first frames of a clip")
+    seconds: float = Field(default=3.0, gt=0, le=3600, description="clip after clip, so long")
 
 
-@dataclass(frozen=True)
-class Energy:
-    """Millijoules per frame, idle power included, over so many frames and seconds."""
+class Energy(Metric):
+    """Millijoules of the whole board per frame, idle power included."""
 
-    mj_per_frame: float
-    frames: int
-    seconds: float
-    measured_by: str = NVML_METHOD
+    name = "energy"
+    description = "millijoules of the GPU's board per frame"
+    order: ClassVar[int] = 30
+    section: ClassVar[type[Section]] = EnergySection
+    smoke: ClassVar[Mapping[str, Any]] = {"frames": 4, "seconds": 0.2}
+    timed: ClassVar[bool] = True
+    by_default: ClassVar[bool] = False
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "energy_mj",
+            "energy mJ",
+            "mJ",
+            0,
+            False,
+            "of the GPU's board per frame, idle power included",
+            comparison="ratio",
+            spare=6,
+        ),
+    )
 
-
-def open_meter(device: torch.device) -> EnergyMeter:
-    """Return the meter of a device. Raises UsageError where it has none."""
-    if device.type != "cuda":
-        raise UsageError(
-            "energy is read from NVIDIA GPUs alone", remedy="leave energy out of metrics"
+    def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
+        """Yield a piece per point. Raises UsageError where the device counts no energy."""
+        from maskvd_cli.metrics.boards import (  # noqa: PLC0415 - reports need no torch
+            measure_energy,
+            open_meter,
         )
-    if pynvml is None:
-        raise UsageError(
-            "energy needs the package nvidia-ml-py", remedy="pip install 'maskvd[energy]'"
-        )
-    try:
-        return NvmlMeter(device)
-    except pynvml.NVMLError as error:
-        raise UsageError(
-            f"NVML counts no energy here ({error})", remedy="leave energy out of metrics"
-        ) from error
 
+        assert session.device is not None
+        meter = open_meter(session.device)
+        frames, seconds = int(protocol["frames"]), float(protocol["seconds"])
+        for key, make in session.series.items():
+            found = measure_energy(
+                session.model, make(), session.clips, meter, frames=frames, seconds=seconds
+            )
+            yield Piece(key, "energy", facts=asdict(found))
 
-def measure_energy(  # noqa: PLR0913 - the parts of the protocol
-    detector: Detector,
-    method: Method[Params],
-    clips: Sequence[ClipInput],
-    meter: EnergyMeter,
-    *,
-    frames: int,
-    seconds: float,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Energy:
-    """Run the first `frames` of one clip after another until `seconds` are over, whole clips only.
-
-    One clip runs before, so that caches are filled. Images are read ahead where they fit into
-    memory; what reading costs the host is not counted, what the board idles meanwhile is.
-    """
-    for _ in run_clip(detector, method, clips[0], frames):
-        pass
-    for clip in clips:
-        for position in range(min(frames, len(clip))):
-            _ = clip.images[position]
-    before, began = meter.read_mj(), clock()
-    done = number = 0
-    while clock() - began < seconds:
-        done += sum(1 for _ in run_clip(detector, method, clips[number % len(clips)], frames))
-        number += 1
-    used, spent = meter.read_mj() - before, clock() - began
-    method.reset()
-    return Energy(used / done, done, spent)
+    def summarise(
+        self, keys: Sequence[str], pieces: Iterable[Piece], protocol: Mapping[str, Any]
+    ) -> Iterator[Finding]:
+        """Return the energy of every point."""
+        del protocol
+        for piece in pieces:
+            if piece.key not in keys or FAILURE in piece.facts:
+                continue
+            facts = dict(piece.facts)
+            yield Finding(piece.key, {"energy_mj": Estimate(facts.pop("mj_per_frame"))}, facts)

@@ -1,118 +1,65 @@
-"""Peak memory of a method: the CUDA allocator's peak, or the CPU allocator's events."""
-
-# torch's own annotations are incomplete.
-# pyright: reportUnknownMemberType=false
+"""Memory: the peak of weights, state and activations, and the state that a method keeps."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
+from pydantic import Field
 
-from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.methods.base import Method, Params
-from maskvd_cli.methods.clips import ClipInput, run_clip
+from maskvd_cli.core.counts import STATE_MB
+from maskvd_cli.core.quantity import Estimate, Quantity
+from maskvd_cli.metrics.base import Finding, Metric
+from maskvd_cli.metrics.session import FAILURE
+from maskvd_cli.recipe.section import Section
+from maskvd_cli.store.piece import Piece
 
-CPU_METHOD = "cpu-allocations"
-CUDA_METHOD = "cuda-max-allocated"
-_MIB = 2**20
+if TYPE_CHECKING:
+    from maskvd_cli.metrics.session import Session
 
 
-@dataclass(frozen=True)
-class Memory:
-    """`peak_mib` of weights, kept tables, state and activations; `state_bytes` of the method's
-    tensors, its largest over the frames; `measured_by` names how the peak was taken.
-    """
+class MemorySection(Section):
+    """How memory is measured."""
 
-    peak_mib: float
-    state_bytes: int
-    measured_by: str
-    frames: int
+    frames: int = Field(default=18, ge=1, le=1_000_000, description="first frames of a clip")
 
 
-def measure_memory(
-    detector: Detector, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
-) -> Memory:
-    """Run the first frames of a clip twice, once to fill caches and once measured.
+class Memory(Metric):
+    """The peak of one point with its model alone in memory; the state at its largest."""
 
-    On CUDA the peak is `max_memory_allocated`, reset before. On a CPU it is the highest sum of all
-    allocations and releases that torch's profiler saw, on top of the tensors that the detector
-    holds; Python, libraries and the images are not in it.
-    """
-    for _ in run_clip(detector, make(), clip, frames):
-        pass
-    device = next(detector.parameters()).device
-    measure = _on_cuda if device.type == "cuda" else _on_cpu
-    return measure(detector, make, clip, frames)
+    name = "memory"
+    description = "peak memory of weights, state and activations, and the state kept"
+    order: ClassVar[int] = 20
+    section: ClassVar[type[Section]] = MemorySection
+    smoke: ClassVar[Mapping[str, Any]] = {"frames": 4}
+    timed: ClassVar[bool] = True
+    quantities: ClassVar[tuple[Quantity, ...]] = (
+        Quantity(
+            "peak_mib", "peak MiB", "MiB", 0, False, "weights, state and activations", spare=4
+        ),
+        STATE_MB,
+    )
 
+    def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
+        """Yield a piece per point."""
+        from maskvd_cli.metrics.peaks import measure_memory  # noqa: PLC0415 - reports need no torch
 
-def _states(
-    detector: Detector, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
-) -> list[int]:
-    method = make()
-    return [method.state_bytes() for _ in run_clip(detector, method, clip, frames)]
+        for key, make in session.series.items():
+            found = measure_memory(session.model, make, session.clips[0], int(protocol["frames"]))
+            yield Piece(key, "peak", facts=asdict(found))
 
-
-def _on_cuda(
-    detector: Detector, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
-) -> Memory:
-    torch.cuda.synchronize()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    states = _states(detector, make, clip, frames)
-    torch.cuda.synchronize()
-    peak = torch.cuda.max_memory_allocated() / _MIB
-    return Memory(peak, max(states), CUDA_METHOD, len(states))
-
-
-def _on_cpu(
-    detector: Detector, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
-) -> Memory:
-    for position in range(min(frames, len(clip))):
-        _ = clip.images[position]
-    held = bytes_held(detector)
-    # The profiler's library greets on stderr unless told not to before its first use.
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
-        states = _states(detector, make, clip, frames)
-    peak = (held + highest(_allocations(seen))) / _MIB
-    return Memory(peak, max(states), CPU_METHOD, len(states))
-
-
-def _allocations(seen: profile) -> list[int]:
-    """Return the bytes of every allocation (positive) and release (negative), in time's order."""
-    results: Any = seen.profiler
-    events = [e for e in results.kineto_results.events() if e.name() == "[memory]"]
-    return [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
-
-
-def highest(changes: Iterable[int]) -> int:
-    """Return the highest running sum, at least 0."""
-    return max(accumulate(changes, initial=0))
-
-
-def bytes_held(module: nn.Module) -> int:
-    """Return the bytes of all tensors that a module and its parts hold, each storage once."""
-    storages = {
-        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
-        for part in module.modules()
-        for tensor in _tensors(vars(part))
-    }
-    return sum(storages.values())
-
-
-def _tensors(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _tensors(inner)
-    elif isinstance(value, list | tuple):
-        for inner in value:
-            yield from _tensors(inner)
+    def summarise(
+        self, keys: Sequence[str], pieces: Iterable[Piece], protocol: Mapping[str, Any]
+    ) -> Iterator[Finding]:
+        """Return peak and state of every point."""
+        del protocol
+        for piece in pieces:
+            if piece.key not in keys or FAILURE in piece.facts:
+                continue
+            facts = dict(piece.facts)
+            values = {
+                "peak_mib": Estimate(facts.pop("peak_mib")),
+                "state_mb": Estimate(facts.pop("state_bytes") / 1e6),
+            }
+            yield Finding(piece.key, values, facts)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from maskvd_cli.core.errors import MaskvdError, ResultError
+from maskvd_cli.machine.environment import tidy_path
+from maskvd_cli.store.piece import Piece
 
 if TYPE_CHECKING:
     import torch
@@ -12,6 +17,23 @@ if TYPE_CHECKING:
     from maskvd_cli.families.vitdet.detector import Detector
     from maskvd_cli.methods.base import Method
     from maskvd_cli.methods.clips import ClipInput
+    from maskvd_cli.tasks.base import Evaluation, Task
+
+FAILURE = "failure"
+_TRACEBACK_CHARS = 4096
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a sweep stored of the points' frames, for metrics that need no model.
+
+    `evaluation`: matches of a point's outputs with the truth, None where it has no outputs;
+    `clusters`: for each clip the name of the video that it is from.
+    """
+
+    task: Task
+    evaluation: Callable[[str], Evaluation | None]
+    clusters: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -19,15 +41,43 @@ class Session:
     """One model at one input in this process, alone in memory.
 
     `series`: by the point's key, what makes its method anew; `baseline`: the key of the series that
-    others are compared with, always among them. `full_share`: the share of full frames in all of
-    the data, None where unknown. `options` as in the unit. `on_talk` hears what is being done.
+    others are compared with, among them where there is one. `full_share`: the share of full frames
+    in all of the data, None where unknown. `done`: names of the parts that an earlier process
+    stored, `lost`: the points that it dropped. `on_talk` hears what is being done.
+    Metrics that stand on outputs get `outputs` and no model.
     """
 
-    model: Detector
     series: Mapping[str, Callable[[], Method[Any]]]
-    baseline: str
-    clips: Sequence[ClipInput]
-    device: torch.device
+    baseline: str | None
+    clips: Sequence[ClipInput] = ()
+    loaded: Detector | None = None
+    device: torch.device | None = None
     full_share: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    outputs: Outputs | None = None
+    done: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
     on_talk: Callable[[str], None] = lambda text: None
+
+    @property
+    def model(self) -> Detector:
+        """The model, loaded. Raises ResultError in a session that stands on outputs."""
+        if self.loaded is None:
+            raise ResultError(
+                "no model runs here", remedy="let the metric say from_outputs = False"
+            )
+        return self.loaded
+
+    def stored(self) -> Outputs:
+        """Return the stored outputs. Raises ResultError in a session that runs a model."""
+        if self.outputs is None:
+            raise ResultError("no outputs are read here", remedy="let the metric say from_outputs")
+        return self.outputs
+
+
+def dropped(key: str, part: str, error: BaseException) -> Piece:
+    """Return the piece that says why a point is left out of the rest of its session."""
+    failure: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
+    if not isinstance(error, MaskvdError):  # a bug: its place is wanted
+        text = "".join(traceback.format_exception(error))
+        failure["traceback"] = tidy_path(text)[-_TRACEBACK_CHARS:]
+    return Piece(key, part, facts={FAILURE: failure})

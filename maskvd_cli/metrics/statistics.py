@@ -18,6 +18,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from maskvd_cli.core.quantity import Estimate
+
 # They rise when the same samples give another value or interval.
 # 1: bootstrap over frames, full ones not weighted. 2: full frames weighted, bootstrap over rounds.
 # 3: Student's t on the jackknife over rounds; nothing where a kind of frame was not timed.
@@ -54,15 +56,6 @@ class Spread:
             return None
         median, p90 = np.percentile(values, [50, 90])
         return cls(float(median), float(values.mean()), float(p90), len(values))
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its 95 % interval; the bounds are None where there is too little to tell."""
-
-    value: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, EntrySection, ModelSection, Recipe
+from maskvd_cli.recipe.section import Section
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import position_of, validated
 
@@ -32,13 +33,17 @@ class Choices:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The names that a recipe may use; handed in, so that this room knows no method or dataset."""
+    """The names that a recipe may use; handed in, so that this room knows no method or dataset.
+
+    `sections`: what may stand under a metric's name, by that name.
+    """
 
     methods: Sequence[str]
     models: Sequence[str]
     datasets: Sequence[str]
     params_of: Callable[[str], type[BaseModel]]
     choices_of: Callable[[str], Choices]
+    sections: Mapping[str, type[Section]] = field(default_factory=dict[str, type[Section]])
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,24 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
         raise RecipeError([f"{path}:1:1: a recipe is a mapping; start it with `schema: 1`"])
     data = cast(dict[str, Any], content)
     problems: list[str] = []
-    recipe = validated(Recipe, data, {}, document, problems)
+    given = {key: value for key, value in data.items() if key in catalog.sections}
+    rest = {key: value for key, value in data.items() if key not in given}
+    recipe = validated(Recipe, rest, {}, document, problems, also=tuple(catalog.sections))
+    sections = validated(sections_type(catalog.sections), given, {}, document, problems)
     problems.extend(_unknown_names(data, catalog, document))
     models = recipe.models if recipe else None
     points = _points(data.get("methods"), models, catalog, document, problems)
-    if recipe is None or problems:
+    if recipe is None or sections is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
+    recipe = recipe.with_sections(dict(sections))
     recipe = _with_absolute_paths(recipe, data, path, document)
     return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments))
+
+
+def sections_type(sections: Mapping[str, type[Section]]) -> type[Section]:
+    """Return the model of a mapping of metrics' names to their sections, defaults filled in."""
+    fields: dict[str, Any] = {name: (kind, kind()) for name, kind in sections.items()}
+    return create_model("Sections", __base__=Section, **fields)
 
 
 def _points(
@@ -206,6 +221,9 @@ def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document
 
     for place in _model_places(data):
         yield from check((*place, "name"), "model", catalog.models)
+    metrics = data.get("metrics")
+    for index in range(len(cast(list[object], metrics)) if isinstance(metrics, list) else 0):
+        yield from check(("metrics", index), "metric", list(catalog.sections))
     wrong = list(check(("dataset", "name"), "dataset", catalog.datasets))
     yield from wrong
     dataset = data.get("dataset")

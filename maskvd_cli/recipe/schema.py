@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -10,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
@@ -245,37 +247,11 @@ Names = Annotated[
 ]
 
 
-class LatencySection(Section):
-    """How latency is measured: rounds in which all points run over the same frames."""
-
-    rounds: int = Field(default=5, ge=1, le=10_000, description="each over another clip, in turn")
-    frames: int = Field(default=16, ge=1, le=1_000_000, description="first frames of the clip")
-    warmup: int = Field(
-        default=3, ge=2, le=10_000, description="frames of each point before the first round"
-    )
-
-
-class MemorySection(Section):
-    """How memory is measured."""
-
-    frames: int = Field(default=18, ge=1, le=1_000_000, description="first frames of a clip")
-
-
-class EnergySection(Section):
-    """How energy is measured, on NVIDIA GPUs."""
-
-    frames: int = Field(default=18, ge=1, le=1_000_000, description="first frames of a clip")
-    seconds: float = Field(default=3.0, gt=0, le=3600, description="clip after clip, so long")
-
-
 class LimitSection(Section):
     """Run on a part of the data; results say so."""
 
     clips: int | None = Field(default=None, ge=1, description="only the first clips")
     frames: int | None = Field(default=None, ge=1, description="only the first frames of each clip")
-
-
-Metric = Literal["accuracy", "latency", "memory", "energy"]
 
 
 class EntrySection(Section):
@@ -319,10 +295,11 @@ class Recipe(Section):
         description="method name and parameters; a list of values makes a grid; input: only at "
         "these of the model's inputs",
     )
-    metrics: list[Metric] | None = Field(
+    metrics: list[str] | None = Field(
         default=None,
-        description="what to measure where the model runs; default: everything but energy, without "
-        "accuracy where the weights are random; tokens and GMACs are always counted",
+        description="what to measure where the model runs; how, stands under the metric's name; "
+        "default: all that need no special hardware, without those that need a truth where the "
+        "weights are random; tokens and GMACs are always counted",
     )
     device: DeviceText = Field(
         default="auto",
@@ -332,25 +309,46 @@ class Recipe(Section):
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="of weights, activations and what methods keep"
     )
-    latency: LatencySection = LatencySection()
-    memory: MemorySection = MemorySection()
-    energy: EnergySection = EnergySection()
     resamples: int = Field(
-        default=1000, ge=10, le=1_000_000, description="of the bootstrap behind 95 % intervals"
+        default=1000,
+        ge=10,
+        le=1_000_000,
+        description="not used any more: intervals are computed, nothing is drawn for them",
     )
     limit: LimitSection | None = Field(default=None, description="run on a part of the data")
     smoke: bool = Field(
         default=False,
-        description="only try whether everything runs: 2 clips of 4 frames, 1 round of latency",
+        description="only try whether everything runs: 2 clips of 4 frames, metrics as short as they can be",
     )
     seed: int = Field(default=0, ge=0, lt=2**32)
 
     @field_validator("metrics")
     @classmethod
-    def _each_metric_once(cls, metrics: list[Metric] | None) -> list[Metric] | None:
+    def _each_metric_once(cls, metrics: list[str] | None) -> list[str] | None:
         if metrics is not None and len(set(metrics)) < len(metrics):
             raise ValueError("a metric stands here twice; remove one")
         return metrics
+
+    _sections: dict[str, Section] = PrivateAttr(default_factory=dict[str, Section])
+
+    @property
+    def sections(self) -> Mapping[str, Section]:
+        """What stands under the metrics' names, which this room does not know."""
+        return self._sections
+
+    def with_sections(self, sections: Mapping[str, Section]) -> Recipe:
+        """Return the recipe with what stands under the metrics' names."""
+        changed = self.model_copy()
+        changed._sections = dict(sections)
+        return changed
+
+    def content(self) -> dict[str, Any]:
+        """Return what differs from the defaults, as it would be written."""
+        content = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        for name, section in self._sections.items():
+            if given := section.model_dump(mode="json", exclude_defaults=True):
+                content[name] = given
+        return content
 
     @property
     def model(self) -> ModelSection:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from maskvd_cli.recipe.grid import grid_schema
-from maskvd_cli.recipe.load import Catalog
+from maskvd_cli.recipe.load import Catalog, sections_type
 from maskvd_cli.recipe.schema import Recipe
 
 
 def json_schema(catalog: Catalog) -> dict[str, Any]:
     """Return the schema that editors complete and check recipes with."""
     schema = Recipe.model_json_schema(by_alias=True)
+    sections = sections_type(catalog.sections).model_json_schema()
+    schema["properties"] |= sections.get("properties", {})
+    schema["$defs"] |= sections.get("$defs", {})
+    listed = next(kind for kind in schema["properties"]["metrics"]["anyOf"] if "items" in kind)
+    listed["items"]["enum"] = list(catalog.sections)
     methods = [grid_schema(catalog.params_of(name), name) for name in catalog.methods]
     schema["properties"]["methods"]["items"] = {"anyOf": methods}
     definitions = schema["$defs"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, cast, get_args, get_origin
 
@@ -25,11 +25,12 @@ def validated(  # noqa: PLR0913
     problems: list[str],
     *,
     root: KeyPath = (),
+    also: Sequence[str] = (),
 ) -> M | None:
     """Check `data` against `kind`, adding a placed line per mistake; None where there is one.
 
     Checked as JSON: strict, yet a list may fill a tuple. `origins` maps a key to the place its
-    value came from, where that is not below `root`.
+    value came from, where that is not below `root`. `also`: keys that others check.
     """
     try:
         return kind.model_validate_json(json.dumps(data))
@@ -42,7 +43,7 @@ def validated(  # noqa: PLR0913
             if place and place[0] in origins and not key_itself:
                 path = (*origins[str(place[0])], *place[1:])
             path = _existing(path, document, detail["type"])
-            problems.append(document.problem(path, _explain(detail, kind, place)))
+            problems.append(document.problem(path, _explain(detail, kind, place, also)))
         return None
 
 
@@ -78,12 +79,16 @@ def _existing(path: KeyPath, document: Document, kind: str) -> KeyPath:
     return path
 
 
-def _explain(detail: ErrorDetails, kind: type[BaseModel], place: KeyPath) -> str:
+def _explain(
+    detail: ErrorDetails, kind: type[BaseModel], place: KeyPath, also: Sequence[str]
+) -> str:
     given = json.dumps(detail["input"])
     if len(given) > 60:
         given = f"{given[:57]}..."
     if detail["type"] == "extra_forbidden":
         allowed = _allowed_keys(kind, place[:-1])
+        if len(place) == 1:
+            allowed += also
         if not allowed:
             return "unknown key"
         near = near_miss(str(place[-1]), allowed)

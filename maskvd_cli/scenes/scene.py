@@ -11,7 +11,7 @@ from maskvd_cli.families.base import EMBED, HEAD, Stage, cost_of
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import Recipe, limit_of
 from maskvd_cli.scenes.annotations import Annotations
-from maskvd_cli.scenes.frames import FrameFeed
+from maskvd_cli.scenes.frames import FrameFeed, KeptFrames
 from maskvd_cli.scenes.geometry import Geometry, Site
 from maskvd_cli.scenes.loaded import Held
 from maskvd_cli.scenes.revisions import revisions_of
@@ -26,14 +26,17 @@ class Scene:
     Raises DatasetError for unusable annotations.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the model, its input, and what is shared
         self,
         recipe: Recipe,
         detections: str,
         geometry: Geometry,
         source: Source,
         weights: Weights | None = None,
+        *,
+        kept: KeptFrames | None = None,
     ) -> None:
+        self._kept = kept
         self.recipe = recipe
         self.weights = weights
         self.detections = detections
@@ -78,7 +81,7 @@ class Scene:
         noise = self.recipe.seed if self.recipe.dataset.pixels == "noise" else None
         return FrameFeed(
             self.source.dataset, self.source.clips, self.geometry,
-            from_labels=self.detections == "labels", noise_seed=noise,
+            from_labels=self.detections == "labels", noise_seed=noise, kept=self._kept,
         )  # fmt: skip
 
     @cached_property
@@ -128,12 +131,13 @@ def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
     statistics = recipe.dataset.statistics
     source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
     weights: dict[str, Weights] = {}
+    kept = KeptFrames()
     if isinstance(source, Annotations) and recipe.model.weights is not None:
         held, classes = Held(), source.dataset.classes
         weights = {single.model.name: Weights(single, classes, held) for single in each}
     return {
         (None if single.model.name == recipe.model.name else single.model.name, text): Scene(
-            single, detections, geometry, source, weights.get(single.model.name)
+            single, detections, geometry, source, weights.get(single.model.name), kept=kept
         )
         for single, text, geometry in geometries
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -15,8 +16,9 @@ from pydantic import (
 )
 
 from maskvd_cli.core.filenames import file_name
+from maskvd_cli.store.earlier_plan import with_legend
 
-# 5: every file has a checksum.
+# 5: every file has a checksum; what was measured stands by quantity.
 SCHEMA_VERSION = 5
 
 SchemaVersion = Literal[1, 2, 3, 4, 5]
@@ -33,6 +35,14 @@ class Stored(BaseModel):
     """Base of everything stored: strict, closed, immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
+
+
+class StoredEstimate(Stored):
+    """A value and its 95 % interval; the bounds are None where too little was measured for one."""
+
+    value: Real = Field(description="the estimate itself")
+    low: Real | None = Field(default=None, description="lower end of the interval")
+    high: Real | None = Field(default=None, description="upper end of the interval")
 
 
 class Metrics(Stored):
@@ -180,6 +190,9 @@ class PointRecord(Stored):
     files: dict[str, Digest] = Field(
         default={}, description="sha256 of the files beside it, by their place in the run's folder"
     )
+    pieces: Count | None = Field(
+        default=None, description="how many clips the model ran over, a file each; None: none"
+    )
 
     @field_validator("setting")
     @classmethod
@@ -276,6 +289,13 @@ class Plan(Stored):
     )
     points: list[PlannedPoint] = Field(description="in the order in which they run")
     tool_version: str = Field(description="of maskvd")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before_schema_5(cls, data: object) -> object:
+        if isinstance(data, Mapping) and "quantities" not in data:
+            return with_legend(data)  # pyright: ignore[reportUnknownArgumentType]
+        return data  # pyright: ignore[reportUnknownVariableType]
 
     @field_validator("measure")
     @classmethod

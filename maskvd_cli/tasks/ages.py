@@ -1,54 +1,50 @@
-"""mAP50 by the number of frames since the last full one: how fast a method grows stale."""
+"""Frames since the last full one: how fast a method grows stale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskvd_cli.tasks.coco import Evaluation
-
 # First and last age of each bucket; the last bucket is open.
 BUCKETS: tuple[tuple[int, int | None], ...] = (
-    (0, 0), (1, 1), (2, 3), (4, 7), (8, 15), (16, 31), (32, None),
-)  # fmt: skip
+    (0, 0),
+    (1, 1),
+    (2, 3),
+    (4, 7),
+    (8, 15),
+    (16, 31),
+    (32, None),
+)
 
 
 @dataclass(frozen=True)
-class AgeScore:
-    """mAP50 in percent on the frames whose age lies in first..last; None: without objects."""
+class Bucket:
+    """The frames whose age lies in first..last, None for no end; `inside` (frames,) 1 or 0."""
 
     first: int
     last: int | None
-    frames: int
-    objects: int
-    map50: float | None
+    inside: NDArray[np.int64]
 
 
-def ages(full: Sequence[bool]) -> list[int]:
+def ages(full: Sequence[bool] | NDArray[np.bool_]) -> list[int]:
     """Return, for a clip's frames in order, how many frames ago the last full one was.
 
     0 for full frames; a clip that begins without one counts from its first frame.
     """
-    found: list[int] = []
+    since: list[int] = []
     for position, is_full in enumerate(full):
-        found.append(0 if is_full or position == 0 else found[-1] + 1)
-    return found
+        since.append(0 if is_full or position == 0 else since[-1] + 1)
+    return since
 
 
-def by_age(evaluation: Evaluation, age_of: NDArray[np.int64]) -> list[AgeScore]:
-    """Return the score of each bucket that holds frames; `age_of` follows `evaluation.images`.
-
-    Detections are matched and ranked within the bucket's frames alone.
-    """
-    scores: list[AgeScore] = []
+def buckets(age_of: NDArray[np.int64]) -> Iterator[Bucket]:
+    """Yield the buckets that hold frames of these ages (frames,)."""
     for first, last in BUCKETS:
-        inside = (age_of >= first) & (age_of <= (age_of.max() if last is None else last))
-        weights = inside.astype(np.int64)
-        if not weights.any():
-            continue
-        objects = evaluation.objects(weights)
-        scores.append(AgeScore(first, last, int(weights.sum()), objects, evaluation.map50(weights)))
-    return scores
+        inside = age_of >= first
+        if last is not None:
+            inside &= age_of <= last
+        if inside.any():
+            yield Bucket(first, last, inside.astype(np.int64))

@@ -1,42 +1,26 @@
-"""mAP by pycocotools from stored predictions, whole and on parts of the frames.
+"""COCO's lists of images, annotations and results, to a task's arrays clip by clip and back.
 
-Boxes are xywh in native pixels. Regions to ignore become crowd annotations of every class: a
-detection that lies in one by the share of its own area that the IoU threshold asks for, and matches
-no object, counts neither as right nor as wrong. At most 100 detections of a frame and class count;
-areas play no role.
+Runs of before kept predictions and truth so; tests and trainings use them too. Boxes are xywh in
+native pixels; ids count from 1. Regions to ignore are crowd annotations of every class.
 """
-
-# pycocotools has no annotations.
-# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.types import Boxes, Clip
+from maskvd_cli.tasks.base import Arrays
+from maskvd_cli.tasks.detection import Detection, DetectionEvaluation
 
-if TYPE_CHECKING:
-    from maskvd_cli.tasks.detections import Detections
-
-_RECALLS = np.linspace(0.0, 1.0, 101)
-_PERCENT = 100.0
-_EVERY_AREA = [0, 1e10]
-_MOST_DETECTIONS = 100
-Truth = Mapping[str, Any]
+Listed = Mapping[str, Any]
 
 
 def ground_truth(clips: Iterable[Clip], classes: Sequence[str]) -> dict[str, Any]:
-    """Return the annotations of clips in COCO's format; ids count from 1.
+    """Return the annotations of clips in COCO's format.
 
     Images carry `clip` and `frame`; ignore regions stand once under each class.
     """
@@ -46,9 +30,14 @@ def ground_truth(clips: Iterable[Clip], classes: Sequence[str]) -> dict[str, Any
         for frame in clip.frames:
             number = len(images) + 1
             images.append(
-                {"id": number, "clip": clip.name, "frame": frame.index,
-                 "height": frame.size.rows, "width": frame.size.cols}
-            )  # fmt: skip
+                {
+                    "id": number,
+                    "clip": clip.name,
+                    "frame": frame.index,
+                    "height": frame.size.rows,
+                    "width": frame.size.cols,
+                }
+            )
             for annotation in _annotations(frame.boxes, len(classes)):
                 annotations.append({"id": len(annotations) + 1, "image_id": number, **annotation})
     categories = [{"id": i + 1, "name": name} for i, name in enumerate(classes)]
@@ -63,153 +52,110 @@ def _annotations(boxes: Boxes, classes: int) -> Iterable[dict[str, Any]]:
             yield {"category_id": category + 1, **shape, "iscrowd": int(ignore)}
 
 
-def prediction_rows(
-    image: int, found: Detections, placed: Placement, category_of: Sequence[int | None]
-) -> list[dict[str, Any]]:
-    """Return detections on the CPU, in input pixels, as COCO's rows in native pixels.
+class Listing:
+    """Where the images of a COCO truth stand: which clip, and which frame of it."""
 
-    Boxes to a thousandth of a pixel. `category_of` gives the dataset's class for each of the
-    detector's; detections of one that has none are left out.
+    def __init__(self, truth: Listed) -> None:
+        images = sorted(truth["images"], key=lambda image: image["id"])
+        self.clips: list[str] = list(dict.fromkeys(image["clip"] for image in images))
+        self.classes: list[str] = [category["name"] for category in truth["categories"]]
+        self.videos = self._videos(images)
+        self._label = {category["id"]: i for i, category in enumerate(truth["categories"])}
+        self._frames: list[list[Mapping[str, Any]]] = [[] for _ in self.clips]
+        number = {name: position for position, name in enumerate(self.clips)}
+        self._place: dict[int, tuple[int, int]] = {}
+        for image in images:
+            clip = number[image["clip"]]
+            self._place[image["id"]] = clip, len(self._frames[clip])
+            self._frames[clip].append(image)
+        self._annotations = truth["annotations"]
+
+    def _videos(self, images: Sequence[Listed]) -> list[str]:
+        """Return the video of every clip; where an image names none, the clip itself."""
+        named = {image["clip"]: str(image.get("video", image["clip"])) for image in images}
+        return [named[clip] for clip in self.clips]
+
+    def truth(self) -> list[Arrays]:
+        """Return the truth of every clip."""
+        # A region stands under each class; one of them is enough.
+        rows = [row for row in self._annotations if not row["iscrowd"] or self._label_of(row) == 0]
+        parts = self._parted(rows)
+        return [
+            {
+                **_without_regions(_columns(part, self), part),
+                "ignore": np.array([bool(row["iscrowd"]) for _, row in part], dtype=np.bool_),
+                "index": np.array([image["frame"] for image in frames], dtype=np.int64),
+                "size": np.array(
+                    [[image["height"], image["width"]] for image in frames], dtype=np.int32
+                ).reshape(-1, 2),
+            }
+            for part, frames in zip(parts, self._frames, strict=True)
+        ]
+
+    def outputs(self, results: Sequence[Listed]) -> list[Arrays]:
+        """Return the detections of every clip, scores and boxes as they are."""
+        return [
+            {
+                **_columns(part, self),
+                "score": np.array([row["score"] for _, row in part], dtype=np.float64),
+            }
+            for part in self._parted(results)
+        ]
+
+    def ages(self, frames: Sequence[Listed]) -> list[NDArray[np.int64]]:
+        """Return the age of every frame of every clip."""
+        made = [np.zeros(len(images), dtype=np.int64) for images in self._frames]
+        known: set[int] = set()
+        for frame in frames:
+            clip, position = self._place[frame["image_id"]]
+            made[clip][position] = frame["age"]
+            known.add(frame["image_id"])
+        if len(known) != len(self._place):
+            raise ValueError("frames are not those of the truth")
+        return made
+
+    def _parted(self, rows: Iterable[Listed]) -> list[list[tuple[int, Listed]]]:
+        parts: list[list[tuple[int, Listed]]] = [[] for _ in self.clips]
+        for row in rows:
+            clip, position = self._place[row["image_id"]]
+            parts[clip].append((position, row))
+        return parts
+
+    def _label_of(self, row: Listed) -> int:
+        return self._label[row["category_id"]]
+
+    def labels(self, part: Sequence[tuple[int, Listed]]) -> NDArray[np.int16]:
+        """Return the class of every row."""
+        return np.array([self._label_of(row) for _, row in part], dtype=np.int16)
+
+
+def _columns(part: Sequence[tuple[int, Listed]], listing: Listing) -> dict[str, NDArray[Any]]:
+    boxes = np.array([row["bbox"] for _, row in part], dtype=np.float64)
+    return {
+        "frame": np.array([position for position, _ in part], dtype=np.int32),
+        "label": listing.labels(part),
+        "box": boxes.reshape(-1, 4),
+    }
+
+
+def _without_regions(
+    columns: dict[str, NDArray[Any]], part: Sequence[tuple[int, Listed]]
+) -> dict[str, NDArray[Any]]:
+    """Return the columns without the class that a region to ignore happens to stand under."""
+    ignored = np.array([bool(row["iscrowd"]) for _, row in part], dtype=np.bool_)
+    return {**columns, "label": np.where(ignored, -1, columns["label"]).astype(np.int16)}
+
+
+def evaluate(
+    truth: Listed, results: Sequence[Listed], frames: Sequence[Listed] | None = None
+) -> DetectionEvaluation:
+    """Match results (`image_id`, `category_id`, `bbox`, `score`) with the truth and score them.
+
+    `frames`: the age of every image; none, where frames have no age.
     """
-    scale = np.array([placed.col_scale, placed.row_scale] * 2)
-    native = (found.xyxy.double().numpy() / scale).tolist()
-    rows: list[dict[str, Any]] = []
-    scored = zip(native, found.scores.tolist(), found.labels.tolist(), strict=True)
-    for (x1, y1, x2, y2), score, label in scored:
-        category = category_of[int(label)]
-        if category is not None:
-            box = [round(value, 3) for value in (x1, y1, x2 - x1, y2 - y1)]
-            rows.append(
-                {"image_id": image, "category_id": category + 1, "bbox": box,
-                 "score": round(score, 6)}
-            )  # fmt: skip
-    return rows
-
-
-@dataclass(frozen=True)
-class ClassMatches:
-    """What COCO's matching says of one class, detections by falling score.
-
-    `image` (D,) position of each detection's frame; `right` and `wrong` (thresholds, D) bool;
-    `objects` (frames,) how many objects each frame has, ignore regions left out.
-    """
-
-    image: NDArray[np.int64]
-    right: NDArray[np.bool_]
-    wrong: NDArray[np.bool_]
-    objects: NDArray[np.int64]
-
-    def average_precision(self, threshold: int, weights: NDArray[np.int64]) -> float | None:
-        """Return the 101-point AP (0..1) where each frame counts `weights` (frames,) times.
-
-        None where no object is left. Equal to COCO's on frames repeated as often.
-        """
-        objects = int((self.objects * weights).sum())
-        if not objects:
-            return None
-        times = weights[self.image]
-        right = np.cumsum(self.right[threshold] * times)
-        wrong = np.cumsum(self.wrong[threshold] * times)
-        precision = right / (right + wrong + np.spacing(1))
-        envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        at = np.searchsorted(right / objects, _RECALLS, side="left")
-        return float(np.append(envelope, 0.0)[np.minimum(at, len(envelope))].mean())
-
-
-@dataclass(frozen=True)
-class Scores:
-    """mAP at IoU 0.5 and over 0.5:0.95, in percent; None where no class has an object."""
-
-    map50: float | None
-    map: float | None
-    objects: int
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Matches of all classes, and COCO's own scores by class and over all classes."""
-
-    images: tuple[int, ...]
-    matches: tuple[ClassMatches, ...]
-    by_class: Mapping[str, Scores]
-    overall: Scores
-
-    def map50(self, weights: NDArray[np.int64]) -> float | None:
-        """Return mAP50 in percent where each frame counts `weights` (frames,) times."""
-        found = [matches.average_precision(0, weights) for matches in self.matches]
-        present = [value for value in found if value is not None]
-        return _PERCENT * sum(present) / len(present) if present else None
-
-    def objects(self, weights: NDArray[np.int64]) -> int:
-        """Return how many objects the weighted frames hold."""
-        return int(sum((matches.objects * weights).sum() for matches in self.matches))
-
-
-def evaluate(truth: Truth, predictions: Sequence[Mapping[str, Any]]) -> Evaluation:
-    """Match predictions (`image_id`, `category_id`, `bbox`, `score`) with the truth and score them.
-
-    mAP is COCO's, the mean over classes that have an object.
-    """
-    boxed = [
-        {**row, "id": i + 1, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
-        for i, row in enumerate(predictions)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        judge = COCOeval(_indexed(truth), _indexed({**truth, "annotations": boxed}), "bbox")
-        judge.params.areaRng, judge.params.areaRngLbl = [_EVERY_AREA], ["all"]
-        judge.params.maxDets = [_MOST_DETECTIONS]
-        judge.evaluate()
-        judge.accumulate()
-    images: list[int] = [int(number) for number in judge.params.imgIds]
-    every: list[Any] = list(judge.evalImgs)
-    matches = tuple(
-        _class_matches(every[first : first + len(images)], images, judge.params.iouThrs)
-        for first in range(0, len(every), len(images))
-    )
-    # (thresholds, recalls, classes); -1 where a class has no object.
-    precision = judge.eval["precision"][..., 0, 0]
-    counts = [int(found.objects.sum()) for found in matches]
-    names = [category["name"] for category in truth["categories"]]
-    by_class = {name: _scores(precision[:, :, [i]], counts[i]) for i, name in enumerate(names)}
-    return Evaluation(tuple(images), matches, by_class, _scores(precision, sum(counts)))
-
-
-def _indexed(content: Truth) -> COCO:
-    # Its own loader cannot take an empty list of predictions.
-    made = COCO()
-    made.dataset = cast(Any, dict(content))
-    made.createIndex()
-    return made
-
-
-def _scores(precision: NDArray[np.float64], objects: int) -> Scores:
-    def mean(part: NDArray[np.float64]) -> float | None:
-        known = part[part > -1]
-        return _PERCENT * float(known.mean()) if len(known) else None
-
-    return Scores(mean(precision[0]), mean(precision), objects)
-
-
-def _class_matches(
-    found: Sequence[Mapping[str, Any] | None],
-    images: Sequence[int],
-    thresholds: NDArray[np.float64],
-) -> ClassMatches:
-    """Gather one class's matches of every frame and sort them as COCO does."""
-    objects = np.zeros(len(images), dtype=np.int64)
-    scores: list[NDArray[np.float64]] = [np.zeros(0)]
-    at: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)]
-    matched = [np.zeros((len(thresholds), 0), dtype=np.bool_)]
-    ignored = list(matched)
-    for position, frame in enumerate(found):
-        if frame is None:
-            continue
-        objects[position] = int((np.asarray(frame["gtIgnore"]) == 0).sum())
-        scores.append(np.asarray(frame["dtScores"], dtype=np.float64))
-        at.append(np.full(len(frame["dtScores"]), position))
-        matched.append(np.asarray(frame["dtMatches"]) != 0)
-        ignored.append(np.asarray(frame["dtIgnore"]).astype(np.bool_))
-    order = np.argsort(-np.concatenate(scores), kind="mergesort")
-    hit = np.concatenate(matched, axis=1)[:, order]
-    counts = ~np.concatenate(ignored, axis=1)[:, order]
-    return ClassMatches(np.concatenate(at)[order], hit & counts, ~hit & counts, objects)
+    task, listing = Detection(), Listing(truth)
+    pairs = zip(listing.truth(), listing.outputs(results), strict=True)
+    matches = [task.match(known, found, listing.classes) for known, found in pairs]
+    ages = [np.zeros(int(found["frames"][0]), dtype=np.int64) for found in matches]
+    known_ages = ages if frames is None else listing.ages(frames)
+    return task.evaluation(matches, known_ages, listing.classes)

@@ -20,7 +20,6 @@ from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
-from maskvd_cli.recipe.schema import Metric
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import PlannedPoint
@@ -160,7 +159,7 @@ class Bench:
         self._run(run, self.sweep([task]), on_talk)
         return read_trial(run, self.goal, number, params, point)
 
-    def sweep(self, tasks: Sequence[PointSpec], metrics: Sequence[Metric] | None = None) -> Sweep:
+    def sweep(self, tasks: Sequence[PointSpec], metrics: Sequence[str] | None = None) -> Sweep:
         """Return a sweep of dense and these tasks in the scene that is open already."""
         loaded = self._with(self._measured if metrics is None else metrics)
         points = [self.dense, *(self.point(task) for task in tasks)]
@@ -179,10 +178,10 @@ class Bench:
         return read_trial(run, self.goal, trial.number, trial.params, point)
 
     @property
-    def _before(self) -> Sequence[Metric]:
+    def _before(self) -> Sequence[str]:
         return [name for name in self._measured if name == "accuracy"]
 
-    def _with(self, metrics: Sequence[Metric]) -> LoadedRecipe:
+    def _with(self, metrics: Sequence[str]) -> LoadedRecipe:
         if self.loaded.recipe.model.weights is None:
             return self.loaded
         recipe = self.loaded.recipe.model_copy(update={"metrics": list(metrics)})

@@ -20,7 +20,7 @@ def recipe_text(
     entries: list[dict[str, Any]] = [{"name": "dense"}]
     entries += [{"name": method, **params} for params in points]
     changed = recipe.model_copy(update={"methods": entries, "description": description})
-    content = changed.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    content = changed.content()
     if "model" in content:
         content["model"] = _plain(content["model"])
     # What decides a recipe comes first, as in the shipped ones.

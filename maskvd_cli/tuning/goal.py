@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Metric, Recipe
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
 from maskvd_cli.tuning.journal import Objective, Trial
 
 # The pass that measures an objective; others are counted with every point.
-PASS_OF: dict[Objective, Metric] = {"latency": "latency", "peak": "memory"}
+PASS_OF: dict[Objective, str] = {"latency": "latency", "peak": "memory"}
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def goal_of(recipe: Recipe, objective: Objective, max_map_drop: float | None) ->
     return Goal(objective, 1.0 if max_map_drop is None else max_map_drop)
 
 
-def passes_of(recipe: Recipe, goal: Goal) -> list[Metric]:
+def passes_of(recipe: Recipe, goal: Goal) -> list[str]:
     """Return the passes of a search, accuracy first."""
     if recipe.model.weights is None:
         return []
-    passes: list[Metric] = [] if goal.max_map_drop is None else ["accuracy"]
+    passes: list[str] = [] if goal.max_map_drop is None else ["accuracy"]
     if goal.objective in PASS_OF:
         passes.append(PASS_OF[goal.objective])
     return passes

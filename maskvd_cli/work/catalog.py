@@ -9,18 +9,21 @@ from maskvd_cli.data.base import RAW
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.families.zoo import models
 from maskvd_cli.methods.registry import methods
+from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.recipe.load import Catalog, Choices
-from maskvd_cli.recipe.schema import EntrySection
+from maskvd_cli.recipe.schema import EntrySection, Recipe
+from maskvd_cli.recipe.section import Section
 
 
 def catalog() -> Catalog:
-    """Return the registered methods, models and datasets as a recipe's vocabulary."""
+    """Return the registered methods, models, datasets and metrics as a recipe's vocabulary."""
     return Catalog(
         methods=methods.names(),
         models=sorted(models()),
         datasets=datasets.names(),
         params_of=_params_of,
         choices_of=_choices_of,
+        sections=_sections(),
     )
 
 
@@ -33,6 +36,16 @@ def _params_of(name: str) -> type[BaseModel]:
             remedy="rename it",
         )
     return kind
+
+
+def _sections() -> dict[str, type[Section]]:
+    taken = {field.alias or name for name, field in Recipe.model_fields.items()}
+    sections = {metric.name: metric.section for metric in every_metric()}
+    if both := sorted(taken & set(sections)):
+        raise MaskvdError(
+            f"metric '{both[0]}' is called as a section of recipes is", remedy="rename it"
+        )
+    return sections
 
 
 def _choices_of(name: str) -> Choices:

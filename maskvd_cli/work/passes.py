@@ -1,50 +1,41 @@
-"""Measured passes over the points that ran: accuracy, memory, latency, each by itself.
+"""Measure the points that ran, metric by metric; each metric's records are kept or made anew.
 
-Each pass writes one file per point. Points whose file is there are not measured again, so a pass
-that was killed goes on; latency begins a new session with the points that are missing, and runs
-dense in it anew, since only what was measured side by side is compared.
+A record is used again only where protocol, estimator and conditions are those of now. What is
+measured together is a session, whose pieces are stored as they end: a sweep that was killed goes on
+with the session where these are equal. A grown grid begins a new session with the missing points
+and the baseline, since only what was measured side by side is compared.
 """
 
 from __future__ import annotations
 
 import secrets
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from maskvd_cli import __version__
-from maskvd_cli.core.errors import MaskvdError, ResultError
-from maskvd_cli.machine.device import gpu_reasons
-from maskvd_cli.machine.disturbance import Disturbances
-from maskvd_cli.machine.environment import tidy_path
-from maskvd_cli.machine.stopwatch import PARTS, stopwatch_for
-from maskvd_cli.methods.base import Method, Params
-from maskvd_cli.methods.clips import ClipInput, run_clip
-from maskvd_cli.metrics.energy import measure_energy, open_meter
-from maskvd_cli.metrics.latency import BASELINE, CONTROL, measure_latency
-from maskvd_cli.metrics.memory import measure_memory
-from maskvd_cli.metrics.statistics import Estimate, Spread, mean_ratio, stratum_weights
+from maskvd_cli.core.conditions import conditions_of
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.metrics.base import Finding, Metric
+from maskvd_cli.metrics.registry import metrics
+from maskvd_cli.metrics.session import FAILURE
 from maskvd_cli.scenes.scene import Scene
-from maskvd_cli.store.measured import (
-    PASSES,
-    Energy,
-    Latency,
-    MeasuredRecord,
-    Memory,
-    PassName,
-    StoredEstimate,
-    StoredSpread,
-)
-from maskvd_cli.store.runs import NewerResultError, Run, utc_now
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
+from maskvd_cli.store.piece import Piece
+from maskvd_cli.store.records import NewerResultError
+from maskvd_cli.store.runs import Run, utc_now
 from maskvd_cli.store.schema import Failure, Plan, PlannedPoint
-from maskvd_cli.work.plan import PointSpec, baseline_at
-from maskvd_cli.work.scoring import Scorer, baseline_key
+from maskvd_cli.store.sessions import OpenSession, open_session, open_sessions
+from maskvd_cli.tasks.registry import tasks
+from maskvd_cli.work.failures import failure_of
+from maskvd_cli.work.plan import PointSpec, protocol_of
+from maskvd_cli.work.prepare import Sweep
+from maskvd_cli.work.scoring import baseline_key
+from maskvd_cli.work.sessions import perform_session
+from maskvd_cli.work.unit import Lost, Unit
 
 OnMeasured = Callable[[MeasuredRecord], None]
-_TRACEBACK_CHARS = 4096
+Perform = Callable[[Unit], Iterator[Piece | Lost]]
 
 
 @dataclass(frozen=True)
@@ -56,72 +47,109 @@ class Item:
     scene: Scene
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a record must equal to stand for a measurement of now."""
+
+    metric: type[Metric]
+    protocol: Mapping[str, Any]
+    conditions: Mapping[str, Any]
+
+    def is_met_by(self, record: MeasuredRecord) -> bool:
+        """Tell whether a record was made so."""
+        return (record.protocol, record.estimator, record.conditions) == (
+            dict(self.protocol),
+            self.metric.estimator,
+            dict(self.conditions),
+        )
+
+    def manifest(self, keys: Sequence[str], baseline: str | None) -> dict[str, Any]:
+        """Return what decides a session of these points."""
+        return {
+            "keys": list(keys),
+            "baseline": baseline,
+            "protocol": dict(self.protocol),
+            "estimator": self.metric.estimator,
+            "conditions": dict(self.conditions),
+        }
+
+
 @dataclass
 class Passes:
-    """The measured passes of a run. `earlier`: runs whose results may be taken over."""
+    """The metrics of a run. `earlier`: runs whose records may be taken over.
+
+    `perform` performs a unit; None: in this process.
+    """
 
     run: Run
     plan: Plan
+    sweep: Sweep
     earlier: Sequence[Run]
     environment: dict[str, Any]
     retry_failed: bool = False
     on_measured: OnMeasured = lambda record: None
     on_talk: Callable[[str], None] = lambda text: None
+    perform: Perform | None = None
     ran: list[MeasuredRecord] = field(default_factory=list[MeasuredRecord])
 
     def measure(self, items: Sequence[Item]) -> list[MeasuredRecord]:
-        """Run what is missing of every pass of the plan; return what was measured now."""
+        """Measure what is missing of every metric of the plan; return what was measured now."""
         measure = self.plan.measure or {}
-        for of in PASSES:
-            if of not in measure.get("metrics", ()):
-                continue
-            protocol: dict[str, Any] = measure[of]
-            if of == "accuracy":
-                self._accuracy(items, protocol)
-                continue
-            missing = [item for item in items if not self._present(of, item, protocol)]
-            for scene in dict.fromkeys(item.scene for item in missing):
-                group = [item for item in missing if item.scene is scene]
-                run_pass = {"memory": self._memory, "energy": self._energy}.get(of, self._latency)
-                run_pass(scene, group, protocol)
+        for name in measure.get("metrics", ()):
+            metric, protocol = metrics.load(name), protocol_of(measure, name)
+            for scene in dict.fromkeys(item.scene for item in items):
+                group = [item for item in items if item.scene is scene]
+                self._scene(metric, protocol, scene, group)
         return self.ran
 
+    def _scene(
+        self, metric: type[Metric], protocol: Mapping[str, Any], scene: Scene, group: Sequence[Item]
+    ) -> None:
+        """Measure what is missing of the points of one model at one input."""
+        wanted, baseline = self._wanted(metric, protocol, scene, group)
+        missing = [i.point.key for i in group if not self._present(wanted, i.point.key)]
+        for keys in [missing] if metric.together else [[key] for key in missing]:
+            if keys:
+                self._session(wanted, keys, baseline)
+
     def are_done(self, items: Sequence[Item]) -> bool:
-        """Tell whether every pass of the plan is there; with `earlier` empty nothing is written."""
+        """Tell whether every record of the plan is there; with `earlier` empty nothing is written."""
         measure = self.plan.measure or {}
-        for of in measure.get("metrics", ()):
-            protocol: dict[str, Any] = measure[of]
-            for item in items:
-                used = self._used(item, protocol) if of == "accuracy" else protocol
-                if not self._present(of, item, used):
+        for name in measure.get("metrics", ()):
+            metric, protocol = metrics.load(name), protocol_of(measure, name)
+            for scene in dict.fromkeys(item.scene for item in items):
+                group = [item for item in items if item.scene is scene]
+                wanted, _ = self._wanted(metric, protocol, scene, group)
+                if not all(self._present(wanted, item.point.key) for item in group):
                     return False
         return True
 
-    def _used(self, item: Item, protocol: dict[str, Any]) -> dict[str, Any]:
-        """Return the protocol of the accuracy pass with the dense that a point is compared with."""
-        baseline = baseline_key(self.plan, item.point)
-        if baseline is not None and not self.run.has_predictions(baseline):
-            baseline = None
-        return {**protocol, "baseline": baseline}
+    def _wanted(
+        self, metric: type[Metric], protocol: Mapping[str, Any], scene: Scene, group: Sequence[Item]
+    ) -> tuple[Wanted, str | None]:
+        """Return what records of one model at one input must equal, and the baseline's key."""
+        baseline = baseline_key(self.plan, group[0].point)
+        if metric.from_outputs:
+            if baseline is not None and not self.run.has_predictions(baseline):
+                baseline = None
+            protocol = {**protocol, "baseline": baseline}
+        return Wanted(metric, protocol, self._conditions(metric, scene)), baseline
 
-    def _present(self, of: PassName, item: Item, protocol: dict[str, Any]) -> bool:
-        """Tell whether a pass is done with a point, here or, taken over, in an earlier run."""
-        key = item.point.key
+    def _conditions(self, metric: type[Metric], scene: Scene) -> dict[str, Any]:
+        """Return what decides the values: of stored outputs, the task's revision alone."""
+        if metric.from_outputs:
+            task = tasks.load(self.plan.task)
+            return {"task": task.name, "task_revision": task.revision}
+        return conditions_of(self.environment, scene.measured.precision)
+
+    def _present(self, wanted: Wanted, key: str) -> bool:
+        """Tell whether a point is measured, here or, taken over, in an earlier run."""
         for source in (self.run, *self.earlier):
-            try:
-                record = source.measured(of, key)
-            except NewerResultError:
-                if source is self.run:
-                    raise
-                continue
-            except ResultError:
-                continue
-            if record is None or record.protocol != protocol:
+            record = self._stored(source, wanted.metric.name, key)
+            if record is None or not wanted.is_met_by(record):
                 continue
             if source is not self.run and record.status == "ok":
-                try:
-                    self.run.adopt_measured(record, source)
-                except ResultError:  # without its raw samples it is measured anew
+                if not self._adopted(record, source):
                     continue
             elif source is not self.run or (record.status == "failed" and self.retry_failed):
                 continue
@@ -129,212 +157,172 @@ class Passes:
             return True
         return False
 
-    def _accuracy(self, items: Sequence[Item], protocol: dict[str, Any]) -> None:
-        scorer: Scorer = Scorer(self.run)
-        for item in items:
-            key = item.point.key
-            used = self._used(item, protocol)
-            baseline: str | None = used["baseline"]
-            if self._present("accuracy", item, used):
+    def _stored(self, source: Run, of: str, key: str) -> MeasuredRecord | None:
+        """Return a record; None where it is damaged, or of a newer maskvd in an earlier run."""
+        try:
+            return source.measured(of, key)
+        except NewerResultError:
+            if source is self.run:
+                raise
+        except ResultError:
+            pass
+        return None
+
+    def _adopted(self, record: MeasuredRecord, source: Run) -> bool:
+        """Take a record over in place of what is here; False where its samples are damaged."""
+        try:
+            self.run.adopt_measured(record, source)
+        except ResultError:
+            return False
+        return True
+
+    def _session(self, wanted: Wanted, keys: Sequence[str], baseline: str | None) -> None:
+        """Measure points side by side, and store what was found of each, or why nothing was."""
+        metric = wanted.metric
+        opened, pieces = self._opened(wanted, keys, baseline)
+        beside = [baseline] if metric.together and baseline not in (None, *keys) else []
+        unit = Unit(
+            self.sweep.loaded,
+            metric.name,
+            tuple(key for key in (*beside, *keys) if key is not None),
+            options={
+                "protocol": dict(wanted.protocol),
+                "baseline": baseline,
+                "done": [piece.part for piece in pieces],
+                "lost": [piece.key for piece in pieces if FAILURE in piece.facts],
+                "full_share": {key: self._full_share(key) for key in keys},
+                "folder": str(self.run.folder),
+            },
+            alone=metric.timed,
+        )
+        lost: list[Lost] = []
+        for piece in (self.perform or self._here)(unit):
+            if isinstance(piece, Lost):
+                lost.append(piece)
                 continue
-            self.on_talk(f"scoring {item.point.label}")
-            self._attempt(
-                "accuracy", key, used,
-                lambda key=key, baseline=baseline: {"accuracy": scorer.accuracy(key, baseline)},
-            )  # fmt: skip
+            pieces.append(piece)
+            if opened is not None:
+                opened.write(piece)
+        self._conclude(wanted, keys, baseline, pieces, lost, opened)
 
-    def _memory(self, scene: Scene, group: Sequence[Item], protocol: dict[str, Any]) -> None:
-        clips = _clips(scene, group)
-        for item in group:
-            self.on_talk(f"memory of {item.point.label}")
-            self._attempt(
-                "memory", item.point.key, protocol,
-                lambda item=item: {"memory": _peak(item, clips[0], int(protocol["frames"]))},
-            )  # fmt: skip
+    def _here(self, unit: Unit) -> Iterator[Piece | Lost]:
+        """Perform a unit in this process."""
+        try:
+            yield from perform_session(unit, self.sweep, self.on_talk)
+        except Exception as error:  # a bug in one metric must not cost the others
+            yield Lost(failure_of(error))
 
-    def _energy(self, scene: Scene, group: Sequence[Item], protocol: dict[str, Any]) -> None:
-        clips = _clips(scene, group)
-        for item in group:
-            self.on_talk(f"energy of {item.point.label}")
-            self._attempt(
-                "energy", item.point.key, protocol,
-                lambda item=item: {"energy": _energy_of(item, clips, protocol)},
-            )  # fmt: skip
+    def _opened(
+        self, wanted: Wanted, keys: Sequence[str], baseline: str | None
+    ) -> tuple[OpenSession | None, list[Piece]]:
+        """Return the session to go on with, or a new one, and the pieces that it has.
 
-    def _latency(self, scene: Scene, group: Sequence[Item], protocol: dict[str, Any]) -> None:
-        """Measure the points side by side with dense and its control; a new session."""
-        clips = _clips(scene, group)
-        detector = scene.measured.detector(scene.geometry)
-        dense = baseline_at(group[0].task.site, scene.geometry.arch)
-        series = {name: _method(dense, scene) for name in (BASELINE, CONTROL)}
-        runnable: dict[str, Item] = {}
-        for item in group:
-            made = _method(item.task, scene)
-            failure = _fails(lambda made=made: _try_out(scene, made, clips[0]))
-            if failure is not None:
-                self._write("latency", item.point.key, protocol, {}, failure)
-                continue
-            runnable[item.point.key] = item
-            if item.task != dense:
-                series[item.point.key] = made
-        samples: list[pd.DataFrame] = []
-        device = scene.measured.device
-        watched = Disturbances(lambda: gpu_reasons(device))
-        chosen = {name: int(protocol[name]) for name in ("rounds", "frames", "warmup", "seed")}
-
-        def on_round(done: int) -> None:
-            watched.sample()
-            self.on_talk(f"latency, round {done} of {chosen['rounds']}")
-
-        def measure() -> None:
-            samples.append(
-                measure_latency(
-                    detector, series, clips, stopwatch_for(device), on_round=on_round, **chosen
-                )
-            )
-
-        self.on_talk("latency, warming up")
-        failure = _fails(measure) if runnable else None
-        session, disturbed = secrets.token_hex(6), watched.found()
-        if samples:
-            self.run.write_session(session, samples[0])
-        for key, item in runnable.items():
-            name = BASELINE if item.task == dense else key
-            share = self._full_share(key)
-            found: dict[str, Any] = {}
-            if samples:
-                latency = latency_of(samples[0], name, session, share)
-                found = {"latency": latency.model_copy(update={"disturbances": disturbed})}
-            self._write("latency", key, protocol, found, failure)
+        What is measured point by point has no session to keep. One of the same baseline that is
+        not equal is over: its points, protocol or conditions are not those of now.
+        """
+        if not wanted.metric.together:
+            return None, []
+        manifest = wanted.manifest(keys, baseline)
+        for session in open_sessions(self.run.folder, wanted.metric.name):
+            known = session.manifest()
+            if known == manifest:
+                pieces = list(session.pieces())
+                if self.retry_failed:
+                    for piece in [piece for piece in pieces if FAILURE in piece.facts]:
+                        session.forget(piece)
+                        pieces.remove(piece)
+                return session, pieces
+            if known is None or known.get("baseline") == baseline:
+                session.close()
+        session = open_session(self.run.folder, wanted.metric.name, secrets.token_hex(6))
+        session.begin(manifest)
+        return session, []
 
     def _full_share(self, key: str) -> float | None:
         """Return the share of full frames in all of the data, as the point counted them."""
         record = self.run.point(key)
         return record.metrics.full_frame_share if record and record.metrics else None
 
-    def _attempt(
+    def _conclude(  # noqa: PLR0913, PLR0917 - what was wanted, of whom, and what came of it
         self,
-        of: PassName,
-        key: str,
-        protocol: dict[str, Any],
-        work: Callable[[], dict[str, Any]],
+        wanted: Wanted,
+        keys: Sequence[str],
+        baseline: str | None,
+        pieces: Sequence[Piece],
+        lost: Sequence[Lost],
+        opened: OpenSession | None,
     ) -> None:
-        found: dict[str, Any] = {}
-        failure = _fails(lambda: found.update(work()))
-        self._write(of, key, protocol, found, failure)
+        """Write the records of a session that has ended, and raw samples before them."""
+        metric, name = wanted.metric(), opened.name if opened else secrets.token_hex(6)
+        failures = _failures(pieces, lost)
+        found: dict[str, Finding] = {}
+        if None not in failures:
+            try:
+                protocol = wanted.protocol
+                found = {f.key: f for f in metric.summarise(keys, pieces, protocol)}
+                samples = metric.samples(pieces)
+                if samples is not None and len(samples):
+                    self.run.write_session(name, samples, metric.name)
+                    found = {key: _in_session(finding, name) for key, finding in found.items()}
+            except ResultError:
+                raise
+            except Exception as error:  # a bug in one metric must not cost the others
+                failures[None] = failure_of(error)
+        for key in keys:
+            finding = None if key in failures or None in failures else found.get(key)
+            self._write(wanted, key, finding, _reason(failures, key, baseline))
+        if opened is not None and not lost:
+            opened.close()
 
-    def _write(
-        self,
-        of: PassName,
-        key: str,
-        protocol: dict[str, Any],
-        found: dict[str, Any],
-        failure: Failure | None,
-    ) -> None:
-        record = MeasuredRecord(
-            key=key, of=of, status="failed" if failure else "ok", protocol=protocol,
-            environment=self.environment, failure=failure, finished=utc_now(),
-            tool_version=__version__, **({} if failure else found),
-        )  # fmt: skip
-        self.run.write_measured(record)
-        self.ran.append(record)
-        self.on_measured(record)
-
-
-def latency_of(
-    samples: pd.DataFrame,
-    series: str,
-    session: str,
-    full_share: float | None = None,
-) -> Latency:
-    """Summarise one series of a session beside its dense and control.
-
-    `full_share`: of full frames in all of the data, for what stands for all of it. Where a kind of
-    frame was not timed, there is no speed-up and nothing expected of all of the data.
-    """
-
-    def of(name: str) -> pd.DataFrame:
-        return samples[samples["series"] == name].sort_values(["round", "frame"])
-
-    def total(name: str) -> Any:
-        return of(name)["total_ms"].to_numpy()
-
-    own = of(series)
-    full = own["is_full"].to_numpy()
-    parts = {part: _spread(own[f"{part}_ms"]) for part in ("total", *PARTS)}
-    speedup: StoredEstimate | None = StoredEstimate(value=1.0, low=None, high=None)
-    # Without weights nothing here stands for all of the data: a kind of frame was not timed.
-    weights = stratum_weights(full, full_share)
-    if series != BASELINE:
-        speedup = _stored(
-            mean_ratio(
-                total(BASELINE), total(series),
-                rounds=own["round"], full=full, full_share=full_share,
+    def _write(self, wanted: Wanted, key: str, finding: Finding | None, reason: Failure) -> None:
+        def record(**outcome: Any) -> MeasuredRecord:
+            return MeasuredRecord(
+                key=key,
+                of=wanted.metric.name,
+                protocol=dict(wanted.protocol),
+                estimator=wanted.metric.estimator,
+                conditions=dict(wanted.conditions),
+                environment=self.environment,
+                finished=utc_now(),
+                tool_version=__version__,
+                **outcome,
             )
-        )  # fmt: skip
-    control = mean_ratio(total(BASELINE), total(CONTROL), rounds=of(CONTROL)["round"])
-    return Latency(
-        session=session,
-        parts={part: spread for part, spread in parts.items() if spread is not None},
-        full=_spread(own.loc[own["is_full"], "total_ms"]),
-        masked=_spread(own.loc[~own["is_full"], "total_ms"]),
-        expected_ms=None if weights is None else float(weights @ total(series)),
-        expected_parts_ms={}
-        if weights is None
-        else {part: float(weights @ own[f"{part}_ms"].to_numpy()) for part in PARTS},
-        speedup=speedup,
-        control=_stored(control),
-    )
+
+        failed = {"status": "failed", "values": {}, "details": {}}
+        try:
+            made = record(**(_outcome(finding) if finding else {**failed, "failure": reason}))
+        except ValueError as error:  # values that no file may hold, such as NaN
+            made = record(**failed, failure=failure_of(error))
+        self.run.write_measured(made)
+        self.ran.append(made)
+        self.on_measured(made)
 
 
-def _stored(estimate: Estimate | None) -> StoredEstimate | None:
-    return None if estimate is None else StoredEstimate(**asdict(estimate))
+_NOTHING = Failure(kind="Incomplete", message="nothing was found of this point")
 
 
-def _spread(samples: pd.Series[float]) -> StoredSpread | None:
-    made = Spread.of(samples.to_numpy())
-    return None if made is None else StoredSpread(**asdict(made))
+def _failures(pieces: Sequence[Piece], lost: Sequence[Lost]) -> dict[str | None, Failure]:
+    """Return why points have no values, by key; under None, why the whole session has none."""
+    failures: dict[str | None, Failure] = {
+        piece.key: Failure(**piece.facts[FAILURE]) for piece in pieces if FAILURE in piece.facts
+    }
+    failures |= {each.key: each.failure for each in lost}
+    return failures
 
 
-def _clips(scene: Scene, group: Sequence[Item]) -> list[ClipInput]:
-    needed = any(item.task.needs_heatmap for item in group)
-    return scene.feed.clips(scene.views(with_scores=needed))
+def _reason(failures: Mapping[str | None, Failure], key: str, baseline: str | None) -> Failure:
+    """Return why a point has no values, where it has none."""
+    own = failures.get(key) or failures.get(None)
+    if own is None and baseline in failures:
+        beside = failures[baseline]
+        return beside.model_copy(update={"message": f"the baseline failed: {beside.message}"})
+    return own or _NOTHING
 
 
-def _method(task: PointSpec, scene: Scene) -> Method[Params]:
-    return task.method(task.params, scene.measured.detector(scene.geometry).backbone)
+def _in_session(finding: Finding, session: str) -> Finding:
+    return Finding(finding.key, finding.values, {**finding.details, "session": session})
 
 
-def _try_out(scene: Scene, method: Method[Params], clip: ClipInput) -> None:
-    """Run two frames, so that a point that cannot run does not end the session of all others."""
-    for _ in run_clip(scene.measured.detector(scene.geometry), method, clip, 2):
-        pass
-    method.reset()
-
-
-def _peak(item: Item, clip: ClipInput, frames: int) -> Memory:
-    detector = item.scene.measured.detector(item.scene.geometry)
-    found = measure_memory(detector, lambda: _method(item.task, item.scene), clip, frames)
-    return Memory(**asdict(found))
-
-
-def _energy_of(item: Item, clips: Sequence[ClipInput], protocol: dict[str, Any]) -> Energy:
-    scene = item.scene
-    found = measure_energy(
-        scene.measured.detector(scene.geometry), _method(item.task, scene), clips,
-        open_meter(scene.measured.device),
-        frames=int(protocol["frames"]), seconds=float(protocol["seconds"]),
-    )  # fmt: skip
-    return Energy(**asdict(found))
-
-
-def _fails(work: Callable[[], object]) -> Failure | None:
-    """Do the work and return why it failed, None where it did not."""
-    try:
-        work()
-    except MaskvdError as error:
-        return Failure(kind=type(error).__name__, message=str(error))
-    except Exception as error:  # a bug in one method must not cost the other points
-        trace = tidy_path(traceback.format_exc())[-_TRACEBACK_CHARS:]
-        return Failure(kind=type(error).__name__, message=str(error), traceback=trace)
-    return None
+def _outcome(finding: Finding) -> dict[str, Any]:
+    values = {name: StoredEstimate(**asdict(value)) for name, value in finding.values.items()}
+    return {"status": "ok", "values": values, "details": dict(finding.details)}

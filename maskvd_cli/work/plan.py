@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +13,14 @@ from maskvd_cli.families.zoo import entry, get_arch, models
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.fit import unlike
 from maskvd_cli.methods.registry import methods
+from maskvd_cli.metrics.base import Metric
+from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
-from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Metric, Recipe
+from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Recipe
 from maskvd_cli.scenes.geometry import Site
 
 BASELINE = "dense"
+_ESTIMATOR = "estimator"
 
 
 @dataclass(frozen=True)
@@ -133,54 +137,68 @@ def baseline_at(site: Site, arch: ViTArch) -> PointSpec:
     return PointSpec(method, params, text, _naming(method, params), model)
 
 
-def metrics_of(recipe: Recipe) -> tuple[Metric, ...]:
-    """Return what is measured: nothing without weights, no accuracy with random ones.
+def metrics_of(recipe: Recipe) -> tuple[type[Metric], ...]:
+    """Return what is measured, in the order in which it is: nothing without weights.
 
-    Raises RecipeError where the recipe asks for what cannot be measured.
+    Metrics that need a truth are left out with random weights or noise. Raises RecipeError where
+    the recipe asks for what cannot be measured.
     """
     weights, asked = recipe.model.weights, recipe.metrics
     if weights is None:
         if asked:
             raise RecipeError(
-                [f"{recipe.name}: metrics ({', '.join(asked)}) need a model; give model.weights, a "
-                 "file or random"]
-            )  # fmt: skip
+                [
+                    f"{recipe.name}: metrics ({', '.join(asked)}) need a model; give "
+                    "model.weights, a file or random"
+                ]
+            )
         return ()
     if recipe.dataset.statistics is not None:
         raise RecipeError(
-            [f"{recipe.name}: dataset.statistics have no frames for the model to run on; give "
-             "dataset.root, or leave model.weights out"]
-        )  # fmt: skip
+            [
+                f"{recipe.name}: dataset.statistics have no frames for the model to run on; give "
+                "dataset.root, or leave model.weights out"
+            ]
+        )
+    known = every_metric()
     meaningless = weights == RANDOM_WEIGHTS or recipe.dataset.pixels == "noise"
-    if meaningless and asked and "accuracy" in asked:
+    if asked is None:
+        wanted = (metric for metric in known if metric.by_default)
+        return tuple(metric for metric in wanted if not (meaningless and metric.needs_truth))
+    chosen = tuple(metric for metric in known if metric.name in asked)
+    void = [metric.name for metric in chosen if meaningless and metric.needs_truth]
+    if void:
         raise RecipeError(
-            [f"{recipe.name}: random weights and frames of noise have no accuracy; leave it out of "
-             "metrics, or give a weights file and images"]
-        )  # fmt: skip
-    if asked is not None:
-        return tuple(asked)
-    return ("latency", "memory") if meaningless else ("accuracy", "latency", "memory")
+            [
+                f"{recipe.name}: random weights and frames of noise have no {', '.join(void)}; "
+                "leave it out of metrics, or give a weights file and images"
+            ]
+        )
+    return chosen
 
 
 def measure_of(recipe: Recipe) -> dict[str, Any] | None:
-    """Return the metrics and what of the recipe decides each, as JSON; None: nothing to measure."""
-    metrics = metrics_of(recipe)
+    """Return the metrics and what of the recipe decides each, as JSON; None: nothing to measure.
+
+    `metrics` lists them in their order; under each one's name stand its section, seed, and
+    estimator.
+    """
     if recipe.model.weights is None:
         return None
-    latency, memory, resamples = recipe.latency, recipe.memory, recipe.resamples
-    energy = recipe.energy
-    if recipe.smoke:
-        latency = latency.model_copy(update={"rounds": 1, "frames": 4, "warmup": 2})
-        memory = memory.model_copy(update={"frames": 4})
-        energy = energy.model_copy(update={"frames": 4, "seconds": 0.2})
-        resamples = min(resamples, 50)
-    return {
-        "metrics": list(metrics),
-        "accuracy": {"resamples": resamples, "seed": recipe.seed},
-        "latency": {**latency.model_dump(mode="json"), "resamples": resamples, "seed": recipe.seed},
-        "memory": memory.model_dump(mode="json"),
-        "energy": energy.model_dump(mode="json"),
-    }
+    chosen = metrics_of(recipe)
+    measure: dict[str, Any] = {"metrics": [metric.name for metric in chosen]}
+    for metric in chosen:
+        section = recipe.sections.get(metric.name) or metric.section()
+        given = section.model_dump(mode="json")
+        if recipe.smoke:
+            given |= metric.smoke
+        measure[metric.name] = {**given, "seed": recipe.seed, _ESTIMATOR: metric.estimator}
+    return measure
+
+
+def protocol_of(measure: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    """Return what of a recipe decides a metric, from a plan's `measure`."""
+    return {name: value for name, value in measure[metric].items() if name != _ESTIMATOR}
 
 
 def detections_of(recipe: Recipe) -> tuple[str, str]:

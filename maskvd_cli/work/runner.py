@@ -1,4 +1,4 @@
-"""Run what is missing of a sweep: plan first, one immutable file per point, resume by key.
+"""Run what is missing of a sweep: plan first, pieces as they end, one immutable file per point.
 
 Where the model runs, the measured passes follow the points.
 """
@@ -6,67 +6,35 @@ Where the model runs, the measured passes follow the points.
 from __future__ import annotations
 
 import os
-import time
-import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskvd_cli import __version__
-from maskvd_cli.core.errors import MaskvdError, ResultError
-from maskvd_cli.core.point import Point
+from maskvd_cli.core.errors import ResultError
 from maskvd_cli.machine.device import device_facts
 from maskvd_cli.machine.environment import environment, tidy_path
-from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.scenes.annotations import Annotations
-from maskvd_cli.scenes.geometry import Geometry, Site
-from maskvd_cli.scenes.scene import Scene, scenes_of
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.locking import remove_unbegun
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
-from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
-from maskvd_cli.tasks.coco import ground_truth
+from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
+from maskvd_cli.tasks.stored import truth_content
+from maskvd_cli.work.collect import Collection as Points
+from maskvd_cli.work.executors.inline import Inline
 from maskvd_cli.work.illustration import illustrate, is_illustrated
+from maskvd_cli.work.legend import methods_of, quantities_of
 from maskvd_cli.work.passes import Item, OnMeasured, Passes
-from maskvd_cli.work.plan import PointSpec, detections_of, measure_of, tasks_of, with_baseline
-from maskvd_cli.work.replay import Outcome, replay
-from maskvd_cli.work.traced import trace
+from maskvd_cli.work.plan import BASELINE
+from maskvd_cli.work.prepare import Sweep, plan_tasks, prepare
+from maskvd_cli.work.unit import Executor, OnTalk
 
-Executor = Callable[[PointSpec, Scene], Outcome]
+__all__ = ["Sweep", "SweepOutcome", "choose_run", "plan_tasks", "prepare", "run_sweep"]
+
 OnPoint = Callable[[PointRecord], None]
-_TRACEBACK_CHARS = 4096
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A checked recipe: scenes by model and input, tasks, and one keyed point for each."""
-
-    loaded: LoadedRecipe
-    scenes: dict[Site, Scene]
-    tasks: list[PointSpec]
-    points: list[Point]
-    detections_reason: str
-    measure: dict[str, Any] | None = None
-
-    @property
-    def passes(self) -> int:
-        """How many measured passes follow each point."""
-        return len(self.measure["metrics"]) if self.measure else 0
-
-    @property
-    def predicts(self) -> bool:
-        """Tell whether the model runs over all frames of each point, and its tokens are traced."""
-        if self.measure is None:
-            return False
-        return "accuracy" in self.measure["metrics"] or self.scene.detections == "model"
-
-    @property
-    def scene(self) -> Scene:
-        """The first; what drives masks and what was remarked are the same at all."""
-        return next(iter(self.scenes.values()))
 
 
 @dataclass(frozen=True)
@@ -86,30 +54,6 @@ class SweepOutcome:
     def failed(self) -> list[PointRecord]:
         """All points of the run without metrics, now or before."""
         return [record for record in (*self.present, *self.ran) if record.status == "failed"]
-
-
-def plan_tasks(loaded: LoadedRecipe) -> tuple[list[PointSpec], str, str]:
-    """Return the tasks of a recipe, what drives its masks, and why; reads no dataset."""
-    detections, reason = detections_of(loaded.recipe)
-    for single in loaded.recipe.for_each_model():
-        for text in single.model.input:
-            Geometry.of(single, text)
-    tasks = tasks_of(loaded)
-    if measure_of(loaded.recipe) is not None:
-        tasks = with_baseline(tasks, loaded.recipe.model.name)
-    return tasks, detections, reason
-
-
-def prepare(loaded: LoadedRecipe) -> Sweep:
-    """Check everything that can be checked before a point runs, the annotations included."""
-    tasks, detections, reason = plan_tasks(loaded)
-    scenes = scenes_of(loaded.recipe, detections)
-    points: list[Point] = []
-    for task in tasks:
-        scene = scenes[task.site]
-        heatmap = scene.heatmap_setting if task.needs_heatmap else None
-        points.append(task.point(scene.setting, heatmap))
-    return Sweep(loaded, scenes, tasks, points, reason, measure_of(loaded.recipe))
 
 
 def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[Run]]:
@@ -142,43 +86,35 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     executor: Executor | None = None,
     on_point: OnPoint = lambda record: None,
     on_measured: OnMeasured = lambda record: None,
-    on_talk: Callable[[str], None] = lambda text: None,
+    on_talk: OnTalk = lambda text: None,
 ) -> SweepOutcome:
-    """Run the points that `run` lacks, in the plan's order; each is stored as it ends.
+    """Run the points that `run` lacks; each clip is stored as it ends, each point when it is whole.
 
-    `executor` runs a point: by default the detector over all frames where that is asked for, else
-    the replay of annotations. Measured passes follow. Points that `earlier` runs finished are
-    copied. A point that raises becomes a failed record and the sweep goes on. `on_point` and
-    `on_measured` hear of every record, found or made.
+    `executor` performs the units, by default one after the other in this process. Measured passes
+    follow. Points that `earlier` runs finished are copied. A point that fails becomes a failed
+    record and the sweep goes on. `on_point` and `on_measured` hear of every record, read or new.
     Raises ResultError while another sweep writes to the same run, and where a newer maskvd has
     written to it.
     """
-    present: list[PointRecord] = []
-    ran: list[PointRecord] = []
-    executor = executor or (trace if sweep.predicts else replay)
-    here = environment()
-    if sweep.scene.weights is not None:
-        here |= device_facts(sweep.scene.weights.device)
-    if (outcome := _finished(sweep, run, here, retry_failed)) is not None:
+    executor = executor or Inline(lambda loaded: sweep)
+    executor.on_talk = on_talk
+    here = _environment(sweep)
+    if (outcome := _finished(sweep, run, here, retry_failed=retry_failed)) is not None:
         for record in outcome.present:
             on_point(record)
         return outcome
     remove_unbegun(other for other in _beside(run) if other != run.folder)
     with run.lock():
-        if not run.has_begun():
-            run.write_plan(_plan(sweep), sweep.loaded.source, here)
-        if sweep.predicts and not run.has_truth():
-            run.write_truth(_truth(sweep))
-        for task, point in zip(sweep.tasks, sweep.points, strict=True):
-            record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
-            if record is None or (retry_failed and record.status == "failed"):
-                on_talk(point.label)
-                record, outcome = _run_point(task, point, sweep.scenes[task.site], executor, here)
-                made = (outcome.samples, outcome.predictions) if outcome else (None, None)
-                run.write_point(record, *made)
-                ran.append(record)
-            else:
-                present.append(record)
+        _begin(run, sweep, here)
+        present = _present(sweep, run, earlier, retry_failed=retry_failed)
+        for record in present.values():
+            on_point(record)
+        missing = [point for point in sweep.points if point.key not in present]
+        points = Points(sweep, run, here, on_talk)
+        units = points.units(missing, executor.clips_per_unit)
+        ran: list[PointRecord] = []
+        for record in points.records(missing, executor.run(units)):
+            ran.append(record)
             on_point(record)
         seen: list[MeasuredRecord] = []
 
@@ -186,17 +122,19 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
             seen.append(record)
             on_measured(record)
 
-        passes = Passes(run, run.plan(), earlier, here, retry_failed, note, on_talk)
-        done = {record.key for record in (*present, *ran) if record.status == "ok"}
-        items = _items(sweep, passes.plan, done)
+        passes = Passes(
+            run, run.plan(), sweep, earlier, here, retry_failed, note, on_talk,
+            lambda unit: (piece for _, piece in executor.run([unit])),
+        )  # fmt: skip
+        items = _items(sweep, passes.plan, [*present.values(), *ran])
         illustrate(run, items, on_talk)
         measured = passes.measure(items)
     failed = [record for record in seen if record.status == "failed"]
-    return SweepOutcome(run, ran, present, measured, failed)
+    return SweepOutcome(run, ran, list(present.values()), measured, failed)
 
 
 def _finished(
-    sweep: Sweep, run: Run, here: dict[str, Any], retry_failed: bool
+    sweep: Sweep, run: Run, here: dict[str, Any], *, retry_failed: bool
 ) -> SweepOutcome | None:
     """Return what a run holds where nothing is left to do in it, else None.
 
@@ -204,15 +142,14 @@ def _finished(
     """
     if not run.has_begun() or (sweep.predicts and not run.has_truth()):
         return None
-    records = [_stored(run, point.key, sweep) for point in sweep.points]
-    present = [record for record in records if record is not None]
-    failed = [record for record in present if record.status == "failed"]
-    if len(present) < len(records) or (retry_failed and failed):
+    stored = [_stored(run, point.key, sweep) for point in sweep.points]
+    present = [record for record in stored if record is not None]
+    failed = any(record.status == "failed" for record in present)
+    if len(present) < len(stored) or (retry_failed and failed):
         return None
     seen: list[MeasuredRecord] = []
-    passes = Passes(run, run.plan(), (), here, retry_failed, seen.append)
-    done = {record.key for record in present if record.status == "ok"}
-    items = _items(sweep, passes.plan, done)
+    passes = Passes(run, run.plan(), sweep, (), here, retry_failed, seen.append)
+    items = _items(sweep, passes.plan, present)
     drawn = is_illustrated(run, items) or not os.access(run.folder, os.W_OK)
     if not (passes.are_done(items) and drawn):
         return None
@@ -227,20 +164,48 @@ def _beside(run: Run) -> list[Path]:
         return []
 
 
-def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
+def _environment(sweep: Sweep) -> dict[str, Any]:
+    here = environment()
+    if sweep.scene.weights is not None:
+        here |= device_facts(sweep.scene.weights.device)
+    return here
+
+
+def _begin(run: Run, sweep: Sweep, here: dict[str, Any]) -> None:
+    """Write what a run starts with, where it is not there."""
+    if not run.has_begun():
+        run.write_plan(_plan(sweep), sweep.loaded.source, here)
+    if sweep.predicts and not run.has_truth():
+        source = sweep.scene.source
+        assert isinstance(source, Annotations)
+        arrays, facts = truth_content(sweep.task, source.clips, source.dataset.classes)
+        run.write_truth_arrays(arrays, facts)
+
+
+def _present(
+    sweep: Sweep, run: Run, earlier: Sequence[Run], *, retry_failed: bool
+) -> dict[str, PointRecord]:
+    """Return the points that need not run, by key; take over what earlier runs have."""
+    present: dict[str, PointRecord] = {}
+    for point in sweep.points:
+        record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
+        if record is not None and not (retry_failed and record.status == "failed"):
+            present[point.key] = record
+        else:
+            for other in earlier:
+                run.adopt_pieces(point.key, other)
+    return present
+
+
+def _items(sweep: Sweep, plan: Plan, records: Sequence[PointRecord]) -> list[Item]:
     """Return the points that ran, as the passes need them."""
+    done = {record.key for record in records if record.status == "ok"}
     planned = {point.key: point for point in plan.points}
     return [
         Item(planned[point.key], task, sweep.scenes[task.site])
         for task, point in zip(sweep.tasks, sweep.points, strict=True)
         if point.key in done
     ]
-
-
-def _truth(sweep: Sweep) -> dict[str, Any]:
-    source = sweep.scene.source
-    assert isinstance(source, Annotations)
-    return ground_truth(source.clips, source.dataset.classes)
 
 
 def _stored(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
@@ -273,37 +238,6 @@ def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointR
     return None
 
 
-def _run_point(
-    task: PointSpec, point: Point, scene: Scene, executor: Executor, here: dict[str, Any]
-) -> tuple[PointRecord, Outcome | None]:
-    started = time.perf_counter()
-    outcome: Outcome | None = None
-    failure: Failure | None = None
-    try:
-        outcome = executor(task, scene)
-    except MaskvdError as error:
-        failure = Failure(kind=type(error).__name__, message=str(error))
-    except Exception as error:  # a bug in one method must not cost the other points
-        trace = tidy_path(traceback.format_exc())[-_TRACEBACK_CHARS:]
-        failure = Failure(kind=type(error).__name__, message=str(error), traceback=trace)
-    record = PointRecord(
-        key=point.key,
-        label=point.label,
-        status="ok" if outcome else "failed",
-        method=point.method,
-        revision=point.revision,
-        params=dict(point.params),
-        setting=dict(point.setting),
-        environment=here,
-        metrics=outcome.metrics if outcome else None,
-        failure=failure,
-        finished=utc_now(),
-        seconds=round(time.perf_counter() - started, 3),
-        tool_version=__version__,
-    )
-    return record, outcome
-
-
 def _plan(sweep: Sweep) -> Plan:
     recipe = sweep.loaded.recipe
     return Plan(
@@ -316,6 +250,10 @@ def _plan(sweep: Sweep) -> Plan:
         detections_reason=sweep.detections_reason,
         notes=[tidy_path(note) for note in sweep.scene.notes()],
         measure=sweep.measure,
+        task=sweep.task.name,
+        headline=sweep.task.headline().name,
+        quantities=quantities_of(type(sweep.task)),
+        methods=methods_of((point.method for point in sweep.points), BASELINE),
         points=[
             PlannedPoint(
                 key=point.key,

@@ -1,6 +1,7 @@
-"""Run the detector over all clips for one point: predictions, and the tokens of every frame.
+"""Run the model over clips for one point: outputs, and the tokens of every frame.
 
-Nothing is counted while the model runs: the closed forms are evaluated on the traces afterwards.
+Closed forms are evaluated on the traces afterwards; where there is none, operations are counted
+while the model runs. Nothing is timed here.
 """
 
 # torch's own annotations are incomplete.
@@ -8,88 +9,104 @@ Nothing is counted while the model runs: the closed forms are evaluated on the t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
+from maskvd_cli.core.placement import Placement
+from maskvd_cli.families.base import Model
+from maskvd_cli.methods.base import ClipView, FrameTrace, Method, Params, TokenTrace
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.counting import around_macs, backbone_macs, watch_of
+from maskvd_cli.scenes.frames import ReadAhead
 from maskvd_cli.scenes.scene import Scene
-from maskvd_cli.tasks.ages import ages
-from maskvd_cli.tasks.coco import prediction_rows
+from maskvd_cli.store.piece import OUTPUT, Piece
+from maskvd_cli.store.runs import part_of
+from maskvd_cli.tasks.base import Task
+from maskvd_cli.work.counted import counted
+from maskvd_cli.work.merge import AROUND, PROPOSALS
 from maskvd_cli.work.plan import PointSpec
-from maskvd_cli.work.replay import GIGA, Counted, Outcome, counted, metrics_of, samples_of
 
 
-def trace(task: PointSpec, scene: Scene) -> Outcome:
-    """Run every frame of the scene's clips once.
+def traced_clips(
+    spec: PointSpec, scene: Scene, task: Task, key: str, clips: tuple[int, int]
+) -> Iterator[Piece]:
+    """Run every frame of clips [first, last) once; yield the piece of each clip as it ends.
 
-    Raises MaskvdError where an image is missing or the method cannot run.
+    The state of the method is dropped after each clip, so that points can go side by side. Raises
+    MaskvdError where an image is missing or the method cannot run.
     """
-    model = scene.measured
-    detector = model.model(scene.geometry)
-    method = task.method(task.params, detector.backbone)
-    # Operations are counted where no closed form tells them; nothing is timed here.
-    watch = watch_of(task.method, detector)
-    around: list[float] = []
+    model = scene.measured.model(scene.geometry)
+    method = spec.method(spec.params, model.backbone)
     feed = scene.feed
-    clips: list[Counted] = []
-    proposals: list[int | None] = []
-    results: list[dict[str, Any]] = []
-    frames: list[dict[str, int]] = []
-    state_bytes = 0
-    inputs = feed.clips(scene.views(with_scores=task.needs_heatmap))
-    for clip, placed in zip(inputs, feed.placements, strict=True):
-        traces: list[FrameTrace] = []
-        executed: list[float | None] = []
-        for result in run_clip(detector, method, clip, watch=watch):
-            image = len(frames) + len(traces) + 1
-            results += prediction_rows(image, result.output, placed, model.label_of)
-            traces.append(result.trace)
-            proposals.append(result.output.proposals)
-            around.append(around_macs(result, detector))
-            executed.append(backbone_macs(result))
-            state_bytes = max(state_bytes, method.state_bytes())
-        stale = ages([made.full for made in traces])
-        frames += [{"image_id": len(frames) + i + 1, "age": age} for i, age in enumerate(stale)]
-        clips.append(_counted(task, scene, clip, traces, executed))
-    method.reset()
-    samples = samples_of(scene, clips)
-    samples["proposals"] = pd.array(proposals, dtype="Int64")
-    metrics = metrics_of(task, scene, clips, samples)
-    changed = {
-        "state_bytes": state_bytes,
-        "gmacs_detector": metrics.gmacs + float(np.mean(around)) / GIGA,
-    }
-    return Outcome(
-        metrics.model_copy(update=changed), samples, {"frames": frames, "results": results}
-    )
+    inputs = feed.clips(scene.views(with_scores=spec.needs_heatmap))
+    for number in range(*clips):
+        started = time.perf_counter()
+        arrays, state = _traced(
+            spec, scene, task, method, model, inputs[number], feed.placements[number]
+        )
+        method.reset()
+        facts = {
+            "clip": inputs[number].name,
+            "state_bytes": state,
+            "seconds": time.perf_counter() - started,
+        }
+        yield Piece(key, part_of(number), arrays, facts)
 
 
-def _counted(
-    task: PointSpec,
+def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
+    spec: PointSpec,
     scene: Scene,
+    task: Task,
+    method: Method[Params],
+    model: Model,
     clip: ClipInput,
-    traces: Sequence[FrameTrace],
-    executed: Sequence[float | None],
-) -> Counted:
-    made, real = TokenTrace.of(traces), _real_tokens(clip.view, traces)
+    placed: Placement,
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Return the arrays of a clip and the most bytes that the method kept between its frames."""
+    traces: list[FrameTrace] = []
+    outputs: list[Any] = []
+    real: list[float] = []
+    around: list[float] = []
+    executed: list[float | None] = []
+    state, watch = 0, watch_of(spec.method, model)
+    with ReadAhead(clip.images) as images:
+        for result in run_clip(model, method, replace(clip, images=images), watch=watch):
+            outputs.append(result.output)
+            around.append(around_macs(result, model))
+            executed.append(backbone_macs(result))
+            real.append(_real_tokens(clip.view, result.trace))
+            # Indices of all frames of a long clip would fill the device.
+            traces.append(replace(result.trace, selected={}))
+            state = max(state, method.state_bytes())
     macs = None if None in executed else np.array(executed, dtype=np.float64)
-    return counted(task, scene, clip.view, made, real, macs)
+    trace, seen = TokenTrace.of(traces), np.array(real, dtype=np.float64)
+    made = counted(spec, scene, clip.view, trace, seen, macs)
+    encoded = task.encode(outputs, placed, scene.measured.label_of)
+    return {
+        **made.arrays(),
+        PROPOSALS: np.array([_proposals(output) for output in outputs], dtype=np.int64),
+        AROUND: np.array(around, dtype=np.float64),
+        **{f"{OUTPUT}{name}": array for name, array in encoded.items()},
+    }, state
 
 
-def _real_tokens(view: ClipView, traces: Sequence[FrameTrace]) -> NDArray[np.float64]:
+def _proposals(output: Any) -> int:
+    """Return how many boxes the last stage got; -1 where an output does not tell."""
+    proposals: int | None = getattr(output, "proposals", None)
+    return -1 if proposals is None else proposals
+
+
+def _real_tokens(view: ClipView, trace: FrameTrace) -> float:
     """Return the recomputed tokens that are not wholly padding; NaN where layers differ."""
-    unknown = np.full(len(traces), np.nan)
     if view.real is None:
-        return unknown
-    for position, made in enumerate(traces):
-        if made.full:
-            unknown[position] = float(view.real.sum())
-        elif made.mask is not None:
-            unknown[position] = float(view.real[made.mask.cpu()].sum())
-    return unknown
+        return np.nan
+    if trace.full:
+        return float(view.real.sum())
+    if trace.mask is not None:
+        return float(view.real[trace.mask.cpu()].sum())
+    return np.nan

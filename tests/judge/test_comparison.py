@@ -121,7 +121,7 @@ def test_a_change_below_what_dense_showed_against_itself_is_noise(old: Run, tmp_
     run = Run(tmp_path / "b")
     for path in run.folder.glob("measured/latency/*.json"):
         stored = json.loads(path.read_text())
-        stored["latency"]["control"] = {"value": 0.97, "low": 0.9, "high": 1.01}
+        stored["details"]["control"] = {"value": 0.97, "low": 0.9, "high": 1.01}
         path.write_bytes(sealed_text(stored))
     comparison = compare(open_pairs(old, run))
     assert change(comparison, FAST, "latency").verdict is Verdict.NOISE
@@ -133,7 +133,7 @@ def test_what_disturbed_a_run_is_told(old: Run, tmp_path: Path) -> None:
     run = Run(tmp_path / "b")
     for path in run.folder.glob("measured/latency/*.json"):
         stored = json.loads(path.read_text())
-        stored["latency"]["disturbances"] = ["other work took 20% of the processors' time"]
+        stored["details"]["disturbances"] = ["other work took 20% of the processors' time"]
         path.write_bytes(sealed_text(stored))
     told = [note for note in compare(open_pairs(old, run)).notes if "disturbed" in note]
     assert told == ["Latency of B was disturbed: other work took 20% of the processors' time."]
@@ -160,7 +160,8 @@ def test_a_change_of_map50_on_one_clip_alone_is_noise(old: Run, tmp_path: Path) 
     assert accuracy
     assert accuracy.accuracy
     run.write_point(record, None, {**stored, "results": kept})
-    lower = accuracy.accuracy.model_copy(update={"map50": accuracy.accuracy.map50 - 1.0})
+    changed = {"map50": accuracy.accuracy.map50 - 1.0, "left_out": []}
+    lower = accuracy.accuracy.model_copy(update=changed)
     run.write_measured(accuracy.model_copy(update={"accuracy": lower}))
     assert change(compare(open_pairs(old, run)), FAST, "map50").verdict is Verdict.NOISE
 

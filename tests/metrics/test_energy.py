@@ -13,7 +13,7 @@ from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.metrics.energy import measure_energy, open_meter
+from maskvd_cli.metrics.boards import measure_energy, open_meter
 
 INPUT = Size(32, 64)
 

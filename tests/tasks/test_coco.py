@@ -12,7 +12,7 @@ from pycocotools.cocoeval import COCOeval
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip, Frame
 from maskvd_cli.data.base import make_boxes
-from maskvd_cli.tasks.ages import ages, by_age
+from maskvd_cli.tasks.ages import ages
 from maskvd_cli.tasks.coco import evaluate, ground_truth
 
 CLASSES = ("pedestrian", "car", "cyclist")
@@ -56,7 +56,7 @@ def test_perfect_predictions_score_100_and_classes_without_objects_do_not_count(
 def test_no_predictions_score_zero() -> None:
     made = evaluate(TRUTH, [])
     assert (made.overall.map50, made.overall.map) == (0, 0)
-    assert made.map50(np.ones(2, dtype=np.int64)) == 0
+    assert made.on_frames(np.ones(2, dtype=np.int64)) == 0
 
 
 def test_frames_without_any_object_have_no_score() -> None:
@@ -144,7 +144,7 @@ def test_scores_are_those_of_pycocotools(seed: int) -> None:
     expected = coco_map50(truth, results)
     assert made.overall.map == pytest.approx(expected[0], abs=1e-9)
     assert made.overall.map50 == pytest.approx(expected[1], abs=1e-9)
-    assert made.map50(np.ones(20, dtype=np.int64)) == pytest.approx(expected[1], abs=1e-9)
+    assert made.on_frames(np.ones(20, dtype=np.int64)) == pytest.approx(expected[1], abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -152,7 +152,7 @@ def test_weights_score_as_pycocotools_does_on_repeated_clips(seed: int) -> None:
     clips, results = random_case(seed)
     times = np.array([2, 0, 1, 3])
     made = evaluate(ground_truth(clips, CLASSES), results)
-    weighted = made.map50(np.repeat(times, 5))
+    weighted = made.on_frames(np.repeat(times, 5))
     order = [number for number, count in enumerate(times) for _ in range(count)]
     repeated = ground_truth([clips[number] for number in order], CLASSES)
     again: list[dict[str, Any]] = []
@@ -172,9 +172,9 @@ def test_scores_by_age_stand_on_their_own_frames() -> None:
     frames = [frame(index, (CAR, 1)) for index in range(6)]
     truth = ground_truth([clip("a", *frames)], CLASSES)
     # Right on the full frame and the one after it, nothing on later ones.
-    made = evaluate(truth, [predicted(1, 1, CAR), predicted(2, 1, CAR)])
-    scores = by_age(made, np.array([0, 1, 2, 3, 4, 40]))
-    found = [(s.first, s.last, s.frames, s.map50) for s in scores]
+    since = [{"image_id": i + 1, "age": age} for i, age in enumerate([0, 1, 2, 3, 4, 40])]
+    made = evaluate(truth, [predicted(1, 1, CAR), predicted(2, 1, CAR)], since)
+    found = [(s["first"], s["last"], s["frames"], s["map50"]) for s in made.by_age()]
     assert found == [
         (0, 0, 1, pytest.approx(100)), (1, 1, 1, pytest.approx(100)), (2, 3, 2, 0), (4, 7, 1, 0),
         (32, None, 1, 0),

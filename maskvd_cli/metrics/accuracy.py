@@ -1,0 +1,101 @@
+"""Accuracy: what the task scores, and how far the headline is from the baseline's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from maskvd_cli.core.quantity import Estimate, Quantity
+from maskvd_cli.metrics.base import Finding, Metric
+from maskvd_cli.metrics.session import FAILURE, dropped
+from maskvd_cli.metrics.statistics import CHANGE_ESTIMATOR, cluster_weights, paired_change
+from maskvd_cli.store.piece import Piece
+from maskvd_cli.tasks.quantities import change_of
+
+if TYPE_CHECKING:
+    from maskvd_cli.metrics.session import Outputs, Session
+    from maskvd_cli.tasks.base import Task
+
+
+class Accuracy(Metric):
+    """Scores of the stored outputs; the change is of the headline, with videos left out in turn."""
+
+    name = "accuracy"
+    description = "what the task scores, from the outputs that the sweep stored of every frame"
+    order: ClassVar[int] = 10
+    estimator: ClassVar[int] = CHANGE_ESTIMATOR
+    together: ClassVar[bool] = True
+    from_outputs: ClassVar[bool] = True
+    needs_truth: ClassVar[bool] = True
+
+    @classmethod
+    def yields(cls, task: type[Task]) -> tuple[Quantity, ...]:
+        """Return the task's own quantities and the headline's change."""
+        return (*task.quantities, change_of(task.headline()))
+
+    def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
+        """Yield a piece per point; its facts hold scores, details, and what videos left out do."""
+        del protocol
+        outputs = session.stored()
+        beside = None if session.baseline is None else _scored(outputs, session.baseline)
+        for number, key in enumerate(session.series):
+            part = f"scores-{number:05d}"
+            if part in session.done or key in session.lost:
+                continue
+            session.on_talk(f"scoring {number + 1} of {len(session.series)}")
+            try:
+                is_baseline = key == session.baseline
+                scored = beside if is_baseline else _scored(outputs, key)
+                if scored is not None:
+                    facts = {**scored, "baseline": _headline(beside), "is_baseline": is_baseline}
+                    yield Piece(key, part, facts=facts)
+            except Exception as error:  # damaged outputs of one point must not cost the others
+                yield dropped(key, part, error)
+
+    def summarise(
+        self, keys: Sequence[str], pieces: Iterable[Piece], protocol: Mapping[str, Any]
+    ) -> Iterator[Finding]:
+        """Return the scores, and the change where the baseline has outputs, too."""
+        del protocol
+        for piece in pieces:
+            if piece.key not in keys or FAILURE in piece.facts:
+                continue
+            facts = piece.facts
+            known = {name: value for name, value in facts["values"].items() if value is not None}
+            values = {name: Estimate(value) for name, value in known.items()}
+            if (change := _change(facts)) is not None:
+                values[f"{facts['headline']}_change"] = change
+            details = {**facts["details"], "left_out": facts["left_out"]}
+            yield Finding(piece.key, values, details)
+
+
+def _scored(outputs: Outputs, key: str) -> dict[str, Any] | None:
+    """Return what a point scores, None where it has no outputs."""
+    evaluation = outputs.evaluation(key)
+    if evaluation is None:
+        return None
+    scores = evaluation.scores()
+    # Clips of one video are no independent samples, and are left out together.
+    left_out = [evaluation.headline(weights) for weights in cluster_weights(outputs.clusters)]
+    return {
+        "headline": outputs.task.headline().name,
+        "values": dict(scores.values),
+        "details": dict(scores.details),
+        "left_out": left_out,
+    }
+
+
+def _headline(scored: dict[str, Any] | None) -> dict[str, Any] | None:
+    if scored is None:
+        return None
+    return {"value": scored["values"][scored["headline"]], "left_out": scored["left_out"]}
+
+
+def _change(facts: Mapping[str, Any]) -> Estimate | None:
+    """Return the change of the headline in points; None without a baseline or a score."""
+    beside, ours = facts["baseline"], facts["values"][facts["headline"]]
+    if beside is None or ours is None or beside["value"] is None:
+        return None
+    if facts["is_baseline"]:
+        return Estimate(0.0)
+    return paired_change(ours - beside["value"], facts["left_out"], beside["left_out"])
