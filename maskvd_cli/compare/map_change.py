@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from maskvd_cli.compare.changes import MAP50, Change, Verdict, exact_change
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
 from maskvd_cli.store.runs import Run
-
-if TYPE_CHECKING:
-    from maskvd_cli.tasks.coco import Evaluation
+from maskvd_cli.tasks.registry import tasks
+from maskvd_cli.tasks.stored import StoredTruth, evaluation, same_outputs
 
 
 class MapComparison:
-    """Compares stored predictions of two runs that have the same truth.
+    """Compares what two runs scored, and their stored outputs, where they have the same truth.
 
-    `damaged` gathers why predictions cannot be read; their points then have no interval.
+    `damaged` gathers why outputs cannot be read; their points then have no interval.
     """
 
     def __init__(self, a: Run, b: Run) -> None:
@@ -26,23 +27,16 @@ class MapComparison:
         self.damaged: list[ResultError] = []
 
     @cached_property
-    def _truth(self) -> dict[str, Any] | None:
-        """The annotations, None where a run has none or the two differ."""
+    def _truths(self) -> tuple[StoredTruth, StoredTruth] | None:
+        """The truth of both runs, None where a run has none or the two differ."""
         if not (self._a.has_truth() and self._b.has_truth()):
             return None
         try:
-            truth = self._a.truth()
-            return truth if truth == self._b.truth() else None
+            both = StoredTruth.of(self._a), StoredTruth.of(self._b)
         except ResultError as error:
             self.damaged.append(error)
             return None
-
-    @cached_property
-    def _video_of(self) -> list[str]:
-        """Return for each frame, by rising id, the video it is of; of old runs the clip."""
-        assert self._truth is not None
-        images = sorted(self._truth["images"], key=lambda image: image["id"])
-        return [str(image.get("video", image["clip"])) for image in images]
+        return both if both[0].is_that_of(both[1]) else None
 
     def change(self, a: Side, b: Side) -> Change | None:
         """Return the change of mAP50, None where it was not measured in both runs."""
@@ -55,15 +49,6 @@ class MapComparison:
             found = self._estimate(a, b, new - old)
         except ResultError as error:
             self.damaged.append(error)
-            found = None
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            self.damaged.append(
-                ResultError(
-                    f"predictions or truth are damaged ({type(error).__name__}: {error})",
-                    where=b.run.folder,
-                    remedy="remove the point's file and sweep again",
-                )
-            )
             found = None
         return self._judged(old, new, found)
 
@@ -80,24 +65,31 @@ class MapComparison:
         verdict = Verdict.REGRESSION if new < old else Verdict.IMPROVEMENT
         if found.low <= 0.0 <= found.high:
             verdict = Verdict.NOISE
-        basis = f"Student's t, paired over {len(set(self._video_of))} videos"
+        assert self._truths is not None
+        basis = f"Student's t, paired over {len(set(self._truths[0].videos))} videos"
         return Change(MAP50, old, new, new - old, ratio, verdict, basis, found.low, found.high)
 
     def _estimate(self, a: Side, b: Side, value: float) -> Estimate | str | None:
-        """Return the change with its interval, a text where the detections are the same."""
-        keys = (self._a, a.planned.key), (self._b, b.planned.key)
-        if self._truth is None or not all(run.has_predictions(key) for run, key in keys):
+        """Return the change with its interval, a text where the outputs are the same."""
+        keys = a.planned.key, b.planned.key
+        runs = zip((self._a, self._b), keys, strict=True)
+        if self._truths is None or not all(run.has_predictions(key) for run, key in runs):
             return None
-        first, second = (run.predictions(key)["results"] for run, key in keys)
-        if first == second:
+        if value == 0.0 and same_outputs(*self._truths, keys):
             return "same detections"
-        # Matching brings pycocotools, which is needed for detections that differ only.
-        from maskvd_cli.tasks.coco import evaluate  # noqa: PLC0415
+        first = self._left_out(self._truths[0], a)
+        return paired_change(value, self._left_out(self._truths[1], b), first)
 
-        return paired_change(
-            value, *(self._left_out(evaluate(self._truth, rows)) for rows in (second, first))
-        )
+    def _left_out(self, truth: StoredTruth, side: Side) -> Sequence[float | None]:
+        """Return mAP50 with each group of videos left out in turn, of every run alike.
 
-    def _left_out(self, evaluation: Evaluation) -> list[float | None]:
-        """Return mAP50 with each group of videos left out in turn, of every run alike."""
-        return [evaluation.map50(weights) for weights in cluster_weights(self._video_of)]
+        Runs keep it with their scores; those of before are matched again.
+        """
+        assert side.accuracy is not None
+        if side.accuracy.left_out:
+            return side.accuracy.left_out
+        task = tasks.load(side.run.plan().task)()
+        made = evaluation(truth, side.planned.key, task)
+        return [
+            made.headline(weights.astype(np.float64)) for weights in cluster_weights(truth.videos)
+        ]

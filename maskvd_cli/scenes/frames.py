@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
 from typing import overload
 
 import numpy as np
@@ -24,28 +26,48 @@ from maskvd_cli.methods.clips import ClipInput
 from maskvd_cli.scenes.geometry import Geometry
 
 # All points run over the same frames, and decoding takes about as long as a small detector.
-_KEPT_BYTES = 1 << 30
+KEPT_BYTES = 1 << 30
+# Read ahead of the frame that is computed: enough to even out slow ones.
+_AHEAD = 4
+_CHANNELS = 3
 
 
-class RecentFrames:
-    """The frames that were used last, as many as fit into `budget` bytes."""
+class KeptFrames:
+    """Frames that were read, as many as fit into `budget` bytes, the current clip's first.
 
-    def __init__(self, budget: int = _KEPT_BYTES) -> None:
-        self._budget = budget
+    Where all clips fit, each frame is read once. Where they do not, clips of before give way to the
+    current one, of which the first frames that fit are kept: points that go through the clips side
+    by side share them. Scenes whose frames have the same size share one store.
+    """
+
+    def __init__(self, budget: int = KEPT_BYTES) -> None:
+        self.budget = budget
         self._held = 0
-        self._frames: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._clips: OrderedDict[Hashable, dict[int, Tensor]] = OrderedDict()
+        self._lock = Lock()
 
-    def get(self, key: tuple[str, int], read: Callable[[], Tensor]) -> Tensor:
-        """Return a frame that is held, or read it now and hold it."""
-        if key in self._frames:
-            self._frames.move_to_end(key)
-            return self._frames[key]
-        made = self._frames[key] = read()
-        self._held += made.nbytes
-        while self._held > self._budget and len(self._frames) > 1:
-            _, oldest = self._frames.popitem(last=False)
-            self._held -= oldest.nbytes
-        return made
+    def get(self, clip: Hashable, index: int, read: Callable[[], Tensor]) -> Tensor:
+        """Return a frame that is held, or read it now and hold it where it fits."""
+        with self._lock:
+            frames = self._clips.setdefault(clip, {})
+            self._clips.move_to_end(clip)
+            if index in frames:
+                return frames[index]
+        frame = read()
+        with self._lock:
+            self._make_room(clip, frame.nbytes)
+            frames = self._clips.setdefault(clip, {})
+            if index not in frames and self._held + frame.nbytes <= self.budget:
+                frames[index] = frame
+                self._held += frame.nbytes
+        return frame
+
+    def _make_room(self, clip: Hashable, needed: int) -> None:
+        while self._held + needed > self.budget:
+            oldest = next(iter(self._clips), clip)
+            if oldest == clip:
+                return
+            self._held -= sum(frame.nbytes for frame in self._clips.pop(oldest).values())
 
 
 class Images(Sequence[Tensor]):
@@ -59,11 +81,11 @@ class Images(Sequence[Tensor]):
         dataset: Dataset,
         clip: Clip,
         content: Size,
-        recent: RecentFrames,
+        kept: KeptFrames,
         noise_seed: int | None,
     ) -> None:
         self._dataset, self._clip, self._content = dataset, clip, content
-        self._recent, self._noise_seed = recent, noise_seed
+        self._kept, self._noise_seed = kept, noise_seed
 
     def __len__(self) -> int:
         return len(self._clip)
@@ -76,7 +98,8 @@ class Images(Sequence[Tensor]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         frame = self._clip.frames[index]
-        return self._recent.get((self._clip.name, frame.index), lambda: self._read(frame))
+        place = self._clip.name, self._content
+        return self._kept.get(place, index, lambda: self._read(frame))
 
     def _read(self, frame: Frame) -> Tensor:
         if self._noise_seed is None:
@@ -87,10 +110,44 @@ class Images(Sequence[Tensor]):
         return torch.from_numpy(drawn.integers(0, 256, (3, *self._content), dtype=np.uint8))
 
 
+class ReadAhead(Sequence[Tensor]):
+    """The frames of a clip, the next few read by a thread while the current one is computed.
+
+    For work that is not timed. What reading raises comes where the frame is asked for. Use it in a
+    `with` statement, which ends the thread.
+    """
+
+    def __init__(self, images: Sequence[Tensor]) -> None:
+        self._images = images
+        self._reader = ThreadPoolExecutor(1, "reading frames")
+        self._coming: dict[int, Future[Tensor]] = {}
+
+    def __enter__(self) -> ReadAhead:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Tensor]: ...
+    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        for i in range(index, min(index + 1 + _AHEAD, len(self))):
+            if i not in self._coming:
+                self._coming[i] = self._reader.submit(self._images.__getitem__, i)
+        return self._coming.pop(index).result()
+
+
 class FrameFeed:
     """The clips of a scene with images, and how native frames lie in the input."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is read, and how
         self,
         dataset: Dataset,
         clips: Sequence[Clip],
@@ -98,17 +155,25 @@ class FrameFeed:
         *,
         from_labels: bool,
         noise_seed: int | None,
+        kept: KeptFrames | None = None,
     ) -> None:
         self._clips = clips
         self._from_labels = from_labels
         self.placements: list[Placement] = [
             placement(clip.frames[0].size, geometry.frame, geometry.input) for clip in clips
         ]
-        recent = RecentFrames()
+        self._kept = kept or KeptFrames()
         self._images = [
-            Images(dataset, clip, placed.content, recent, noise_seed)
+            Images(dataset, clip, placed.content, self._kept, noise_seed)
             for clip, placed in zip(clips, self.placements, strict=True)
         ]
+
+    @property
+    def fits(self) -> bool:
+        """Tell whether all frames can be kept in memory, so that each is read once."""
+        clips = zip(self._clips, self.placements, strict=True)
+        size = sum(len(clip) * _CHANNELS * placed.content.area for clip, placed in clips)
+        return size <= self._kept.budget
 
     def clips(self, views: Sequence[ClipView]) -> list[ClipInput]:
         """Join the images with the views of the same clips."""

@@ -10,7 +10,7 @@ from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import Recipe, limit_of
 from maskvd_cli.scenes.annotations import Annotations
-from maskvd_cli.scenes.frames import FrameFeed
+from maskvd_cli.scenes.frames import FrameFeed, KeptFrames
 from maskvd_cli.scenes.geometry import Geometry, Site
 from maskvd_cli.scenes.source import Source
 from maskvd_cli.scenes.stated import Statistics
@@ -23,14 +23,17 @@ class Scene:
     Raises DatasetError for unusable annotations.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the model, its input, and what is shared
         self,
         recipe: Recipe,
         detections: str,
         geometry: Geometry,
         source: Source,
         weights: Weights | None = None,
+        *,
+        kept: KeptFrames | None = None,
     ) -> None:
+        self._kept = kept
         self.recipe = recipe
         self.weights = weights
         self.detections = detections
@@ -60,7 +63,7 @@ class Scene:
         noise = self.recipe.seed if self.recipe.dataset.pixels == "noise" else None
         return FrameFeed(
             self.source.dataset, self.source.clips, self.geometry,
-            from_labels=self.detections == "labels", noise_seed=noise,
+            from_labels=self.detections == "labels", noise_seed=noise, kept=self._kept,
         )  # fmt: skip
 
     @cached_property
@@ -115,11 +118,12 @@ def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
     statistics = recipe.dataset.statistics
     source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
     weights: dict[str, Weights] = {}
+    kept = KeptFrames()
     if isinstance(source, Annotations) and recipe.model.weights is not None:
         weights = {made.model.name: Weights(made, source.dataset.classes) for made in each}
     return {
         (None if single.model.name == recipe.model.name else single.model.name, text): Scene(
-            single, detections, geometry, source, weights.get(single.model.name)
+            single, detections, geometry, source, weights.get(single.model.name), kept=kept
         )
         for single, text, geometry in geometries
     }

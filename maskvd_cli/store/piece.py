@@ -8,6 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+# What precedes the names of arrays that are a task's outputs.
+OUTPUT = "output."
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -21,3 +24,12 @@ class Piece:
     part: str
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """The arrays that are a task's outputs, by the task's names."""
+        return {
+            name.removeprefix(OUTPUT): array
+            for name, array in self.arrays.items()
+            if name.startswith(OUTPUT)
+        }

@@ -1,14 +1,17 @@
 """Run folders, `<results>/<recipe>/<run-id>/`: plan, recipe, environment, points, samples.
 
-Where the model ran also predictions, the truth that they are scored against, and one file per
-measured pass and point.
+Where the model ran also what it gave, a piece for every clip of a point, the truth that this is
+scored against, and one file per measured pass and point. Runs of before have `truth.json.gz` and
+`predictions/<key>.json.gz` instead.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +25,8 @@ from maskvd_cli.core.filenames import file_name
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
+from maskvd_cli.store.parts import Arrays, read_parts, write_parts
+from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.reading import is_regular
 from maskvd_cli.store.records import (
     AGAIN,
@@ -40,9 +45,10 @@ from maskvd_cli.store.sealed import sealed_text, sha256_of_bytes
 __all__ = ["NewerResultError", "Run", "find_run", "new_run_id", "runs_below", "utc_now"]
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
+TRUTH, LISTED_TRUTH = "truth.npz", "truth.json.gz"
+_PART = re.compile(r"([0-9]{5,7})\.npz")
 # The metric whose sessions are asked for without a record, and what its series was called.
-_TIMED, _EARLIER_SERIES = "latency", {"dense": "baseline"}
-TRUTH = "truth.json.gz"
+_TIMED, _EARLIER = "latency", {"dense": "baseline"}
 _REFERENCE = "reference"
 
 
@@ -99,7 +105,8 @@ class Run:
                 read_named(self.folder / place, record.files[str(place)])
         except ResultError:
             return False
-        return True
+        # Pieces check themselves when they are read; there may be gigabytes of them.
+        return record.pieces is None or self.parts(record.key) >= set(range(record.pieces))
 
     def has_samples(self, key: str) -> bool:
         """Tell whether a point's samples are there."""
@@ -110,24 +117,74 @@ class Run:
         return read_table(self.folder / _samples(key), self._digest(key, _samples(key)))
 
     def has_predictions(self, key: str) -> bool:
-        """Tell whether a point's predictions are there."""
+        """Tell whether the outputs of a finished point are there."""
+        listed = is_regular(self.folder / _predictions(key))
+        return listed or (self.has(key) and is_regular(self.folder / _piece(key, 0)))
+
+    def has_listed_predictions(self, key: str) -> bool:
+        """Tell whether a point's predictions are there as an earlier version listed them."""
         return is_regular(self.folder / _predictions(key))
 
     def predictions(self, key: str) -> dict[str, Any]:
-        """Read a point's predictions. Raises ResultError where they are absent or damaged."""
+        """Read a point's predictions of an earlier version.
+
+        Raises ResultError where they are absent or damaged.
+        """
         return read_gzip(self.folder / _predictions(key), self._digest(key, _predictions(key)))
 
-    def truth(self) -> dict[str, Any]:
-        """Read the annotations that predictions are scored against. Raises ResultError."""
-        return read_gzip(self.folder / TRUTH)
+    def parts(self, key: str) -> set[int]:
+        """Return the numbers of the clips that a point has a piece of."""
+        try:
+            names = os.listdir(self.folder / "pieces" / file_name(key))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        matches = (_PART.fullmatch(name) for name in names)
+        return {int(found[1]) for found in matches if found}
+
+    def piece(self, key: str, number: int) -> Piece:
+        """Read the piece of a clip. Raises ResultError where it is absent, damaged or another."""
+        path = self.folder / _piece(key, number)
+        arrays, facts = read_parts(path)
+        belongs = facts.pop("key", None), facts.pop("part", None)
+        if belongs != (key, part_of(number)):
+            raise ResultError(f"holds {belongs[1]} of {belongs[0]}", where=path, remedy=AGAIN)
+        return Piece(key, part_of(number), arrays, facts)
+
+    def write_piece(self, piece: Piece) -> None:
+        """Write the piece of a clip; its part is the clip's number."""
+        facts = {**piece.facts, "key": piece.key, "part": piece.part}
+        write_parts(self.folder / _piece(piece.key, int(piece.part)), piece.arrays, facts)
+
+    def drop_pieces(self, key: str) -> None:
+        """Remove all pieces of a point."""
+        shutil.rmtree(self.folder / "pieces" / file_name(key), ignore_errors=True)
 
     def has_truth(self) -> bool:
-        """Tell whether the annotations that predictions are scored against are there."""
-        return is_regular(self.folder / TRUTH)
+        """Tell whether what outputs are scored against is there."""
+        return is_regular(self.folder / TRUTH) or self.has_listed_truth()
+
+    def has_listed_truth(self) -> bool:
+        """Tell whether it is there as an earlier version listed it."""
+        return is_regular(self.folder / LISTED_TRUTH)
+
+    def truth(self) -> dict[str, Any]:
+        """Read the annotations of an earlier version. Raises ResultError."""
+        return read_gzip(self.folder / LISTED_TRUTH)
 
     def write_truth(self, truth: dict[str, Any]) -> None:
-        """Write the annotations that predictions are scored against."""
-        write_bytes(self.folder / TRUTH, gzipped(truth))
+        """Write annotations as earlier versions did."""
+        write_bytes(self.folder / LISTED_TRUTH, gzipped(truth))
+
+    def truth_arrays(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read what outputs are scored against: arrays by `clip/name`, and facts.
+
+        Raises ResultError where it is absent or damaged.
+        """
+        return read_parts(self.folder / TRUTH)
+
+    def write_truth_arrays(self, arrays: Arrays, facts: Mapping[str, Any]) -> None:
+        """Write what outputs are scored against."""
+        write_parts(self.folder / TRUTH, arrays, facts)
 
     def measured(self, of: PassName, key: str) -> MeasuredRecord | None:
         """Return what a pass found of a point, or None where it has not run.
@@ -144,10 +201,10 @@ class Run:
 
     def write_measured(self, record: MeasuredRecord) -> None:
         """Write what a pass found of a point, with the sha256 of its raw samples."""
-        if (place := _samples_of(record)) is not None:
-            if is_regular(self.folder / place):
-                digest = sha256_of_bytes(read_named(self.folder / place, None))
-                record = record.model_copy(update={"files": {str(place): digest}})
+        place = _samples_of(record)
+        if place is not None and is_regular(self.folder / place):
+            digest = sha256_of_bytes(read_named(self.folder / place, None))
+            record = record.model_copy(update={"files": {str(place): digest}})
         write_bytes(self.folder / _measured(record.of, record.key), dump(record))
 
     def write_session(self, session: str, samples: pd.DataFrame, of: str = _TIMED) -> None:
@@ -164,7 +221,9 @@ class Run:
         place = _session(session, _TIMED if record is None else record.of)
         digest = None if record is None else record.files.get(str(place))
         table = read_table(self.folder / place, digest)
-        return table.replace({"series": _EARLIER_SERIES}) if "series" in table else table
+        if "series" not in table:
+            return table
+        return table.assign(series=table["series"].map(lambda name: _EARLIER.get(name, name)))
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples.
@@ -218,8 +277,15 @@ class Run:
             if str(place) in record.files or is_regular(source.folder / place):
                 content = read_named(source.folder / place, record.files.get(str(place)))
                 write_bytes(self.folder / place, content)
+        self.adopt_pieces(record.key, source)
         content = read_named(source.folder / _point(record.key), None)
         write_bytes(self.folder / _point(record.key), content)
+
+    def adopt_pieces(self, key: str, source: Run) -> None:
+        """Copy the pieces of a point that another run has and this one lacks, byte for byte."""
+        for number in sorted(source.parts(key) - self.parts(key)):
+            place = _piece(key, number)
+            write_bytes(self.folder / place, read_named(source.folder / place, None))
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other sweeps out while the block runs. Raises ResultError where one is in."""
@@ -242,6 +308,15 @@ def _samples(key: str) -> Path:
 
 def _predictions(key: str) -> Path:
     return Path("predictions") / f"{file_name(key)}.json.gz"
+
+
+def part_of(number: int) -> str:
+    """Return the name of the piece of a clip, by the clip's number in the scene."""
+    return f"{number:05d}"
+
+
+def _piece(key: str, number: int) -> Path:
+    return Path("pieces") / file_name(key) / f"{part_of(number)}.npz"
 
 
 def _measured(of: PassName, key: str) -> Path:

@@ -187,6 +187,9 @@ class PointRecord(Stored):
     files: dict[str, Digest] = Field(
         default={}, description="sha256 of the files beside it, by their place in the run's folder"
     )
+    pieces: Count | None = Field(
+        default=None, description="how many clips the model ran over, a file each; None: none"
+    )
 
     @field_validator("setting")
     @classmethod

@@ -59,6 +59,7 @@ class Listing:
         images = sorted(truth["images"], key=lambda image: image["id"])
         self.clips: list[str] = list(dict.fromkeys(image["clip"] for image in images))
         self.classes: list[str] = [category["name"] for category in truth["categories"]]
+        self.videos = self._videos(images)
         self._label = {category["id"]: i for i, category in enumerate(truth["categories"])}
         self._frames: list[list[Mapping[str, Any]]] = [[] for _ in self.clips]
         number = {name: position for position, name in enumerate(self.clips)}
@@ -68,6 +69,11 @@ class Listing:
             self._place[image["id"]] = clip, len(self._frames[clip])
             self._frames[clip].append(image)
         self._annotations = truth["annotations"]
+
+    def _videos(self, images: Sequence[Listed]) -> list[str]:
+        """Return the video of every clip; where an image names none, the clip itself."""
+        named = {image["clip"]: str(image.get("video", image["clip"])) for image in images}
+        return [named[clip] for clip in self.clips]
 
     def truth(self) -> list[Arrays]:
         """Return the truth of every clip."""

@@ -228,5 +228,5 @@ def _mean(rankings: Sequence[Ranking], weights: Weights) -> float | None:
 
 
 def _check(numbers: NDArray[np.int64], end: int, what: str) -> None:
-    if len(numbers) and not (0 <= int(numbers.min()) and int(numbers.max()) < end):
+    if len(numbers) and (int(numbers.min()) < 0 or int(numbers.max()) >= end):
         raise ValueError(f"a {what} is not among the truth's {end}")

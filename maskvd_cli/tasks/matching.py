@@ -93,7 +93,7 @@ def _counting(detections: Rows, score: Floats) -> Ints:
     begins = np.ones(len(order), dtype=np.bool_)
     begins[1:] = (frame[1:] != frame[:-1]) | (label[1:] != label[:-1])
     starts = np.flatnonzero(begins)
-    rank = np.arange(len(order)) - np.repeat(starts, np.diff([*starts, len(order)]))
+    rank = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     return order[rank < MOST_DETECTIONS]
 
 
@@ -143,7 +143,7 @@ def _turns(detection: Ints, key: Ints) -> Ints:
     fresh = np.ones(len(keys), dtype=np.bool_)
     fresh[1:] = keys[1:] != keys[:-1]
     starts = np.flatnonzero(fresh)
-    rank = np.arange(len(keys)) - np.repeat(starts, np.diff([*starts, len(keys)]))
+    rank = np.arange(len(keys)) - np.repeat(starts, np.diff(starts, append=len(keys)))
     return rank[number]
 
 
@@ -153,7 +153,7 @@ def _best(detection: Ints, other: Ints, share: Floats, free: Bools) -> Ints:
     allowed = free[other] & (share[:, None] >= THRESHOLDS)
     shares = np.where(allowed, share[:, None], -1.0)
     most = np.maximum.reduceat(shares, starts)
-    repeated = np.repeat(most, np.diff([*starts, len(detection)]), axis=0)
+    repeated = np.repeat(most, np.diff(starts, append=len(detection)), axis=0)
     place = np.where(allowed & (shares == repeated), np.arange(len(detection))[:, None], -1)
     return np.maximum.reduceat(place, starts)
 

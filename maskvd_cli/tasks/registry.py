@@ -5,6 +5,9 @@ from __future__ import annotations
 from maskvd_cli.core.registry import Registry
 from maskvd_cli.tasks.base import Task
 
+# What a model without a word on its task is asked for, and runs of before were.
+FIRST = "detection"
+
 tasks: Registry[Task] = Registry(
-    "task", Task, "maskvd.tasks", {"detection": "maskvd_cli.tasks.detection:Detection"}
+    "task", Task, "maskvd.tasks", {FIRST: "maskvd_cli.tasks.detection:Detection"}
 )

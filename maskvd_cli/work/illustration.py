@@ -41,6 +41,8 @@ from maskvd_cli.store.illustration import (
     write_illustration,
 )
 from maskvd_cli.store.runs import NewerResultError, Run
+from maskvd_cli.tasks.boxes import output_rows
+from maskvd_cli.tasks.stored import Outputs, StoredTruth, sound
 from maskvd_cli.work.passes import Item
 
 # The paper's pictures show the top 30 % of the regions.
@@ -195,25 +197,21 @@ def _boxes(run: Run, item: Item) -> list[Tensor]:
         views = scene.views(with_scores=False)
         return [_annotated(view, t) for view in views for t in range(view.frames)]
     threshold = _params(item).score_threshold
-    placements = scene.feed.placements
-    clips = zip(_annotations(scene).clips, placements, strict=True)
-    placed = [how for clip, how in clips for _ in range(len(clip))]
-    rows: dict[int, list[list[float]]] = {image: [] for image in range(1, len(placed) + 1)}
-    try:
-        for found in run.predictions(item.point.key)["results"]:
-            if found["score"] > threshold:
-                x, y, width, height = map(float, found["bbox"])
-                rows[found["image_id"]].append([x, y, x + width, y + height])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResultError(
-            f"predictions cannot be used ({type(error).__name__}: {error})",
-            where=run.folder,
-            remedy="sweep again with --fresh",
-        ) from error
-    return [
-        torch.from_numpy(how.place(np.array(boxes, dtype=np.float64).reshape(-1, 4)))
-        for how, boxes in zip(placed, rows.values(), strict=True)
-    ]
+    truth = StoredTruth.of(run)
+
+    def boxes() -> list[Tensor]:
+        pairs = zip(truth.outputs(item.point.key), scene.feed.placements, strict=True)
+        return [box for found, how in pairs for box in _stored_boxes(found, how, threshold)]
+
+    return sound(run, boxes)
+
+
+def _stored_boxes(found: Outputs, how: Placement, threshold: float) -> list[Tensor]:
+    """Return the boxes above the threshold of each frame of a clip, in input pixels."""
+    rows, score = output_rows(found.arrays)
+    corners = np.concatenate([rows.box[:, :2], rows.box[:, :2] + rows.box[:, 2:]], axis=1)
+    chosen = [(rows.frame == position) & (score > threshold) for position in range(len(found.ages))]
+    return [torch.from_numpy(how.place(corners[inside])) for inside in chosen]
 
 
 def _annotated(view: ClipView, position: int) -> Tensor:

@@ -12,9 +12,9 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
+from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Recipe
 from maskvd_cli.scenes.geometry import Site
 

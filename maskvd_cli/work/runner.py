@@ -1,70 +1,38 @@
-"""Run what is missing of a sweep: plan first, one immutable file per point, resume by key.
+"""Run what is missing of a sweep: plan first, pieces as they end, one immutable file per point.
 
 Where the model runs, the measured passes follow the points.
 """
 
 from __future__ import annotations
 
-import time
-import traceback
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskvd_cli import __version__
-from maskvd_cli.core.errors import MaskvdError, ResultError
-from maskvd_cli.core.point import Point
+from maskvd_cli.core.errors import ResultError
 from maskvd_cli.machine.device import device_facts
 from maskvd_cli.machine.environment import environment, tidy_path
-from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.scenes.annotations import Annotations
-from maskvd_cli.scenes.geometry import Geometry, Site
-from maskvd_cli.scenes.scene import Scene, scenes_of
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
-from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
-from maskvd_cli.tasks.coco import ground_truth
+from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
+from maskvd_cli.tasks.stored import truth_content
+from maskvd_cli.work.collect import Collection as Points
+from maskvd_cli.work.executors.inline import Inline
 from maskvd_cli.work.illustration import illustrate
+from maskvd_cli.work.legend import methods_of, quantities_of
 from maskvd_cli.work.passes import Item, OnMeasured, Passes
-from maskvd_cli.work.plan import PointSpec, detections_of, measure_of, tasks_of, with_baseline
-from maskvd_cli.work.replay import Outcome, replay
-from maskvd_cli.work.traced import trace
+from maskvd_cli.work.plan import BASELINE
+from maskvd_cli.work.prepare import Sweep, plan_tasks, prepare
+from maskvd_cli.work.unit import Executor, OnTalk
 
-Executor = Callable[[PointSpec, Scene], Outcome]
+__all__ = ["Sweep", "SweepOutcome", "choose_run", "plan_tasks", "prepare", "run_sweep"]
+
 OnPoint = Callable[[PointRecord], None]
-_TRACEBACK_CHARS = 4096
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """A checked recipe: scenes by model and input, tasks, and one keyed point for each."""
-
-    loaded: LoadedRecipe
-    scenes: dict[Site, Scene]
-    tasks: list[PointSpec]
-    points: list[Point]
-    detections_reason: str
-    measure: dict[str, Any] | None = None
-
-    @property
-    def passes(self) -> int:
-        """How many measured passes follow each point."""
-        return len(self.measure["metrics"]) if self.measure else 0
-
-    @property
-    def predicts(self) -> bool:
-        """Tell whether the model runs over all frames of each point, and its tokens are traced."""
-        if self.measure is None:
-            return False
-        return "accuracy" in self.measure["metrics"] or self.scene.detections == "model"
-
-    @property
-    def scene(self) -> Scene:
-        """The first; what drives masks and what was remarked are the same at all."""
-        return next(iter(self.scenes.values()))
 
 
 @dataclass(frozen=True)
@@ -84,30 +52,6 @@ class SweepOutcome:
     def failed(self) -> list[PointRecord]:
         """All points of the run without metrics, now or before."""
         return [record for record in (*self.present, *self.ran) if record.status == "failed"]
-
-
-def plan_tasks(loaded: LoadedRecipe) -> tuple[list[PointSpec], str, str]:
-    """Return the tasks of a recipe, what drives its masks, and why; reads no dataset."""
-    detections, reason = detections_of(loaded.recipe)
-    for single in loaded.recipe.for_each_model():
-        for text in single.model.input:
-            Geometry.of(single, text)
-    tasks = tasks_of(loaded)
-    if measure_of(loaded.recipe) is not None:
-        tasks = with_baseline(tasks, loaded.recipe.model.name)
-    return tasks, detections, reason
-
-
-def prepare(loaded: LoadedRecipe) -> Sweep:
-    """Check everything that can be checked before a point runs, the annotations included."""
-    tasks, detections, reason = plan_tasks(loaded)
-    scenes = scenes_of(loaded.recipe, detections)
-    points: list[Point] = []
-    for task in tasks:
-        scene = scenes[task.site]
-        heatmap = scene.heatmap_setting if task.needs_heatmap else None
-        points.append(task.point(scene.setting, heatmap))
-    return Sweep(loaded, scenes, tasks, points, reason, measure_of(loaded.recipe))
 
 
 def choose_run(sweep: Sweep, results: Path, *, fresh: bool) -> tuple[Run, list[Run]]:
@@ -140,52 +84,109 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     executor: Executor | None = None,
     on_point: OnPoint = lambda record: None,
     on_measured: OnMeasured = lambda record: None,
-    on_talk: Callable[[str], None] = lambda text: None,
+    on_talk: OnTalk = lambda text: None,
 ) -> SweepOutcome:
-    """Run the points that `run` lacks, in the plan's order; each is stored as it ends.
+    """Run the points that `run` lacks; each clip is stored as it ends, each point when it is whole.
 
-    `executor` runs a point: by default the detector over all frames where that is asked for, else
-    the replay of annotations. Measured passes follow. Points that `earlier` runs finished are
-    copied. A point that raises becomes a failed record and the sweep goes on. `on_point` and
-    `on_measured` hear of every record, found or made.
+    `executor` performs the units, by default one after the other in this process. Measured passes
+    follow. Points that `earlier` runs finished are copied. A point that fails becomes a failed
+    record and the sweep goes on. `on_point` and `on_measured` hear of every record, read or new.
     Raises ResultError while another sweep writes to the same run, and where a newer maskvd has
     written to it.
     """
-    present: list[PointRecord] = []
-    ran: list[PointRecord] = []
-    executor = executor or (trace if sweep.predicts else replay)
+    executor = executor or Inline(lambda loaded: sweep)
+    here = _environment(sweep)
+    with run.lock():
+        _begin(run, sweep, here)
+        present = _present(sweep, run, earlier, retry_failed=retry_failed)
+        for record in present.values():
+            on_point(record)
+        missing = [point for point in sweep.points if point.key not in present]
+        points = Points(sweep, run, here, on_talk)
+        units = points.units(missing, executor.clips_per_unit)
+        ran: list[PointRecord] = []
+        for record in points.records(missing, executor.run(units)):
+            ran.append(record)
+            on_point(record)
+        measured = _measure(
+            sweep,
+            run,
+            earlier,
+            here,
+            [*present.values(), *ran],
+            retry_failed,
+            on_measured,
+            on_talk,
+            executor,
+        )
+    failed = [record for record in measured.seen if record.status == "failed"]
+    return SweepOutcome(run, ran, list(present.values()), measured.ran, failed)
+
+
+def _environment(sweep: Sweep) -> dict[str, Any]:
     here = environment()
     if sweep.scene.weights is not None:
         here |= device_facts(sweep.scene.weights.device)
-    with run.lock():
-        if not run.has_begun():
-            run.write_plan(_plan(sweep), sweep.loaded.source, here)
-        if sweep.predicts and not run.has_truth():
-            run.write_truth(_truth(sweep))
-        for task, point in zip(sweep.tasks, sweep.points, strict=True):
-            record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
-            if record is None or (retry_failed and record.status == "failed"):
-                on_talk(point.label)
-                record, outcome = _run_point(task, point, sweep.scenes[task.site], executor, here)
-                made = (outcome.samples, outcome.predictions) if outcome else (None, None)
-                run.write_point(record, *made)
-                ran.append(record)
-            else:
-                present.append(record)
-            on_point(record)
-        seen: list[MeasuredRecord] = []
+    return here
 
-        def note(record: MeasuredRecord) -> None:
-            seen.append(record)
-            on_measured(record)
 
-        passes = Passes(run, run.plan(), earlier, here, retry_failed, note, on_talk)
-        done = {record.key for record in (*present, *ran) if record.status == "ok"}
-        items = _items(sweep, passes.plan, done)
-        illustrate(run, items, on_talk)
-        measured = passes.measure(items)
-    failed = [record for record in seen if record.status == "failed"]
-    return SweepOutcome(run, ran, present, measured, failed)
+def _begin(run: Run, sweep: Sweep, here: dict[str, Any]) -> None:
+    """Write what a run starts with, where it is not there."""
+    if not run.has_begun():
+        run.write_plan(_plan(sweep), sweep.loaded.source, here)
+    if sweep.predicts and not run.has_truth():
+        source = sweep.scene.source
+        assert isinstance(source, Annotations)
+        arrays, facts = truth_content(sweep.task, source.clips, source.dataset.classes)
+        run.write_truth_arrays(arrays, facts)
+
+
+def _present(
+    sweep: Sweep, run: Run, earlier: Sequence[Run], *, retry_failed: bool
+) -> dict[str, PointRecord]:
+    """Return the points that need not run, in the plan's order; take over what earlier runs have."""
+    present: dict[str, PointRecord] = {}
+    for point in sweep.points:
+        record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
+        if record is not None and not (retry_failed and record.status == "failed"):
+            present[point.key] = record
+        else:
+            for other in earlier:
+                run.adopt_pieces(point.key, other)
+    return present
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured now, and every record of the passes."""
+
+    ran: Sequence[MeasuredRecord]
+    seen: Sequence[MeasuredRecord]
+
+
+def _measure(  # noqa: PLR0913, PLR0917 - what was run, and who hears of what
+    sweep: Sweep,
+    run: Run,
+    earlier: Sequence[Run],
+    here: dict[str, Any],
+    records: Sequence[PointRecord],
+    retry_failed: bool,
+    on_measured: OnMeasured,
+    on_talk: OnTalk,
+    executor: Executor,
+) -> _Measured:
+    """Draw the run's pictures and measure the points that ran."""
+    seen: list[MeasuredRecord] = []
+
+    def note(record: MeasuredRecord) -> None:
+        seen.append(record)
+        on_measured(record)
+
+    passes = Passes(run, run.plan(), sweep, executor, earlier, here, retry_failed, note, on_talk)
+    done = {record.key for record in records if record.status == "ok"}
+    items = _items(sweep, passes.plan, done)
+    illustrate(run, items, on_talk)
+    return _Measured(passes.measure(items), seen)
 
 
 def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
@@ -196,12 +197,6 @@ def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
         for task, point in zip(sweep.tasks, sweep.points, strict=True)
         if point.key in done
     ]
-
-
-def _truth(sweep: Sweep) -> dict[str, Any]:
-    source = sweep.scene.source
-    assert isinstance(source, Annotations)
-    return ground_truth(source.clips, source.dataset.classes)
 
 
 def _stored(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
@@ -218,7 +213,7 @@ def _stored(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
     if record is None or record.failure:
         return record
     complete = run.has_samples(key) and (not sweep.predicts or run.has_predictions(key))
-    return record if complete else None
+    return record if complete and run.is_whole(record) else None
 
 
 def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointRecord | None:
@@ -234,37 +229,6 @@ def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointR
     return None
 
 
-def _run_point(
-    task: PointSpec, point: Point, scene: Scene, executor: Executor, here: dict[str, Any]
-) -> tuple[PointRecord, Outcome | None]:
-    started = time.perf_counter()
-    outcome: Outcome | None = None
-    failure: Failure | None = None
-    try:
-        outcome = executor(task, scene)
-    except MaskvdError as error:
-        failure = Failure(kind=type(error).__name__, message=str(error))
-    except Exception as error:  # a bug in one method must not cost the other points
-        trace = tidy_path(traceback.format_exc())[-_TRACEBACK_CHARS:]
-        failure = Failure(kind=type(error).__name__, message=str(error), traceback=trace)
-    record = PointRecord(
-        key=point.key,
-        label=point.label,
-        status="ok" if outcome else "failed",
-        method=point.method,
-        revision=point.revision,
-        params=dict(point.params),
-        setting=dict(point.setting),
-        environment=here,
-        metrics=outcome.metrics if outcome else None,
-        failure=failure,
-        finished=utc_now(),
-        seconds=round(time.perf_counter() - started, 3),
-        tool_version=__version__,
-    )
-    return record, outcome
-
-
 def _plan(sweep: Sweep) -> Plan:
     recipe = sweep.loaded.recipe
     return Plan(
@@ -277,6 +241,10 @@ def _plan(sweep: Sweep) -> Plan:
         detections_reason=sweep.detections_reason,
         notes=[tidy_path(note) for note in sweep.scene.notes()],
         measure=sweep.measure,
+        task=sweep.task.name,
+        headline=sweep.task.headline().name,
+        quantities=quantities_of(type(sweep.task)),
+        methods=methods_of((point.method for point in sweep.points), BASELINE),
         points=[
             PlannedPoint(
                 key=point.key,

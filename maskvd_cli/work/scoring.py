@@ -1,111 +1,96 @@
-"""Score stored predictions: the same numbers right after a run and ever after."""
-
-# torch's own annotations are incomplete.
-# pyright: reportUnknownMemberType=false
+"""Score stored outputs: the same numbers right after a run and ever after."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
-from maskvd_cli.store.measured import (
-    Accuracy,
-    AgeAccuracy,
-    ClassAccuracy,
-    StoredEstimate,
-)
+from maskvd_cli.store.measured import Accuracy, AgeAccuracy, ClassAccuracy, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan, PlannedPoint
-from maskvd_cli.tasks.ages import by_age
-from maskvd_cli.tasks.coco import Evaluation, evaluate
+from maskvd_cli.tasks.base import Scores, Task
+from maskvd_cli.tasks.registry import tasks
+from maskvd_cli.tasks.stored import StoredTruth, evaluation
 from maskvd_cli.work.plan import BASELINE
 
 
 @dataclass(frozen=True)
-class _Scored:
-    """One point's evaluation, the age of every frame, and how many detections it stands on."""
+class Scored:
+    """One point's scores, its headline, and the headline without each group of videos in turn."""
 
-    evaluation: Evaluation
-    age_of: NDArray[np.int64]
-    detections: int
+    scores: Scores
+    headline: float | None
+    left_out: Sequence[float | None]
 
 
 class Scorer:
-    """Scores the predictions of a run from its files alone; what is asked for twice is made once.
+    """Scores the outputs of a run from its files alone; what is asked for twice is made once.
 
-    Raises ResultError for predictions or a truth that are missing or damaged.
+    Raises ResultError for outputs or a truth that are missing or damaged.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, task: Task | None = None) -> None:
         self._run = run
-        self._baselines: dict[str, tuple[_Scored, list[float | None]]] = {}
+        self._baselines: dict[str, Scored] = {}
+        self._task = task
 
     @cached_property
-    def _truth(self) -> dict[str, Any]:
-        return self._run.truth()
+    def task(self) -> Task:
+        """What the run's model was asked for."""
+        return self._task or tasks.load(self._run.plan().task)()
 
     @cached_property
-    def _video_of(self) -> list[str]:
-        """Return for each frame, by rising id, the video it is of; of old runs the clip."""
-        images = sorted(self._truth["images"], key=lambda image: image["id"])
-        return [str(image.get("video", image["clip"])) for image in images]
+    def _truth(self) -> StoredTruth:
+        return StoredTruth.of(self._run)
+
+    def scored(self, key: str) -> Scored:
+        """Match and score the outputs of a point."""
+        made = evaluation(self._truth, key, self.task)
+        scores = made.scores()
+        # Clips of one video are no independent samples, and are left out together.
+        groups = cluster_weights(self._truth.videos)
+        left_out = [made.headline(weights.astype(np.float64)) for weights in groups]
+        return Scored(scores, scores.values[self.task.headline().name], left_out)
+
+    def scored_with_change(self, key: str, baseline: str | None) -> tuple[Scored, Estimate | None]:
+        """Return the scores of a point, and the change of its headline against the baseline's."""
+        if baseline is None:
+            return self.scored(key), None
+        if baseline not in self._baselines:
+            self._baselines[baseline] = self.scored(baseline)
+        theirs = self._baselines[baseline]
+        ours = theirs if key == baseline else self.scored(key)
+        return ours, _change(ours, theirs)
 
     def accuracy(self, key: str, baseline: str | None) -> Accuracy:
-        """Return the scores of a point, and its change against the baseline's predictions."""
-        try:
-            scored = self._scored(key)
-            change = None if baseline is None else self._change(scored, key, baseline)
-        except (KeyError, TypeError, IndexError, ValueError) as error:
-            raise ResultError(
-                f"predictions or truth are damaged ({type(error).__name__}: {error})",
-                where=self._run.folder,
-                remedy="remove the point's file and sweep again",
-            ) from error
-        overall = scored.evaluation.overall
+        """Return the scores of a point as they are stored, with its change."""
+        scored, change = self.scored_with_change(key, baseline)
+        values, details = scored.scores.values, scored.scores.details
         return Accuracy(
-            map50=overall.map50,
-            map=overall.map,
-            frames=len(scored.evaluation.images),
-            objects=overall.objects,
-            detections=scored.detections,
+            map50=values["map50"],
+            map=values["map"],
+            frames=details["frames"],
+            objects=details["objects"],
+            detections=details["detections"],
             by_class={
-                name: ClassAccuracy(**asdict(scores))
-                for name, scores in scored.evaluation.by_class.items()
+                name: ClassAccuracy(**scores) for name, scores in details["by_class"].items()
             },
-            by_age=[
-                AgeAccuracy(**asdict(found)) for found in by_age(scored.evaluation, scored.age_of)
-            ],
+            by_age=[AgeAccuracy(**bucket) for bucket in details["by_age"]],
             map50_change=None if change is None else StoredEstimate(**asdict(change)),
+            left_out=list(scored.left_out),
         )
 
-    def _scored(self, key: str) -> _Scored:
-        stored = self._run.predictions(key)
-        evaluation = evaluate(self._truth, stored["results"])
-        age_of = {frame["image_id"]: frame["age"] for frame in stored["frames"]}
-        ages = np.array([age_of[number] for number in evaluation.images], dtype=np.int64)
-        return _Scored(evaluation, ages, len(stored["results"]))
 
-    def _change(self, scored: _Scored, key: str, baseline: str) -> Estimate | None:
-        if baseline not in self._baselines:
-            dense = scored if key == baseline else self._scored(baseline)
-            self._baselines[baseline] = dense, self._left_out(dense.evaluation)
-        dense, without = self._baselines[baseline]
-        ours, theirs = scored.evaluation.overall.map50, dense.evaluation.overall.map50
-        if ours is None or theirs is None:
-            return None
-        if key == baseline:
-            return Estimate(0.0, None, None)
-        return paired_change(ours - theirs, self._left_out(scored.evaluation), without)
-
-    def _left_out(self, evaluation: Evaluation) -> list[float | None]:
-        """Return mAP50 with each group of videos left out in turn."""
-        return [evaluation.map50(weights) for weights in cluster_weights(self._video_of)]
+def _change(ours: Scored, theirs: Scored) -> Estimate | None:
+    if ours.headline is None or theirs.headline is None:
+        return None
+    if ours is theirs:
+        return Estimate(0.0, None, None)
+    return paired_change(ours.headline - theirs.headline, ours.left_out, theirs.left_out)
 
 
 def baseline_key(plan: Plan, point: PlannedPoint) -> str | None:
@@ -119,5 +104,5 @@ def baseline_key(plan: Plan, point: PlannedPoint) -> str | None:
 
 
 def scorable(run: Run, plan: Plan) -> list[PlannedPoint]:
-    """Return the points that have predictions."""
+    """Return the points that have outputs."""
     return [point for point in plan.points if run.has_predictions(point.key)]

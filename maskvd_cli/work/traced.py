@@ -1,4 +1,4 @@
-"""Run the detector over all clips for one point: predictions, and the tokens of every frame.
+"""Run the model over clips for one point: outputs, and the tokens of every frame.
 
 Nothing is counted while the model runs: the closed forms are evaluated on the traces afterwards.
 """
@@ -8,61 +8,86 @@ Nothing is counted while the model runs: the closed forms are evaluated on the t
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskvd_cli.core.placement import Placement
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_costs import box_head_macs, embedding_macs, head_macs
-from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
+from maskvd_cli.methods.base import ClipView, FrameTrace, Method, Params, TokenTrace
 from maskvd_cli.methods.clips import ClipInput, run_clip
+from maskvd_cli.scenes.frames import ReadAhead
 from maskvd_cli.scenes.scene import Scene
-from maskvd_cli.tasks.ages import ages
-from maskvd_cli.tasks.coco import prediction_rows
+from maskvd_cli.store.piece import OUTPUT, Piece
+from maskvd_cli.store.runs import part_of
+from maskvd_cli.tasks.base import Task
+from maskvd_cli.work.counted import counted
+from maskvd_cli.work.merge import AROUND, PROPOSALS
 from maskvd_cli.work.plan import PointSpec
-from maskvd_cli.work.replay import GIGA, Counted, Outcome, counted, metrics_of, samples_of
 
 
-def trace(task: PointSpec, scene: Scene) -> Outcome:
-    """Run every frame of the scene's clips once.
+def traced_clips(
+    spec: PointSpec, scene: Scene, task: Task, key: str, clips: tuple[int, int]
+) -> Iterator[Piece]:
+    """Run every frame of clips [first, last) once; yield the piece of each clip as it ends.
 
-    Raises MaskvdError where an image is missing or the method cannot run.
+    The state of the method is dropped after each clip, so that points can go side by side. Raises
+    MaskvdError where an image is missing or the method cannot run.
     """
-    model = scene.measured
-    detector = model.detector(scene.geometry)
-    method = task.method(task.params, detector.backbone)
+    detector = scene.measured.detector(scene.geometry)
+    method = spec.method(spec.params, detector.backbone)
     feed = scene.feed
-    clips: list[Counted] = []
-    proposals: list[NDArray[np.int64]] = []
-    results: list[dict[str, Any]] = []
-    frames: list[dict[str, int]] = []
-    state_bytes = 0
-    inputs = feed.clips(scene.views(with_scores=task.needs_heatmap))
-    for clip, placed in zip(inputs, feed.placements, strict=True):
-        traces: list[FrameTrace] = []
-        with _proposals(detector) as counts:
-            for result in run_clip(detector, method, clip):
-                image = len(frames) + len(traces) + 1
-                results += prediction_rows(image, result.detections, placed, model.label_of)
-                traces.append(result.trace)
-                state_bytes = max(state_bytes, method.state_bytes())
-        stale = ages([made.full for made in traces])
-        frames += [{"image_id": len(frames) + i + 1, "age": age} for i, age in enumerate(stale)]
-        clips.append(_counted(task, scene, clip, traces))
-        proposals.append(np.array(counts, dtype=np.int64))
-    method.reset()
-    samples = samples_of(scene, clips)
-    found = np.concatenate(proposals)
-    samples["proposals"] = found
-    metrics = metrics_of(task, scene, clips, samples)
-    changed = {"state_bytes": state_bytes, "gmacs_detector": metrics.gmacs + _around(scene, found)}
-    return Outcome(
-        metrics.model_copy(update=changed), samples, {"frames": frames, "results": results}
-    )
+    inputs = feed.clips(scene.views(with_scores=spec.needs_heatmap))
+    for number in range(*clips):
+        started = time.perf_counter()
+        arrays, state = _traced(
+            spec, scene, task, method, detector, inputs[number], feed.placements[number]
+        )
+        method.reset()
+        facts = {
+            "clip": inputs[number].name,
+            "state_bytes": state,
+            "seconds": time.perf_counter() - started,
+        }
+        yield Piece(key, part_of(number), arrays, facts)
+
+
+def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
+    spec: PointSpec,
+    scene: Scene,
+    task: Task,
+    method: Method[Params],
+    detector: Detector,
+    clip: ClipInput,
+    placed: Placement,
+) -> tuple[dict[str, NDArray[Any]], int]:
+    """Return the arrays of a clip and the most bytes that the method kept between its frames."""
+    traces: list[FrameTrace] = []
+    outputs: list[Any] = []
+    real: list[float] = []
+    state = 0
+    with ReadAhead(clip.images) as images, _proposals(detector) as proposals:
+        for result in run_clip(detector, method, replace(clip, images=images)):
+            outputs.append(result.detections)
+            real.append(_real_tokens(clip.view, result.trace))
+            # Indices of all frames of a long clip would fill the device.
+            traces.append(replace(result.trace, selected={}))
+            state = max(state, method.state_bytes())
+    made = counted(spec, scene, clip.view, TokenTrace.of(traces), np.array(real, dtype=np.float64))
+    encoded = task.encode(outputs, placed, scene.measured.label_of)
+    return {
+        **made.arrays(),
+        PROPOSALS: np.array(proposals, dtype=np.int64),
+        AROUND: _around(scene, proposals),
+        **{f"{OUTPUT}{name}": array for name, array in encoded.items()},
+    }, state
 
 
 @contextmanager
@@ -80,28 +105,19 @@ def _proposals(detector: Detector) -> Generator[list[int]]:
         handle.remove()
 
 
-def _around(scene: Scene, proposals: NDArray[np.int64]) -> float:
-    """Return the mean GMACs of everything but the backbone, at each frame's own proposals."""
+def _around(scene: Scene, proposals: Sequence[int]) -> NDArray[np.float64]:
+    """Return the MACs of everything but the backbone, at each frame's own proposals."""
     arch, grid, heads = scene.geometry.arch, scene.geometry.grid, scene.measured.heads
     fixed = embedding_macs(arch, grid) + head_macs(arch, heads, grid, 0)
-    return (fixed + box_head_macs(heads, 1) * float(proposals.mean())) / GIGA
+    return fixed + box_head_macs(heads, 1) * np.array(proposals, dtype=np.float64)
 
 
-def _counted(
-    task: PointSpec, scene: Scene, clip: ClipInput, traces: Sequence[FrameTrace]
-) -> Counted:
-    made = TokenTrace.of(traces)
-    return counted(task, scene, clip.view, made, _real_tokens(clip.view, traces))
-
-
-def _real_tokens(view: ClipView, traces: Sequence[FrameTrace]) -> NDArray[np.float64]:
+def _real_tokens(view: ClipView, trace: FrameTrace) -> float:
     """Return the recomputed tokens that are not wholly padding; NaN where layers differ."""
-    unknown = np.full(len(traces), np.nan)
     if view.real is None:
-        return unknown
-    for position, made in enumerate(traces):
-        if made.full:
-            unknown[position] = float(view.real.sum())
-        elif set(made.selected) == {"mask"}:
-            unknown[position] = float(view.real[made.selected["mask"].cpu()].sum())
-    return unknown
+        return np.nan
+    if trace.full:
+        return float(view.real.sum())
+    if set(trace.selected) == {"mask"}:
+        return float(view.real[trace.selected["mask"].cpu()].sum())
+    return np.nan

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.schema import Failure
+
+if TYPE_CHECKING:
+    from maskvd_cli.work.prepare import Sweep
+
+TRACE, PLAN = "trace", "plan"
 
 
 @dataclass(frozen=True)
@@ -38,11 +43,34 @@ class Lost:
     key: str | None = None
 
 
+# Hears what is being done.
+OnTalk = Callable[[str], None]
+# What performs a unit asks for its recipe with everything that is read for it.
+OpenSweep = Callable[[LoadedRecipe], "Sweep"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one unit may take; None: no limit. Only executors with processes can keep to them."""
+
+    seconds: float | None = None
+    mebibytes: int | None = None
+
+
 class Executor(ABC):
-    """Where units are performed. One file each; registered under `maskvd.executors`."""
+    """Where units are performed. One file each; registered under `maskvd.executors`.
+
+    `open_sweep` gives what this process has read of a recipe; other processes read it themselves.
+    `clips_per_unit`: how many clips a unit holds at most, None: all that a point lacks.
+    """
 
     name: ClassVar[str]
     description: ClassVar[str]
+    clips_per_unit: ClassVar[int | None] = None
+
+    def __init__(self, open_sweep: OpenSweep, limits: Limits = Limits()) -> None:
+        self.open_sweep = open_sweep
+        self.limits = limits
 
     @abstractmethod
     def run(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Piece | Lost]]:

@@ -159,7 +159,8 @@ def test_a_change_of_map50_on_one_clip_alone_is_noise(old: Run, tmp_path: Path) 
     assert accuracy
     assert accuracy.accuracy
     run.write_point(record, None, {**stored, "results": kept})
-    lower = accuracy.accuracy.model_copy(update={"map50": accuracy.accuracy.map50 - 1.0})
+    changed = {"map50": accuracy.accuracy.map50 - 1.0, "left_out": []}
+    lower = accuracy.accuracy.model_copy(update=changed)
     run.write_measured(accuracy.model_copy(update={"accuracy": lower}))
     assert change(compare(open_pairs(old, run)), FAST, "map50").verdict is Verdict.NOISE
 

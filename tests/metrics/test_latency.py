@@ -21,8 +21,8 @@ from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, 
 from maskvd_cli.methods.clips import ClipInput
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
-from maskvd_cli.metrics.rounds import measure_latency
 from maskvd_cli.metrics.peaks import bytes_held, highest, measure_memory
+from maskvd_cli.metrics.rounds import measure_latency
 
 INPUT = Size(64, 128)
 

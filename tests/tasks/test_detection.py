@@ -65,10 +65,9 @@ def drawn_outputs(drawn: np.random.Generator, clip: Clip) -> list[Detections]:
 def listed(clips: list[Clip], outputs: list[list[Detections]]) -> list[dict[str, Any]]:
     """Return the rows that earlier versions stored: JSON with Python's own rounding."""
     rows: list[dict[str, Any]] = []
-    image = 0
     scale = np.array([PLACED.col_scale, PLACED.row_scale] * 2)
-    for found in (frame for clip in outputs for frame in clip):
-        image += 1
+    for number, found in enumerate(frame for clip in outputs for frame in clip):
+        image = number + 1
         native = (found.xyxy.double().numpy() / scale).tolist()
         for (x1, y1, x2, y2), score, label in zip(
             native, found.scores.tolist(), found.labels.tolist(), strict=True

@@ -23,6 +23,7 @@ from maskvd_cli.store.illustration import (
     read_illustration,
 )
 from maskvd_cli.store.runs import NewerResultError, Run
+from maskvd_cli.tasks.stored import StoredTruth
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import SweepOutcome, choose_run, prepare, run_sweep
 
@@ -95,12 +96,10 @@ def test_the_frame_is_masked_and_holds_the_tokens_that_the_point_counted(
 def test_no_masked_frame_of_the_clip_has_more_boxes_before_it(outcome: SweepOutcome) -> None:
     run, made = outcome.run, illustration_of(outcome.run)
     shown = made.shown
-    images = {image["id"]: image for image in run.truth()["images"]}
-    counts = dict.fromkeys(range(6), 0)
-    for found in run.predictions(shown.key)["results"]:
-        image = images[found["image_id"]]
-        if image["clip"] == shown.clip and found["score"] > shown.score_threshold:
-            counts[image["frame"]] += 1
+    truth = StoredTruth.of(run)
+    outputs = list(truth.outputs(shown.key))[list(truth.clips).index(shown.clip)].arrays
+    above = outputs["score"] > shown.score_threshold
+    counts = dict(enumerate(np.bincount(outputs["frame"][above], minlength=6).tolist()))
     masked = [t for t in range(1, 6) if t % shown.period]
     assert shown.position == max(masked, key=lambda t: counts[t - 1])
     assert len(made.boxes) == counts[shown.position - 1]
@@ -171,13 +170,25 @@ def test_damaged_predictions_cost_the_picture_and_not_the_sweep(
 ) -> None:
     run = sweep_once(recipe_file, tmp_path, *CHANGES).run
     (run.folder / ILLUSTRATION).unlink()
-    for path in (run.folder / "samples").iterdir():
-        path.write_bytes(b"no parquet")
+    for path in (run.folder / "pieces").rglob("*.npz"):
+        path.write_bytes(b"no archive")
     talk: list[str] = []
     sweep = prepare(load_recipe(recipe_file, catalog(), CHANGES))
     run_sweep(sweep, run, on_talk=talk.append)
     assert read_illustration(run) is None
     assert any("no frame to illustrate" in line for line in talk)
+
+
+def test_damaged_samples_are_made_anew_from_the_pieces(recipe_file: Path, tmp_path: Path) -> None:
+    run = sweep_once(recipe_file, tmp_path, *CHANGES).run
+    samples = {path: path.read_bytes() for path in (run.folder / "samples").iterdir()}
+    pieces = {path: path.stat().st_mtime_ns for path in (run.folder / "pieces").rglob("*.npz")}
+    for path in samples:
+        path.write_bytes(b"no parquet")
+    again = sweep_once(recipe_file, tmp_path, *CHANGES)
+    assert len(again.ran) == len(samples)
+    assert {path: path.read_bytes() for path in samples} == samples
+    assert {path: path.stat().st_mtime_ns for path in pieces} == pieces
 
 
 def test_files_of_a_newer_maskvd_are_kept(recipe_file: Path, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from maskvd_cli.render.formats import to_markdown
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import Run
 from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.tasks.stored import StoredTruth
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import Sweep, SweepOutcome, choose_run, prepare, run_sweep
 from maskvd_cli.work.scoring import Scorer, baseline_key
@@ -226,7 +227,7 @@ def test_missing_latencies_are_measured_anew_beside_dense(
     assert latency is not None
     assert kept.latency is not None
     assert latency.session != kept.latency.session
-    assert set(first.run.session(latency.session)["series"]) == {"dense", "control", keys[2]}
+    assert set(first.run.session(latency.session)["series"]) == {"baseline", "control", keys[2]}
     assert "2 sessions" in to_markdown(read_report(first.run))
 
 
@@ -239,7 +240,7 @@ def test_a_grown_grid_takes_over_what_was_measured(
     assert [record.params["static_keep_rate"] for record in grown.ran] == [0.8]
     assert {record.key for record in grown.measured} == {grown.ran[0].key}
     key = outcome.ran[1].key
-    for name in (f"measured/latency/{key}.json", f"predictions/{key}.json.gz"):
+    for name in (f"measured/latency/{key}.json", f"pieces/{key}/00001.npz"):
         assert (grown.run.folder / name).read_bytes() == (outcome.run.folder / name).read_bytes()
     latency = measured(grown.run, "latency", key).latency
     assert latency is not None
@@ -301,10 +302,9 @@ def test_a_perfect_detector_scores_100(recipe_file: Path, tmp_path: Path, protoc
         assert accuracy.map50 == pytest.approx(100)
         assert accuracy.map == pytest.approx(100)
         assert accuracy.objects == 24
-    truth = run.truth()
-    ignored = sum(row["iscrowd"] for row in truth["annotations"])
-    # A region in each of 12 frames stands under each of 3 classes.
-    assert ignored == (36 if protocol == "kitti-ignore" else 0)
+    ignored = sum(int(arrays["ignore"].sum()) for arrays in StoredTruth.of(run).arrays)
+    # A region in each of 12 frames.
+    assert ignored == (12 if protocol == "kitti-ignore" else 0)
 
 
 def test_smoke_and_limit_are_marked_in_files_and_reports(recipe_file: Path, tmp_path: Path) -> None:
@@ -380,9 +380,9 @@ def test_damaged_and_foreign_weights_are_refused(recipe_file: Path, tmp_path: Pa
 def test_what_disturbed_a_session_is_kept_and_told(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from maskvd_cli.work import passes
+    from maskvd_cli.machine import device
 
-    monkeypatch.setattr(passes, "gpu_reasons", lambda device: 0x4)  # type: ignore[misc]
+    monkeypatch.setattr(device, "gpu_reasons", lambda device: 0x4)  # type: ignore[misc]
     made = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
     for record in made.measured:
         assert record.latency is not None

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -17,14 +18,16 @@ import pytest
 from maskvd_cli.core.errors import DatasetError, RecipeError, ResultError, UsageError
 from maskvd_cli.core.types import Clip
 from maskvd_cli.data.synthetic import write_labels
+from maskvd_cli.methods.base import ClipView, TokenTrace
+from maskvd_cli.methods.dense import Dense
+from maskvd_cli.methods.maskvd import MaskVD
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.scenes.scene import Scene
+from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run
-from maskvd_cli.store.schema import PointRecord
 from maskvd_cli.work.catalog import catalog
-from maskvd_cli.work.plan import PointSpec
-from maskvd_cli.work.replay import Outcome, replay
+from maskvd_cli.work.executors.inline import Inline
 from maskvd_cli.work.runner import Sweep, SweepOutcome, choose_run, plan_tasks, prepare, run_sweep
+from maskvd_cli.work.unit import Lost, Unit
 
 RECIPE = """\
 schema: 1
@@ -96,15 +99,16 @@ def test_a_run_holds_plan_recipe_environment_points_and_samples(
 def test_the_plan_is_there_before_the_first_point(recipe_file: Path, tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def executor(task: PointSpec, scene: Scene) -> Outcome:
-        (plan,) = (tmp_path / "results").glob("small/*/plan.json")
-        seen.append(len(json.loads(plan.read_text())["points"]))
-        return replay(task, scene)
+    class Watching(Inline):
+        def run(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Piece | Lost]]:
+            (plan,) = (tmp_path / "results").glob("small/*/plan.json")
+            seen.append(len(json.loads(plan.read_text())["points"]))
+            yield from super().run(units)
 
     sweep = prepared(recipe_file)
     run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
-    run_sweep(sweep, run, executor=executor)
-    assert seen == [5] * 5
+    run_sweep(sweep, run, executor=Watching(lambda loaded: sweep))
+    assert seen == [5]
 
 
 def test_a_second_run_does_nothing(recipe_file: Path, tmp_path: Path) -> None:
@@ -190,33 +194,48 @@ def test_fresh_takes_over_nothing(recipe_file: Path, tmp_path: Path) -> None:
     assert len(run_sweep(sweep, run, earlier).ran) == 5
 
 
-def failing_executor(task: PointSpec, scene: Scene) -> Outcome:
-    if task.params.model_dump().get("period") == 4:
-        raise DatasetError("this one fails", remedy="nothing helps")
-    if task.method.name == "dense":
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+    """Let dense raise like a bug and maskvd with a period of 4 like bad input."""
+    plan = MaskVD.plan.__func__  # type: ignore[attr-defined]
+
+    def planned(cls: type[MaskVD], params: Any, arch: Any, view: ClipView) -> TokenTrace:
+        if params.period == 4:
+            raise DatasetError("this one fails", remedy="nothing helps")
+        return plan(cls, params, arch, view)
+
+    def a_bug(cls: type[Dense], params: Any, arch: Any, view: ClipView) -> TokenTrace:
         raise ZeroDivisionError("a bug")
-    return replay(task, scene)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MaskVD, "plan", classmethod(planned))
+        patch.setattr(Dense, "plan", classmethod(a_bug))
+        yield patch
 
 
+@pytest.mark.usefixtures("failing")
 def test_failed_points_are_stored_with_their_reason(recipe_file: Path, tmp_path: Path) -> None:
     sweep = prepared(recipe_file)
     run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
-    outcome = run_sweep(sweep, run, executor=failing_executor)
+    outcome = run_sweep(sweep, run)
     assert [record.status for record in outcome.ran] == ["failed"] * 3 + ["ok"] * 2
     bug, bad_input = outcome.ran[0].failure, outcome.ran[1].failure
     assert bug is not None
     assert bug.kind == "ZeroDivisionError"
-    assert "failing_executor" in str(bug.traceback)
+    assert "a_bug" in str(bug.traceback)
     assert bad_input is not None
     assert bad_input.message == "this one fails; nothing helps"
     assert bad_input.traceback is None
     assert len(outcome.failed) == 3
 
 
-def test_failed_points_stay_unless_asked_for(recipe_file: Path, tmp_path: Path) -> None:
+def test_failed_points_stay_unless_asked_for(
+    failing: pytest.MonkeyPatch, recipe_file: Path, tmp_path: Path
+) -> None:
     sweep = prepared(recipe_file)
     run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
-    run_sweep(sweep, run, executor=failing_executor)
+    run_sweep(sweep, run)
+    failing.undo()
     again = run_sweep(sweep, run)
     assert again.ran == []
     assert len(again.failed) == 3
@@ -226,11 +245,12 @@ def test_failed_points_stay_unless_asked_for(recipe_file: Path, tmp_path: Path) 
 
 
 def test_failed_points_of_an_earlier_run_are_not_taken_over(
-    recipe_file: Path, tmp_path: Path
+    failing: pytest.MonkeyPatch, recipe_file: Path, tmp_path: Path
 ) -> None:
     sweep = prepared(recipe_file)
     run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
-    run_sweep(sweep, run, executor=failing_executor)
+    run_sweep(sweep, run)
+    failing.undo()
     wider = sweep_once(recipe_file, tmp_path / "results", "methods.maskvd.period=[4, 8, 16]")
     assert [record.params.get("period") for record in wider.ran] == [None, 4, 4, 16, 16]
     assert wider.failed == []
@@ -384,12 +404,13 @@ def test_two_sweeps_do_not_write_to_one_run(recipe_file: Path, tmp_path: Path) -
     sweep = prepared(recipe_file)
     run, _ = choose_run(sweep, tmp_path / "results", fresh=False)
 
-    def executor(task: PointSpec, scene: Scene) -> Outcome:
-        with pytest.raises(ResultError, match="another sweep is writing here"):
-            run_sweep(sweep, Run(run.folder))
-        return replay(task, scene)
+    class Intruding(Inline):
+        def run(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Piece | Lost]]:
+            with pytest.raises(ResultError, match="another sweep is writing here"):
+                run_sweep(sweep, Run(run.folder))
+            yield from super().run(units)
 
-    assert len(run_sweep(sweep, run, executor=executor).ran) == 5
+    assert len(run_sweep(sweep, run, executor=Intruding(lambda loaded: sweep)).ran) == 5
 
 
 def start(recipe_file: Path, results: Path) -> subprocess.Popen[str]:
@@ -422,8 +443,8 @@ def test_ctrl_c_leaves_a_valid_folder_and_says_how_to_go_on(
     points = sorted(folder.glob("points/*.json"))
     assert f"interrupted: {len(points)} of 799 points are stored in {folder}" in talk
     assert "go on with: maskvd sweep" in talk
-    records = [PointRecord.model_validate_json(path.read_bytes()) for path in points]
-    assert all(record.status == "ok" for record in records)
+    records = [Run(folder).point(path.stem) for path in points]
+    assert all(record is not None and record.status == "ok" for record in records)
 
 
 def test_killed_sweeps_leave_only_whole_files(recipe_file: Path, tmp_path: Path) -> None:
@@ -434,7 +455,9 @@ def test_killed_sweeps_leave_only_whole_files(recipe_file: Path, tmp_path: Path)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate(timeout=60)
         for path in results.glob("small/*/points/*.json"):
-            assert PointRecord.model_validate_json(path.read_bytes()).status == "ok"
+            record = Run(path.parents[1]).point(path.stem)
+            assert record is not None
+            assert record.status == "ok"
         assert len(list(results.glob("small/*"))) == 1
 
 

@@ -1,0 +1,143 @@
+"""Pieces of a point to its metrics and samples: a pure function, in the order of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from maskvd_cli.families.vitdet.head_costs import embedding_macs, head_macs
+from maskvd_cli.scenes.scene import Scene
+from maskvd_cli.store.piece import OUTPUT, Piece
+from maskvd_cli.store.schema import Metrics
+from maskvd_cli.work.counted import COUNT
+from maskvd_cli.work.plan import PointSpec
+
+GIGA = 1e9
+# Arrays of traced pieces: MACs of all but the backbone, and boxes that the last stage gets.
+AROUND, PROPOSALS = "around", "proposals"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a point yields: metrics, one row of samples per frame, and the seconds it took."""
+
+    metrics: Metrics
+    samples: pd.DataFrame
+    seconds: float = 0.0
+
+
+def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> Outcome:
+    """Join the pieces of all clips, in the order of clips; outputs stay in the pieces.
+
+    Raises ValueError where pieces are not those of the scene's clips.
+    """
+    clips: list[dict[str, NDArray[Any]]] = []
+    state: list[int] = []
+    seconds = 0.0
+    for piece in pieces:
+        clips.append(
+            {name: array for name, array in piece.arrays.items() if not name.startswith(OUTPUT)}
+        )
+        seconds += float(piece.facts.get("seconds", 0.0))
+        if "state_bytes" in piece.facts:
+            state.append(int(piece.facts["state_bytes"]))
+    _check(scene, clips)
+    joined = {name: np.concatenate([clip[name] for clip in clips]) for name in clips[0]}
+    samples = _samples(scene, joined)
+    metrics = _metrics(spec, scene, len(clips), joined, samples)
+    if state:
+        metrics = metrics.model_copy(update={"state_bytes": max(state)})
+    return Outcome(metrics, samples, seconds)
+
+
+def _check(scene: Scene, clips: Sequence[dict[str, NDArray[Any]]]) -> None:
+    named = scene.source.frames()
+    lengths = [len(frames) for _, frames in named]
+    if [len(clip["tokens"]) for clip in clips] != lengths:
+        raise ValueError("the pieces are not those of the clips")
+
+
+def _samples(scene: Scene, joined: dict[str, NDArray[Any]]) -> pd.DataFrame:
+    """Return a row per frame; `count_...` are what the method's closed forms need besides."""
+    named = scene.source.frames()
+    columns = {
+        "clip": np.repeat([name for name, _ in named], [len(frames) for _, frames in named]),
+        "frame": np.concatenate([np.asarray(frames) for _, frames in named]),
+        "tokens": joined["tokens"],
+        "real_tokens": joined["real_tokens"],
+        "all_real_tokens": joined["all_real_tokens"],
+        "is_full": joined["is_full"],
+    }
+    for name, values in joined.items():
+        if name.startswith(COUNT):
+            columns[f"count_{name.removeprefix(COUNT)}"] = values
+    if PROPOSALS in joined:
+        columns["proposals"] = joined[PROPOSALS]
+    samples = pd.DataFrame(columns)
+    return samples.astype({"real_tokens": "Int64", "all_real_tokens": "Int64"})
+
+
+def _metrics(
+    spec: PointSpec,
+    scene: Scene,
+    clips: int,
+    joined: dict[str, NDArray[Any]],
+    samples: pd.DataFrame,
+) -> Metrics:
+    """Return the means over all frames; where no model ran, state and detector in closed form."""
+    arch, grid = scene.geometry.arch, scene.geometry.grid
+    gmacs = float(joined["matrix"].mean()) / GIGA
+    curve = cost_curve(spec, scene)
+    mean = float(samples["tokens"].mean())
+    real, all_real = samples["real_tokens"], samples["all_real_tokens"]
+    around = _around(scene, joined)
+    return Metrics(
+        clips=clips,
+        frames=len(samples),
+        tokens=mean,
+        keep_rate=mean / grid.area,
+        keep_rate_real=None if real.isna().any() else float(real.sum() / all_real.sum()),
+        full_frame_share=float(samples["is_full"].mean()),
+        gmacs=gmacs,
+        gmacs_published=float(joined["published"].mean()) / GIGA,
+        gmacs_detector=None if around is None else gmacs + around,
+        gmacs_published_at_mean_tokens=(
+            None if curve is None else curve[0] + curve[1] * mean + curve[2] * mean**2
+        ),
+        cost_curve=curve,
+        state_bytes=spec.method.planned_state_bytes(arch, grid, spec.params),
+    )
+
+
+def _around(scene: Scene, joined: dict[str, NDArray[Any]]) -> float | None:
+    """Return the GMACs of everything but the backbone: of the frames, else at the most proposals.
+
+    None where the number of classes is not known.
+    """
+    if AROUND in joined:
+        return float(joined[AROUND].mean()) / GIGA
+    arch, grid, heads = scene.geometry.arch, scene.geometry.grid, scene.heads
+    if heads is None:
+        return None
+    return (embedding_macs(arch, grid) + head_macs(arch, heads, grid, heads.post_nms)) / GIGA
+
+
+def cost_curve(spec: PointSpec, scene: Scene) -> tuple[float, float, float] | None:
+    """Return c0, c1, c2 of the published counter, GMACs = c0 + c1 n + c2 n^2 for n kept tokens.
+
+    The closed forms are quadratic in n, so three whole-number evaluations determine them; None
+    where more than n decides.
+    """
+    arch, grid = scene.geometry.arch, scene.geometry.grid
+    at = [spec.method.published_at(arch, grid, spec.params, tokens) for tokens in (0, 1, 2)]
+    none, one, two = at
+    if none is None or one is None or two is None:
+        return None
+    twice_quadratic = two - 2 * one + none
+    linear = one - none - twice_quadratic / 2
+    return none / GIGA, linear / GIGA, twice_quadratic / 2 / GIGA

@@ -1,0 +1,34 @@
+"""Perform a unit of work: the one place that knows how, whichever executor asks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maskvd_cli.store.piece import Piece
+from maskvd_cli.work.failures import failure_of
+from maskvd_cli.work.replay import planned_clips
+from maskvd_cli.work.sessions import perform_session
+from maskvd_cli.work.traced import traced_clips
+from maskvd_cli.work.unit import PLAN, TRACE, Lost, OpenSweep, Unit
+
+
+def perform(unit: Unit, open_sweep: OpenSweep) -> Iterator[Piece | Lost]:
+    """Yield each piece of a unit as it ends, and a `Lost` where one could not be made."""
+    try:
+        yield from _pieces(unit, open_sweep)
+    except Exception as error:  # a bug in one method must not cost the other points
+        yield Lost(failure_of(error))
+
+
+def _pieces(unit: Unit, open_sweep: OpenSweep) -> Iterator[Piece | Lost]:
+    sweep = open_sweep(unit.recipe)
+    if unit.what not in (PLAN, TRACE):
+        yield from perform_session(unit, sweep)
+        return
+    key = unit.keys[0]
+    spec, scene = sweep.at(key)
+    if unit.what == PLAN:
+        yield from planned_clips(spec, scene, key, unit.clips)
+    else:
+        clips = unit.clips or (0, len(scene.source.frames()))
+        yield from traced_clips(spec, scene, sweep.task, key, clips)
