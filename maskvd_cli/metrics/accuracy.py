@@ -42,6 +42,7 @@ class Accuracy(Metric):
             part = f"scores-{number:05d}"
             if part in session.done or key in session.lost:
                 continue
+            session.on_talk(f"scoring {number + 1} of {len(session.series)}")
             try:
                 is_baseline = key == session.baseline
                 scored = beside if is_baseline else _scored(outputs, key)

@@ -90,6 +90,7 @@ class Latency(Metric):
             facts = {"baseline": session.baseline, "full_share": dict(session.full_share)}
             yield Piece("", _BEGIN, facts=facts)
         rounds = Rounds.of(session, protocol)
+        session.on_talk("warming up")
         rounds.warm_up(int(protocol["warmup"]))
         yield from _lost(rounds, session)
         for number, part in enumerate(parts):
@@ -98,6 +99,7 @@ class Latency(Metric):
                 return
             if part in session.done:
                 continue
+            session.on_talk(f"round {number + 1} of {len(parts)}")
             arrays, facts = rounds.run(number, order)
             yield from _lost(rounds, session)
             if rounds.goes_on():

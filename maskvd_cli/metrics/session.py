@@ -43,7 +43,7 @@ class Session:
     `series`: by the point's key, what makes its method anew; `baseline`: the key of the series that
     others are compared with, among them where there is one. `full_share`: the share of full frames
     in all of the data, None where unknown. `done`: names of the parts that an earlier process
-    stored, `lost`: the points that it dropped.
+    stored, `lost`: the points that it dropped. `on_talk` hears what is being done.
     Metrics that stand on outputs get `outputs` and no model.
     """
 
@@ -56,6 +56,7 @@ class Session:
     outputs: Outputs | None = None
     done: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
+    on_talk: Callable[[str], None] = lambda text: None
 
     @property
     def model(self) -> Detector:

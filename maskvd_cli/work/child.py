@@ -1,6 +1,6 @@
 """A process that performs one unit: `python -m maskvd_cli.work.child DESCRIPTOR PARENT`.
 
-The unit comes pickled over stdin; pieces go pickled over the descriptor, and None at the end. The
+The unit comes pickled over stdin; pieces and talk go pickled over the descriptor, then None. The
 process ends at once, with its group, where the parent is gone.
 """
 
@@ -30,9 +30,12 @@ def main(descriptor: int, parent: int) -> None:
     from maskvd_cli.work.perform import perform  # noqa: PLC0415
     from maskvd_cli.work.prepare import prepare  # noqa: PLC0415
 
-    for piece in perform(unit, prepare):
-        send(descriptor, pickle.dumps(piece, protocol=pickle.HIGHEST_PROTOCOL))
-    send(descriptor, pickle.dumps(None))
+    def answer(content: object) -> None:
+        send(descriptor, pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL))
+
+    for piece in perform(unit, prepare, answer):
+        answer(piece)
+    answer(None)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -1,4 +1,4 @@
-"""Gather what executors give: store each piece as it comes, merge and store each point as it ends."""
+"""Gather what executors give: store pieces as they come, points as they are whole."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ and the baseline, since only what was measured side by side is compared.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,9 +31,11 @@ from maskvd_cli.work.failures import failure_of
 from maskvd_cli.work.plan import PointSpec, protocol_of
 from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.scoring import baseline_key
-from maskvd_cli.work.unit import Executor, Lost, Unit
+from maskvd_cli.work.sessions import perform_session
+from maskvd_cli.work.unit import Lost, Unit
 
 OnMeasured = Callable[[MeasuredRecord], None]
+Perform = Callable[[Unit], Iterator[Piece | Lost]]
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,20 @@ class Wanted:
 
 @dataclass
 class Passes:
-    """The metrics of a run; `executor` performs their sessions.
+    """The metrics of a run. `earlier`: runs whose records may be taken over.
 
-    `earlier`: runs whose records may be taken over.
+    `perform` performs a unit; None: in this process.
     """
 
     run: Run
     plan: Plan
     sweep: Sweep
-    executor: Executor
     earlier: Sequence[Run]
     environment: dict[str, Any]
     retry_failed: bool = False
     on_measured: OnMeasured = lambda record: None
     on_talk: Callable[[str], None] = lambda text: None
+    perform: Perform | None = None
     ran: list[MeasuredRecord] = field(default_factory=list[MeasuredRecord])
 
     def measure(self, items: Sequence[Item]) -> list[MeasuredRecord]:
@@ -176,16 +178,21 @@ class Passes:
             alone=metric.timed,
         )
         lost: list[Lost] = []
-        self.on_talk(f"{metric.name} of {self._labels(keys)}")
-        for _, piece in self.executor.run([unit]):
+        for piece in (self.perform or self._here)(unit):
             if isinstance(piece, Lost):
                 lost.append(piece)
                 continue
             pieces.append(piece)
             if opened is not None:
                 opened.write(piece)
-                self.on_talk(f"{metric.name}, {piece.part}")
         self._conclude(wanted, keys, baseline, pieces, lost, opened)
+
+    def _here(self, unit: Unit) -> Iterator[Piece | Lost]:
+        """Perform a unit in this process."""
+        try:
+            yield from perform_session(unit, self.sweep, self.on_talk)
+        except Exception as error:  # a bug in one metric must not cost the others
+            yield Lost(failure_of(error))
 
     def _opened(
         self, wanted: Wanted, keys: Sequence[str], baseline: str | None
@@ -212,10 +219,6 @@ class Passes:
         session = open_session(self.run.folder, wanted.metric.name, secrets.token_hex(6))
         session.begin(manifest)
         return session, []
-
-    def _labels(self, keys: Sequence[str]) -> str:
-        names = [point.label for point in self.plan.points if point.key in keys]
-        return names[0] if len(names) == 1 else f"{len(names)} points"
 
     def _full_share(self, key: str) -> float | None:
         """Return the share of full frames in all of the data, as the point counted them."""

@@ -6,24 +6,26 @@ from collections.abc import Iterator
 
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.work.failures import failure_of
+from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.replay import planned_clips
 from maskvd_cli.work.sessions import perform_session
 from maskvd_cli.work.traced import traced_clips
-from maskvd_cli.work.unit import PLAN, TRACE, Lost, OpenSweep, Unit
+from maskvd_cli.work.unit import PLAN, TRACE, Lost, OnTalk, OpenSweep, Unit
 
 
-def perform(unit: Unit, open_sweep: OpenSweep) -> Iterator[Piece | Lost]:
+def perform(
+    unit: Unit, open_sweep: OpenSweep, on_talk: OnTalk = lambda text: None
+) -> Iterator[Piece | Lost]:
     """Yield each piece of a unit as it ends, and a `Lost` where one could not be made."""
     try:
-        yield from _pieces(unit, open_sweep)
+        yield from _pieces(unit, open_sweep(unit.recipe), on_talk)
     except Exception as error:  # a bug in one method must not cost the other points
         yield Lost(failure_of(error))
 
 
-def _pieces(unit: Unit, open_sweep: OpenSweep) -> Iterator[Piece | Lost]:
-    sweep = open_sweep(unit.recipe)
-    if unit.what not in (PLAN, TRACE):
-        yield from perform_session(unit, sweep)
+def _pieces(unit: Unit, sweep: Sweep, on_talk: OnTalk) -> Iterator[Piece]:
+    if unit.what not in (TRACE, PLAN):
+        yield from perform_session(unit, sweep, on_talk)
         return
     key = unit.keys[0]
     spec, scene = sweep.at(key)

@@ -5,7 +5,7 @@ Where the model runs, the measured passes follow the points.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     written to it.
     """
     executor = executor or Inline(lambda loaded: sweep)
+    executor.on_talk = on_talk
     here = _environment(sweep)
     with run.lock():
         _begin(run, sweep, here)
@@ -108,19 +109,21 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
         for record in points.records(missing, executor.run(units)):
             ran.append(record)
             on_point(record)
-        measured = _measure(
-            sweep,
-            run,
-            earlier,
-            here,
-            [*present.values(), *ran],
-            retry_failed,
-            on_measured,
-            on_talk,
-            executor,
-        )
-    failed = [record for record in measured.seen if record.status == "failed"]
-    return SweepOutcome(run, ran, list(present.values()), measured.ran, failed)
+        seen: list[MeasuredRecord] = []
+
+        def note(record: MeasuredRecord) -> None:
+            seen.append(record)
+            on_measured(record)
+
+        passes = Passes(
+            run, run.plan(), sweep, earlier, here, retry_failed, note, on_talk,
+            lambda unit: (piece for _, piece in executor.run([unit])),
+        )  # fmt: skip
+        items = _items(sweep, passes.plan, [*present.values(), *ran])
+        illustrate(run, items, on_talk)
+        measured = passes.measure(items)
+    failed = [record for record in seen if record.status == "failed"]
+    return SweepOutcome(run, ran, list(present.values()), measured, failed)
 
 
 def _environment(sweep: Sweep) -> dict[str, Any]:
@@ -144,7 +147,7 @@ def _begin(run: Run, sweep: Sweep, here: dict[str, Any]) -> None:
 def _present(
     sweep: Sweep, run: Run, earlier: Sequence[Run], *, retry_failed: bool
 ) -> dict[str, PointRecord]:
-    """Return the points that need not run, in the plan's order; take over what earlier runs have."""
+    """Return the points that need not run, by key; take over what earlier runs have."""
     present: dict[str, PointRecord] = {}
     for point in sweep.points:
         record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
@@ -156,41 +159,9 @@ def _present(
     return present
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """What was measured now, and every record of the passes."""
-
-    ran: Sequence[MeasuredRecord]
-    seen: Sequence[MeasuredRecord]
-
-
-def _measure(  # noqa: PLR0913, PLR0917 - what was run, and who hears of what
-    sweep: Sweep,
-    run: Run,
-    earlier: Sequence[Run],
-    here: dict[str, Any],
-    records: Sequence[PointRecord],
-    retry_failed: bool,
-    on_measured: OnMeasured,
-    on_talk: OnTalk,
-    executor: Executor,
-) -> _Measured:
-    """Draw the run's pictures and measure the points that ran."""
-    seen: list[MeasuredRecord] = []
-
-    def note(record: MeasuredRecord) -> None:
-        seen.append(record)
-        on_measured(record)
-
-    passes = Passes(run, run.plan(), sweep, executor, earlier, here, retry_failed, note, on_talk)
-    done = {record.key for record in records if record.status == "ok"}
-    items = _items(sweep, passes.plan, done)
-    illustrate(run, items, on_talk)
-    return _Measured(passes.measure(items), seen)
-
-
-def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
+def _items(sweep: Sweep, plan: Plan, records: Sequence[PointRecord]) -> list[Item]:
     """Return the points that ran, as the passes need them."""
+    done = {record.key for record in records if record.status == "ok"}
     planned = {point.key: point for point in plan.points}
     return [
         Item(planned[point.key], task, sweep.scenes[task.site])

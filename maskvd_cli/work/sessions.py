@@ -20,7 +20,9 @@ from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.unit import Unit
 
 
-def perform_session(unit: Unit, sweep: Sweep) -> Iterator[Piece]:
+def perform_session(
+    unit: Unit, sweep: Sweep, on_talk: Callable[[str], None] = lambda text: None
+) -> Iterator[Piece]:
     """Yield each piece of a metric's session as it ends.
 
     Options of the unit: `protocol`, and as they stand in `Session` `baseline`, `done`, `lost` and
@@ -33,6 +35,7 @@ def perform_session(unit: Unit, sweep: Sweep) -> Iterator[Piece]:
         "done": frozenset(given.get("done", ())),
         "lost": frozenset(given.get("lost", ())),
         "full_share": dict(given.get("full_share", {})),
+        "on_talk": lambda text: on_talk(f"{unit.what}, {text}"),
     }
     found = [sweep.at(key) for key in unit.keys]
     if metric.from_outputs:

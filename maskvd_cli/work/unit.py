@@ -61,6 +61,7 @@ class Executor(ABC):
     """Where units are performed. One file each; registered under `maskvd.executors`.
 
     `open_sweep` gives what this process has read of a recipe; other processes read it themselves.
+    `on_talk` hears what is being done, where that is known.
     `clips_per_unit`: how many clips a unit holds at most, None: all that a point lacks.
     """
 
@@ -71,6 +72,7 @@ class Executor(ABC):
     def __init__(self, open_sweep: OpenSweep, limits: Limits = Limits()) -> None:
         self.open_sweep = open_sweep
         self.limits = limits
+        self.on_talk: OnTalk = lambda text: None
 
     @abstractmethod
     def run(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Piece | Lost]]:

@@ -26,7 +26,9 @@ class Inline(Executor):
         """Perform the units; no limit is kept."""
         for _, group in groupby(enumerate(units), lambda item: self._shares(*item)):
             together = [unit for _, unit in group]
-            streams = {id(unit): (unit, perform(unit, self.open_sweep)) for unit in together}
+            streams = {
+                id(unit): (unit, perform(unit, self.open_sweep, self.on_talk)) for unit in together
+            }
             while streams:
                 for number, (unit, pieces) in list(streams.items()):
                     piece = next(pieces, None)

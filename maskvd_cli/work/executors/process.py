@@ -20,7 +20,7 @@ from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.schema import Failure
 from maskvd_cli.work.executors.messages import Incoming, send
 from maskvd_cli.work.failures import TRACEBACK_CHARS
-from maskvd_cli.work.unit import Executor, Limits, Lost, Unit
+from maskvd_cli.work.unit import Executor, Limits, Lost, OnTalk, Unit
 
 # How often the memory of a child is looked at, where it has a limit.
 _LOOK_SECONDS = 0.5
@@ -51,11 +51,13 @@ class Process(Executor):
     def run(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Piece | Lost]]:
         """Perform the units one after the other."""
         for unit in units:
-            for piece in perform_in_child(unit, self.limits):
+            for piece in perform_in_child(unit, self.limits, self.on_talk):
                 yield unit, piece
 
 
-def perform_in_child(unit: Unit, limits: Limits) -> Iterator[Piece | Lost]:
+def perform_in_child(
+    unit: Unit, limits: Limits, on_talk: OnTalk = lambda text: None
+) -> Iterator[Piece | Lost]:
     """Perform a unit in a fresh process with a session of its own, and end it with its group.
 
     Yields what the child gives as it comes. A child that ends in another way than it should, or
@@ -63,7 +65,7 @@ def perform_in_child(unit: Unit, limits: Limits) -> Iterator[Piece | Lost]:
     process, and where the iterator is closed.
     """
     with tempfile.TemporaryFile() as errors, _Child(unit, errors) as child:
-        failure = yield from child.pieces(limits)
+        failure = yield from child.pieces(limits, on_talk)
         if failure is not None:
             child.end()
             kind, message = failure
@@ -109,12 +111,12 @@ class _Child:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def pieces(self, limits: Limits) -> _Received:
+    def pieces(self, limits: Limits, on_talk: OnTalk) -> _Received:
         """Yield what comes until the unit, the child or its time ends."""
         with contextlib.closing(Incoming(self._answers, self._process.pid)) as incoming:
-            return (yield from self._received(incoming, limits))
+            return (yield from self._received(incoming, limits, on_talk))
 
-    def _received(self, incoming: Incoming, limits: Limits) -> _Received:
+    def _received(self, incoming: Incoming, limits: Limits, on_talk: OnTalk) -> _Received:
         end = None if limits.seconds is None else time.monotonic() + limits.seconds
         while True:
             left = None if end is None else max(end - time.monotonic(), 0.0)
@@ -126,7 +128,10 @@ class _Child:
                 content = pickle.loads(message)
                 if content is None:
                     return None
-                yield content
+                if isinstance(content, str):
+                    on_talk(content)
+                else:
+                    yield content
             if incoming.ended:
                 return self._death()
             if end is not None and time.monotonic() >= end:
