@@ -318,7 +318,7 @@ class Recipe(Section):
     limit: LimitSection | None = Field(default=None, description="run on a part of the data")
     smoke: bool = Field(
         default=False,
-        description="only try whether everything runs: 2 clips of 4 frames, metrics as short as they can be",
+        description="only try whether everything runs: 2 clips of 4 frames, short metrics",
     )
     seed: int = Field(default=0, ge=0, lt=2**32)
 

@@ -46,10 +46,10 @@ from maskvd_cli.store.sealed import sealed_text, sha256_of_bytes
 __all__ = ["NewerResultError", "Run", "find_run", "new_run_id", "runs_below", "utc_now"]
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
-# The metric whose sessions are asked for without a record, and what its series was called.
-_TIMED, _EARLIER_SERIES = "latency", {"dense": "baseline"}
 TRUTH, LISTED_TRUTH = "truth.npz", "truth.json.gz"
 _PART = re.compile(r"([0-9]{5,7})\.npz")
+# The metric whose sessions are asked for without a record, and what its series was called.
+_TIMED, _EARLIER = "latency", {"dense": "baseline"}
 _REFERENCE = "reference"
 
 
@@ -203,10 +203,10 @@ class Run:
 
     def write_measured(self, record: MeasuredRecord) -> None:
         """Write what a pass found of a point, with the sha256 of its raw samples."""
-        if (place := _samples_of(record)) is not None:
-            if is_regular(self.folder / place):
-                digest = sha256_of_bytes(read_named(self.folder / place, None))
-                record = record.model_copy(update={"files": {str(place): digest}})
+        place = _samples_of(record)
+        if place is not None and is_regular(self.folder / place):
+            digest = sha256_of_bytes(read_named(self.folder / place, None))
+            record = record.model_copy(update={"files": {str(place): digest}})
         write_bytes(self.folder / _measured(record.of, record.key), dump(record))
 
     def write_session(self, session: str, samples: pd.DataFrame, of: str = _TIMED) -> None:
@@ -223,7 +223,9 @@ class Run:
         place = _session(session, _TIMED if record is None else record.of)
         digest = None if record is None else record.files.get(str(place))
         table = read_table(self.folder / place, digest)
-        return table.replace({"series": _EARLIER_SERIES}) if "series" in table else table
+        if "series" not in table:
+            return table
+        return table.assign(series=table["series"].map(lambda name: _EARLIER.get(name, name)))
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples.

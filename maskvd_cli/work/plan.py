@@ -183,9 +183,9 @@ def measure_of(recipe: Recipe) -> dict[str, Any] | None:
     `metrics` lists them in their order; under each one's name stand its section, seed, and
     estimator.
     """
+    chosen = metrics_of(recipe)
     if recipe.model.weights is None:
         return None
-    chosen = metrics_of(recipe)
     measure: dict[str, Any] = {"metrics": [metric.name for metric in chosen]}
     for metric in chosen:
         section = recipe.sections.get(metric.name) or metric.section()
