@@ -23,7 +23,7 @@ from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.scenes.annotations import Annotations
 from maskvd_cli.scenes.geometry import Geometry, Site
 from maskvd_cli.scenes.scene import Scene, scenes_of
-from maskvd_cli.store.atomic import refuse_inside
+from maskvd_cli.store.atomic import has_leftovers, refuse_inside
 from maskvd_cli.store.locking import remove_unbegun
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
@@ -213,8 +213,8 @@ def _finished(
     passes = Passes(run, run.plan(), (), here, retry_failed, seen.append)
     done = {record.key for record in present if record.status == "ok"}
     items = _items(sweep, passes.plan, done)
-    drawn = is_illustrated(run, items) or not os.access(run.folder, os.W_OK)
-    if not (passes.are_done(items) and drawn):
+    tidy = is_illustrated(run, items) and not has_leftovers(run.folder)
+    if not passes.are_done(items) or (os.access(run.folder, os.W_OK) and not tidy):
         return None
     return SweepOutcome(run, [], present, (), [r for r in seen if r.status == "failed"])
 

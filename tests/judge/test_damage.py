@@ -20,7 +20,7 @@ from maskvd_cli.store.sealed import sealed_text
 from . import compared_runs as made
 
 # In the suite; `MASKVD_FUZZ=300` looks longer.
-ROUNDS = int(os.environ.get("MASKVD_FUZZ", "40"))
+ROUNDS = int(os.environ.get("MASKVD_FUZZ", "25"))
 VALUES: tuple[Any, ...] = (
     None, True, -1, 0, 1, 1e308, -1e308, 1e-320, 10**30, "", "x", "../../PWNED", [], [1], {},
     {"a": 1}, [[[[1]]]], "\x1b[2J", 0.5,
