@@ -75,10 +75,12 @@ def install() -> None:
         return
     codecs.register_error(_ERRORS, _replaced)
     closed = [number for number in (0, _STDOUT, _STDERR) if not _is_open(number)]
-    while closed and (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+    while closed:
+        number = os.open(os.devnull, os.O_RDWR)
+        if number > _STDERR:
+            os.close(number)
+            break
         os.set_inheritable(number, True)
-    if closed:
-        os.close(number)
     sys.stdout = _stream(sys.stdout, _STDOUT, gone=_STDOUT in closed)
     sys.stderr = _stream(sys.stderr, _STDERR, gone=_STDERR in closed)
 
