@@ -81,6 +81,13 @@ class Dataset(ABC):
         note = self.tally.note()
         return [] if note is None else [note]
 
+    def stamp(self) -> str | None:
+        """Return a digest of what decides the clips: reader, split, sizes and times of all files.
+
+        It names the split in the cache; None where reading takes no longer than asking for it.
+        """
+        return None
+
     def image_fingerprint(self, clips: Sequence[Clip]) -> str | None:
         """Return a cheap digest of the clips' images; None where no frame has one.
 
