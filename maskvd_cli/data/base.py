@@ -54,6 +54,8 @@ class Dataset(ABC):
             raise DatasetError(unknown("protocol", self.protocol, self.protocols), where=self.name)
         self.root = self._existing(root)
         self.tally = BoxTally()
+        # Of all clips, once they were read to the end, where the reader knows it at no cost.
+        self.whole_fingerprint: str | None = None
 
     @property
     @abstractmethod

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -63,11 +64,12 @@ def load_entry(folder: Path, name: str) -> Arrays | None:
             arrays = {entry.filename.removesuffix(".npy"): _member(archive, entry)
                       for entry in archive.infolist()}  # fmt: skip
         folders, times = unpacked(arrays.pop(_FOLDERS)), arrays.pop(_TIMES).tolist()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
         _log.debug("dropped a damaged entry of the cache: %s (%s)", file, error)
-        file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            file.unlink()
         return None
     return arrays if [_time_of(path) for path in folders] == times else None
 

@@ -90,8 +90,6 @@ class CocoVideo(Dataset):
 
     def clips(self) -> Iterator[Clip]:
         self.tally = BoxTally()
-        if self._kept:
-            return self._kept.clips(self.tally)
         return kept_clips(self, self._read_clips(), lambda: self._source.remarks)
 
     def _read_clips(self) -> Iterator[Clip]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from maskvd_cli.core.types import Clip
-from maskvd_cli.data.base import Dataset
+from maskvd_cli.data.base import Dataset, Fingerprint
 from maskvd_cli.data.stored_clips import Recorder, Shelf
 
 
@@ -36,9 +36,12 @@ def kept_clips(
     stored = shelf.load()
     if stored is not None:
         yield from stored.clips(dataset.tally)
+        dataset.whole_fingerprint = stored.fingerprint
         return
-    recorder = Recorder()
+    recorder, content = Recorder(), Fingerprint(dataset.classes)
     for clip in read:
         recorder.add(clip, dataset.tally)
+        content.add(clip)
         yield clip
-    recorder.save(shelf, dataset.classes, remarks())
+    dataset.whole_fingerprint = content.hexdigest()
+    recorder.save(shelf, dataset.whole_fingerprint, dataset.classes, remarks())

@@ -51,11 +51,15 @@ class Shelf:
 
 
 class StoredClips:
-    """Clips of an entry of the cache, with the class names and remarks of their reader."""
+    """Clips of an entry of the cache, with class names and remarks of their reader.
+
+    `fingerprint` is that of all the clips.
+    """
 
     def __init__(self, arrays: Arrays) -> None:
         self._arrays = arrays
-        self.classes = tuple(unpacked(arrays["classes"]))
+        self.fingerprint, *classes = unpacked(arrays["classes"])
+        self.classes = tuple(classes)
         self.remarks = tuple(unpacked(arrays["remarks"]))
 
     def clips(self, tally: BoxTally) -> Iterator[Clip]:
@@ -113,7 +117,9 @@ class Recorder:
         self._clips.append((clip.name, clip.video, len(clip), *counts, tally.first or ""))
         self._labelled |= clip.label is not None
 
-    def save(self, shelf: Shelf, classes: tuple[str, ...], remarks: tuple[str, ...]) -> None:
+    def save(
+        self, shelf: Shelf, fingerprint: str, classes: tuple[str, ...], remarks: tuple[str, ...]
+    ) -> None:
         """Keep what was gathered, unless it is small or holds what entries do not."""
         if len(self._frames) < LEAST_FRAMES or self._labelled:
             return
@@ -128,8 +134,9 @@ class Recorder:
         ]  # fmt: skip
         names, videos, lengths, read, clipped, dropped, firsts = zip(*self._clips, strict=True)
         texts = {
-            "classes": classes, "remarks": remarks, "names": names, "videos": videos,
-            "firsts": firsts, "sources": sources, "files": [_name(frame) for frame in frames],
+            "classes": (fingerprint, *classes), "remarks": remarks, "names": names,
+            "videos": videos, "firsts": firsts, "sources": sources,
+            "files": [_name(frame) for frame in frames],
             "places": ["\n".join(place) for place in places],
         }  # fmt: skip
         if any("\0" in text for column in texts.values() for text in column):
