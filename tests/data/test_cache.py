@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskvd_cli.core.types import Clip
+from maskvd_cli.core.types import Clip, Frame
 from maskvd_cli.data import gather as gathering
 from maskvd_cli.data import stored_clips
 from maskvd_cli.data.base import Dataset, fingerprint
@@ -145,7 +145,7 @@ def test_images_that_come_later_are_found(make: Callable[[Path], Dataset], tmp_p
     assert not any(frame.file for frame in frames(make(tmp_path / "set")))
 
 
-def frames(dataset: Dataset) -> list[object]:
+def frames(dataset: Dataset) -> list[Frame]:
     clips: list[Clip] = list(dataset.clips())
     return [frame for clip in clips for frame in clip.frames]
 
