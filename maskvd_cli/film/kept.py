@@ -1,5 +1,7 @@
 """How much of the backbone recomputes each token of a frame, from the trace that a method leaves.
 
+Names of index sets are read by `methods.trace_names`.
+
 | method leaves | share of a token |
 | :-- | :-- |
 | nothing, all tokens | 1 |
@@ -16,7 +18,6 @@ A class token is among the indices of gates, in front, and has no place in the p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -27,9 +28,7 @@ from torch import Tensor
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.methods.base import FrameTrace
-
-_GATE = re.compile(r"blocks\.[0-9]+\.(qkv|projection|mlp)")
-_KEPT = re.compile(r"blocks\.([0-9]+)\.kept")
+from maskvd_cli.methods.trace_names import MASK, SURVIVORS, block_name
 
 
 @dataclass(frozen=True)
@@ -48,10 +47,11 @@ def kept_tokens(trace: FrameTrace, arch: ViTArch, grid: Size) -> Kept:
     """Return the share of each token, as this module's table says."""
     every = np.ones(grid)
     sets = trace.selected
-    if sets and all(_GATE.fullmatch(name) for name in sets):
+    named = [block_name(name) for name in sets]
+    if named and all(name is not None and name.is_gate for name in named):
         share = _mean_of_gates(sets, grid, lead=int(arch.class_token))
         return Kept(share, f"bright: recomputed at many of {len(sets)} gates")
-    if "survivors" in sets:
+    if SURVIVORS in sets:
         legend = f"bright: kept through many of {arch.depth} blocks"
         return Kept(_through_blocks(sets, arch.depth, grid), legend)
     if trace.full:
@@ -79,10 +79,9 @@ def _mean_of_gates(sets: Mapping[str, Tensor], grid: Size, lead: int) -> NDArray
 
 def _through_blocks(sets: Mapping[str, Tensor], depth: int, grid: Size) -> NDArray[np.float64]:
     """Return the share of blocks that a token leaves; between drops the tokens stay the same."""
-    drops = {
-        int(match[1]): index for name, index in sets.items() if (match := _KEPT.fullmatch(name))
-    }
-    leaving = _marked(sets["mask"], grid) if "mask" in sets else np.ones(grid)
+    named = ((block_name(name), index) for name, index in sets.items())
+    drops = {name.block: index for name, index in named if name and not name.is_gate}
+    leaving = _marked(sets[MASK], grid) if MASK in sets else np.ones(grid)
     total = np.zeros(grid)
     for block in range(depth):
         if block in drops:

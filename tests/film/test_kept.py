@@ -12,6 +12,7 @@ from maskvd_cli.film.kept import kept_tokens
 from maskvd_cli.methods.base import FrameContext, FrameTrace
 from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.evit import EViT, EViTParams
+from maskvd_cli.methods.trace_names import SURVIVORS, block_name
 
 GRID = Size(4, 8)
 ARCH = get_arch("vitdet-ti")
@@ -79,3 +80,23 @@ def test_dropping_gives_the_share_of_blocks() -> None:
     values, counts = np.unique(kept.share, return_counts=True)
     np.testing.assert_allclose(values, [3 / 12, 6 / 12, 1])
     assert counts.tolist() == [16, 8, 8]
+
+
+def test_the_names_of_real_traces_are_read_by_what_documents_them() -> None:
+    torch.manual_seed(0)
+    gated = Eventful(EventfulParams(r=8), VisionTransformer(ARCH).eval())
+    names = step(gated, torch.randn(1, 32, ARCH.dim), 0).selected
+    read = [block_name(name) for name in names]
+    assert {part.block for part in read if part} == set(range(ARCH.depth))
+    assert all(part is not None and part.is_gate for part in read)
+    assert [str(part) for part in read] == list(names)
+    dropping = EViT(EViTParams(keep_rate=0.5, drop_blocks=(3, 6)), VisionTransformer(PLAIN).eval())
+    names = step(dropping, torch.randn(1, 32, PLAIN.dim), 0).selected
+    assert [block_name(name) for name in names] == [(3, "kept"), (6, "kept"), None]
+    assert list(names)[-1] == SURVIVORS
+
+
+def test_other_names_are_no_blocks() -> None:
+    for name in ("", "mask", "blocks", "blocks.1", "blocks.x.qkv", "blocks.1.norm", "blocks.-1.mlp",
+                 "blocks.1.qkv.x", "block.1.qkv", "blocks.\u0661.qkv"):  # fmt: skip
+        assert block_name(name) is None
