@@ -247,13 +247,13 @@ def test_characters_without_a_glyph_are_spelled_out_or_written_in_another_font()
 
 
 def test_a_system_font_that_has_all_characters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = Path(font(12).path)
+    here = Path(str(font(12).path))
     monkeypatch.setattr(lettering, "_system_fonts", lambda: (here,))
     monkeypatch.setattr(lettering, "missing", lambda text: {"x"} if "x" in text else set())
     lettering._font_with.cache_clear()
     text, face = lettered("xy", 14)
     lettering._font_with.cache_clear()
-    assert text == "xy" and Path(face.path) == here and face.size == 14
+    assert text == "xy" and Path(str(face.path)) == here and face.size == 14
 
 
 def test_words_are_wrapped() -> None:
