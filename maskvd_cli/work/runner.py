@@ -17,6 +17,7 @@ from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.core.point import Point
 from maskvd_cli.machine.device import device_facts
 from maskvd_cli.machine.environment import environment, tidy_path
+from maskvd_cli.methods.fit import unplanned
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.scenes.annotations import Annotations
@@ -153,7 +154,6 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     """
     present: list[PointRecord] = []
     ran: list[PointRecord] = []
-    executor = executor or (trace if sweep.predicts else replay)
     here = environment()
     if sweep.scene.weights is not None:
         here |= device_facts(sweep.scene.weights.device)
@@ -166,7 +166,9 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
             record = _stored(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
             if record is None or (retry_failed and record.status == "failed"):
                 on_talk(point.label)
-                record, outcome = _run_point(task, point, sweep.scenes[task.site], executor, here)
+                scene = sweep.scenes[task.site]
+                chosen = executor or _executor(sweep, task, scene)
+                record, outcome = _run_point(task, point, scene, chosen, here)
                 made = (outcome.samples, outcome.predictions) if outcome else (None, None)
                 run.write_point(record, *made)
                 ran.append(record)
@@ -186,6 +188,12 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
         measured = passes.measure(items)
     failed = [record for record in seen if record.status == "failed"]
     return SweepOutcome(run, ran, present, measured, failed)
+
+
+def _executor(sweep: Sweep, task: PointSpec, scene: Scene) -> Executor:
+    """Return what runs a point: the model where it is asked for, or no plan knows the cost."""
+    counted = unplanned(task.method, scene.geometry.arch) is not None
+    return trace if sweep.predicts or counted else replay
 
 
 def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
