@@ -13,10 +13,10 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml $(LOCK)
 ifneq ($(UV),)
 	test -x $(BIN)/python || $(UV) venv --quiet --seed --python "$$(command -v $(PYTHON))" $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --constraints $(LOCK) --editable '.[dev]'
+	$(UV) pip install --quiet --python $(BIN)/python -c $(LOCK) --editable '.[dev]'
 else
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint $(LOCK) --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet -c $(LOCK) --editable '.[dev]'
 endif
 	touch $@
 

@@ -38,9 +38,9 @@ def score(
     Examples: maskvd score results/demo --classes · maskvd score RUN --json
     """
     from maskvd_cli.store.runs import find_run
-    from maskvd_cli.work.scoring import baseline_key, scorable, scorer_of
+    from maskvd_cli.work.scoring import Scorer, baseline_key, scorable
 
-    found = find_run(run)
+    found = find_run(run, say)
     plan = found.plan()
     points = scorable(found, plan)
     if not points:
@@ -49,7 +49,7 @@ def score(
             where=found.folder,
             remedy="sweep with model.weights and accuracy among the metrics",
         )
-    scorer, scored, differ = scorer_of(found, plan), [], 0
+    scorer, scored, differ = Scorer(found), [], 0
     rows: list[dict[str, Any]] = []
     for point in points:
         baseline = baseline_key(plan, point)

@@ -21,7 +21,7 @@ from maskvd_cli.compare.changes import (
 )
 from maskvd_cli.compare.conditions import Difference, differences, software_notes
 from maskvd_cli.compare.latency_change import latency_changes, noise_floor
-from maskvd_cli.compare.latency_samples import RESAMPLES, SEED, Sessions, timed
+from maskvd_cli.compare.latency_samples import Sessions, timed
 from maskvd_cli.compare.map_change import MapComparison
 from maskvd_cli.compare.pairing import Pair, Side, paired, read_sides
 from maskvd_cli.core.errors import ResultError
@@ -213,8 +213,8 @@ def _how_latency_is_judged(both: Sequence[tuple[Side, Side]]) -> str:
     floor = max(noise_floor(a, b) for a, b in pairs if a and b)
     return (
         "Speed-ups decide on latency: time per frame / the session's own dense, since raw ms of "
-        f"two sessions also hold the machine's drift. {RESAMPLES} resamples, seed {SEED}"
-        f"; changes of up to {100 * (floor - 1):.1f} %, what dense against itself showed (A/A), "
+        "two sessions also hold the machine's drift. "
+        f"Changes of up to {100 * (floor - 1):.1f} %, what dense against itself showed (A/A), "
         "are noise."
     )
 

@@ -2,9 +2,8 @@
 
 Between two sessions the machine may drift, and raw milliseconds drift with it. Dense ran
 interleaved with every point of its session, so times divided by their own dense decide. Intervals
-come from a bootstrap over rounds, or over the frames of a few, apart for each session, since those
-of different sessions are not paired in time. What dense against itself showed (the A/A control) is
-the least that counts as a change.
+are Student's t over rounds, of two sessions that are not paired in time (Welch). What dense against
+itself showed (the A/A control) is the least that counts as a change.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ import math
 from dataclasses import replace
 
 from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Metric, Verdict
-from maskvd_cli.compare.latency_samples import Timed, Values
+from maskvd_cli.compare.latency_samples import Timed
 from maskvd_cli.compare.pairing import Side
-from maskvd_cli.metrics.statistics import percentile_interval
+from maskvd_cli.metrics.statistics import Uncertain
 from maskvd_cli.store.measured import Latency, StoredEstimate
 
 
@@ -49,38 +48,37 @@ def latency_changes(
 
 
 def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float) -> list[Change]:
-    drawn_a, drawn_b = of_a.resampled(0), of_b.resampled(1)
-    enough = min(len(of_a.own), len(of_b.own)) > 1
-    drawn = f"bootstrap over {of_a.drawn} and {of_b.drawn}"
-    raw = f"raw ms of two sessions, {drawn}"
-    medians = a.parts["total"].median, b.parts["total"].median
-    made = [
-        _judged(MEAN_MS, (of_a.mean_ms, of_b.mean_ms), drawn_b.mean / drawn_a.mean, floor, raw),
-        _judged(MEDIAN_MS, medians, drawn_b.median / drawn_a.median, floor, raw),
+    over = f"Student's t over {of_a.number} and {of_b.number} rounds"
+    raw = f"raw ms of two sessions, {over}"
+    pairs = (
+        (LATENCY, of_a.log_cost(), of_b.log_cost(), f"time / own dense, {over}"),
+        (MEAN_MS, of_a.log_mean(), of_b.log_mean(), raw),
+        (MEDIAN_MS, of_a.log_median(), of_b.log_median(), raw),
+    )
+    changes = [
+        _judged(metric, old, new, floor, basis)
+        for metric, old, new, basis in pairs
+        if old is not None and new is not None
     ]
-    if of_a.speedup is not None and of_b.speedup is not None:
-        speedups = (of_a.speedup, of_b.speedup)
-        basis = f"time / own dense, {drawn}"
-        made.insert(0, _judged(LATENCY, speedups, drawn_b.cost / drawn_a.cost, floor, basis))
-    return made if enough else [_without_interval(change) for change in made]
+    return changes if any(c.metric == MEAN_MS for c in changes) else _from_summaries(a, b, floor)
 
 
-def _without_interval(change: Change) -> Change:
-    verdict = Verdict.SAME if change.ratio == 1.0 else Verdict.NO_INTERVAL
-    return replace(change, verdict=verdict, basis=f"{change.basis}: too few", low=None, high=None)
+def _judged(metric: Metric, a: Uncertain, b: Uncertain, floor: float, basis: str) -> Change:
+    """Judge a ratio of times by its interval and by the noise floor.
 
-
-def _judged(
-    metric: Metric, values: tuple[float, float], spread: Values, floor: float, basis: str
-) -> Change:
-    """Judge a ratio of times by the interval of its resamples and by the noise floor."""
-    old, new = values
-    ratio = old / new if metric == LATENCY else new / old
-    low, high = percentile_interval(spread)
-    verdict = Verdict.REGRESSION if ratio > 1 else Verdict.IMPROVEMENT
-    if low <= 1.0 <= high or max(ratio, 1 / ratio) <= floor:
-        verdict = Verdict.NOISE
-    return Change(metric, old, new, new - old, ratio, verdict, basis, low, high)
+    `a` and `b`: logarithms of times, of latency of the share of dense's.
+    """
+    sign = -1.0 if metric == LATENCY else 1.0
+    old, new = math.exp(sign * a.value), math.exp(sign * b.value)
+    found = (b - a).ratio()
+    change = Change(metric, old, new, new - old, found.value, Verdict.NOISE, basis)
+    if found.low is None or found.high is None:
+        verdict = Verdict.SAME if found.value == 1.0 else Verdict.NO_INTERVAL
+        return replace(change, verdict=verdict, basis=f"{basis}: too few")
+    if not found.low <= 1.0 <= found.high and max(found.value, 1 / found.value) > floor:
+        verdict = Verdict.REGRESSION if found.value > 1 else Verdict.IMPROVEMENT
+        change = replace(change, verdict=verdict)
+    return replace(change, low=found.low, high=found.high)
 
 
 def _from_summaries(a: Latency, b: Latency, floor: float) -> list[Change]:

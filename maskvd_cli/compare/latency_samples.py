@@ -1,4 +1,4 @@
-"""Raw samples of latency sessions, checked, and resampled for intervals."""
+"""Raw samples of latency sessions, checked, and how sure their means are."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.metrics.statistics import resampled, rounds_drawn, stratum_weights
+from maskvd_cli.metrics.statistics import Uncertain, log_mean
+from maskvd_cli.store.measured import MeasuredRecord
+from maskvd_cli.store.reading import is_regular
 from maskvd_cli.store.runs import Run
 
-RESAMPLES, SEED = 1000, 0
 _DENSE = "dense"
 _COLUMNS = ("series", "round", "frame", "is_full", "total_ms")
 _LARGEST = 256 << 20
-Values = NDArray[np.float64]
 # Time and whether the frame was full, by round and frame.
 Series = dict[tuple[int, int], tuple[float, bool]]
 
@@ -33,22 +33,25 @@ class Sessions:
         self._read: dict[str, dict[str, Series]] = {}
         self.damaged: list[ResultError] = []
 
-    def samples(self, session: str) -> dict[str, Series]:
-        """Return a session's samples by series; none where they are absent or damaged."""
+    def samples(self, session: str, record: MeasuredRecord | None = None) -> dict[str, Series]:
+        """Return a session's samples by series; none where they are absent or damaged.
+
+        `record`: one that names the session.
+        """
         if session not in self._read:
             self._read[session] = {}
             try:
-                self._read[session] = self._checked(session)
+                self._read[session] = self._checked(session, record)
             except ResultError as error:
                 self.damaged.append(error)
         return self._read[session]
 
-    def _checked(self, session: str) -> dict[str, Series]:
+    def _checked(self, session: str, record: MeasuredRecord | None) -> dict[str, Series]:
         place = self._run.folder / "measured" / "latency" / f"session-{session}.parquet"
         damaged = ResultError("no raw samples of latency", where=place, remedy="sweep again")
-        if place.is_file() and place.stat().st_size > _LARGEST:
+        if is_regular(place) and place.stat().st_size > _LARGEST:
             raise damaged
-        table = self._run.session(session)
+        table = self._run.session(session, record)
         if not set(_COLUMNS) <= set(table.columns):
             raise damaged
         found: dict[str, Series] = {}
@@ -65,70 +68,58 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Timed:
-    """Times of one point and of its session's dense on the same frames; None without one.
+    """Times in ms of one point, (n,), and of its session's dense on the same frames.
 
-    `rounds` (n,) tells in which round; `weights` (n,) sum to 1 and weigh full and masked frames as
-    in all of the data.
+    `dense` is None without one. `rounds` (n,) tells in which round, `full` (n,) whether the frame
+    was full, and `full_share` how many of all the data's frames are; None where that is not known.
     """
 
-    own: Values
-    dense: Values | None
+    own: NDArray[np.float64]
+    dense: NDArray[np.float64] | None
     rounds: NDArray[np.int64]
-    weights: Values
+    full: NDArray[np.bool_]
+    full_share: float | None
 
     @property
-    def mean_ms(self) -> float:
-        """The weighted mean."""
-        return float((self.weights * self.own).sum())
+    def number(self) -> int:
+        """How many rounds were timed."""
+        return len(np.unique(self.rounds))
 
-    @property
-    def speedup(self) -> float | None:
-        """The weighted mean of dense / that of the point; None without dense."""
-        if self.dense is None:
-            return None
-        return float((self.weights * self.dense).sum()) / self.mean_ms
+    def log_mean(self) -> Uncertain | None:
+        """Return the logarithm of the weighted mean; None where it cannot stand for all data."""
+        return self._log_mean(None)
 
-    @property
-    def drawn(self) -> str:
-        """What is resampled, and how many of them there are."""
-        rounds = rounds_drawn(self.rounds)
-        return f"{rounds} rounds" if rounds else f"{len(self.own)} frames"
+    def log_cost(self) -> Uncertain | None:
+        """Return that of the weighted mean / dense's; None without dense, and as above."""
+        return None if self.dense is None else self._log_mean(self.dense)
 
-    def resampled(self, stream: int) -> Resampled:
-        """Draw rounds, or few rounds' frames; `stream` keeps the draws of two runs apart."""
-        order = self.own.argsort()
-        beside = np.full(len(self.own), np.nan) if self.dense is None else self.dense
-        parts: list[Values] = []
-        draws = resampled(self.weights, self.rounds, resamples=RESAMPLES, seed=(SEED, stream))
-        for times, weights in draws:
-            mean = weights @ self.own
-            reached = times[:, order].cumsum(1) * 2 >= times.sum(1, keepdims=True)
-            median = self.own[order][reached.argmax(1)]
-            parts.append(np.stack([mean, mean / (weights @ beside), median]))
-        return Resampled(*np.concatenate(parts, axis=1))
+    def _log_mean(self, below: NDArray[np.float64] | None) -> Uncertain | None:
+        return log_mean(
+            self.own, below, rounds=self.rounds, full=self.full, full_share=self.full_share
+        )
 
-
-@dataclass(frozen=True)
-class Resampled:
-    """Of every resample the mean, the mean / dense's (NaN without dense), and the median."""
-
-    mean: Values
-    cost: Values
-    median: Values
+    def log_median(self) -> Uncertain:
+        """Return that of the median of all frames, as sure as the rounds' own medians are."""
+        logs = np.log(self.own)
+        parts = [np.median(logs[self.rounds == one]) for one in np.unique(self.rounds)]
+        return Uncertain.mean(float(np.median(logs)), parts)
 
 
 def timed(side: Side, sessions: Sessions) -> Timed | None:
     """Return the raw samples of a point, None where there are none or they cannot be read."""
-    samples = {} if side.latency is None else sessions.samples(side.latency.session)
+    record = next((record for record in side.passes.records if record.latency), None)
+    samples: dict[str, Series] = {}
+    if record is not None and record.latency is not None:
+        samples = sessions.samples(record.latency.session, record)
     name = side.planned.key if side.planned.key in samples else _DENSE
     own, dense = samples.get(name), samples.get(_DENSE, {})
     if own is None:
         return None
     totals = np.array([total for total, _ in own.values()])
     full = np.array([is_full for _, is_full in own.values()], dtype=np.bool_)
-    beside: Values | None = None
+    beside: NDArray[np.float64] | None = None
     if name != _DENSE and own.keys() <= dense.keys():
         beside = np.array([dense[place][0] for place in own])
     metrics = side.record.metrics if side.record else None
-    weights = stratum_weights(full, metrics.full_frame_share if metrics else None)
-    return Timed(totals, beside, np.array([number for number, _ in own], dtype=np.int64), weights)
+    rounds = np.array([number for number, _ in own], dtype=np.int64)
+    return Timed(totals, beside, rounds, full, metrics.full_frame_share if metrics else None)

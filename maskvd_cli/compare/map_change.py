@@ -1,23 +1,19 @@
-"""Whether mAP50 changed between two runs: a bootstrap that draws the same clips for both."""
+"""Whether mAP50 changed between two runs: what the same clips, left out of both, change in it."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from maskvd_cli.compare.changes import MAP50, Change, Verdict, exact_change
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.metrics.statistics import Estimate, clip_multiplicities, paired_change
+from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
+from maskvd_cli.store.detections import check_fit
 from maskvd_cli.store.runs import Run
 
 if TYPE_CHECKING:
     from maskvd_cli.tasks.coco import Evaluation
-
-RESAMPLES, SEED = 1000, 0
 
 
 class MapComparison:
@@ -43,12 +39,11 @@ class MapComparison:
             return None
 
     @cached_property
-    def _clip_of(self) -> NDArray[np.int64]:
-        """Return for each frame, by rising id, the number of its clip."""
+    def _video_of(self) -> list[str]:
+        """Return for each frame, by rising id, the video it is of; of old runs the clip."""
         assert self._truth is not None
         images = sorted(self._truth["images"], key=lambda image: image["id"])
-        number: dict[str, int] = {}
-        return np.array([number.setdefault(image["clip"], len(number)) for image in images])
+        return [str(image.get("video", image["clip"])) for image in images]
 
     def change(self, a: Side, b: Side) -> Change | None:
         """Return the change of mAP50, None where it was not measured in both runs."""
@@ -78,13 +73,15 @@ class MapComparison:
             return exact_change(MAP50, old, new, found)
         ratio = new / old if old else None
         if found is None or found.low is None or found.high is None:
-            why = "one clip" if found is not None else "no predictions of both on the same truth"
+            why = (
+                "too few clips" if found is not None else "no predictions of both on the same truth"
+            )
             verdict = Verdict.SAME if new == old else Verdict.NO_INTERVAL
             return Change(MAP50, old, new, new - old, ratio, verdict, f"no interval: {why}")
         verdict = Verdict.REGRESSION if new < old else Verdict.IMPROVEMENT
         if found.low <= 0.0 <= found.high:
             verdict = Verdict.NOISE
-        basis = f"paired bootstrap over {int(self._clip_of.max()) + 1} clips"
+        basis = f"Student's t, paired over {len(set(self._video_of))} videos"
         return Change(MAP50, old, new, new - old, ratio, verdict, basis, found.low, found.high)
 
     def _estimate(self, a: Side, b: Side, value: float) -> Estimate | str | None:
@@ -92,18 +89,19 @@ class MapComparison:
         keys = (self._a, a.planned.key), (self._b, b.planned.key)
         if self._truth is None or not all(run.has_predictions(key) for run, key in keys):
             return None
-        first, second = (run.predictions(key)["results"] for run, key in keys)
+        stored = [run.predictions(key) for run, key in keys]
+        for found in stored:
+            check_fit(self._truth, found)
+        first, second = (found["results"] for found in stored)
         if first == second:
             return "same detections"
         # Matching brings pycocotools, which is needed for detections that differ only.
         from maskvd_cli.tasks.coco import evaluate  # noqa: PLC0415
 
         return paired_change(
-            value, *(self._resampled(evaluate(self._truth, rows)) for rows in (second, first))
+            value, *(self._left_out(evaluate(self._truth, rows)) for rows in (second, first))
         )
 
-    def _resampled(self, evaluation: Evaluation) -> list[float | None]:
-        """Return mAP50 on every resample of the clips, the same clips for every evaluation."""
-        clips = int(self._clip_of.max()) + 1
-        times = clip_multiplicities(clips, resamples=RESAMPLES if clips > 1 else 0, seed=SEED)
-        return [evaluation.map50(drawn[self._clip_of]) for drawn in times]
+    def _left_out(self, evaluation: Evaluation) -> list[float | None]:
+        """Return mAP50 with each group of videos left out in turn, of every run alike."""
+        return [evaluation.map50(weights) for weights in cluster_weights(self._video_of)]

@@ -26,7 +26,9 @@ from maskvd_cli.metrics.latency import BASELINE, CONTROL, measure_latency
 from maskvd_cli.metrics.statistics import Estimate, Spread, mean_ratio
 
 MODEL, INPUT = "vitdet-ti", Size(192, 640)
-_FRAMES, _FEWEST, _RESAMPLES, _SEED = 8, 2, 2000, 0
+_SEED = 0
+# Rounds tell how sure a ratio is, so many short ones tell more than few long ones.
+_FRAMES, _FEWEST_FRAMES, _FEWEST_ROUNDS = 4, 2, 2
 # Those of the small detectors that come with maskvd.
 _HEADS = HeadArch(classes=3, channels=48, hidden=256)
 # A first frame that takes more than these parts of the time is slow, or too slow for two rounds.
@@ -37,14 +39,13 @@ _SLOW, _TOO_SLOW = 50, 5
 class NoiseFloor:
     """How far two measurements of the same work differ here.
 
-    `ratio` of their mean times, over pairs of the same frame;
-    `by_round` the same over whole rounds, which also sees noise that lasts longer than a frame;
-    `spread` of one frame's time in ms; `floor` the largest distance of both intervals from 1.
+    `ratio` of their mean times, with Student's t over rounds, which also sees noise that lasts
+    longer than a frame; `spread` of one frame's time in ms; `floor` the largest distance of the
+    interval from 1.
     """
 
     device: str
     ratio: Estimate
-    by_round: Estimate
     spread: Spread
     rounds: int
     frames: int
@@ -81,9 +82,9 @@ def measure_noise(
             f"one frame of {MODEL} at {INPUT} took {spent:.1f} s, so nothing can be measured now",
             remedy="end other work; if others must run: export OMP_NUM_THREADS=1",
         )
-    frames = _FRAMES if spent < seconds / _SLOW else _FEWEST
+    frames = _FRAMES if spent < seconds / _SLOW else _FEWEST_FRAMES
     rounds: list[pd.DataFrame] = []
-    while len(rounds) < _FEWEST or clock() - began < seconds:
+    while len(rounds) < _FEWEST_ROUNDS or clock() - began < seconds:
         # Every round warms up with a frame and draws an order of its own.
         number = len(rounds)
         measured = measure_latency(
@@ -96,17 +97,14 @@ def measure_noise(
 
 def _floor_of(samples: pd.DataFrame, device: torch.device, rounds: int) -> NoiseFloor:
     ordered = samples.sort_values(["round", "frame"])
-    first, second = (
-        ordered.loc[ordered["series"] == name, "total_ms"].to_numpy().reshape(rounds, -1)
-        for name in (BASELINE, CONTROL)
-    )
-    ratio = mean_ratio(first.ravel(), second.ravel(), resamples=_RESAMPLES, seed=_SEED)
-    by_round = mean_ratio(first.sum(1), second.sum(1), resamples=_RESAMPLES, seed=_SEED)
-    bounds = [bound for made in (ratio, by_round) for bound in (made.low, made.high)]
-    spread = Spread.of(first.ravel())
+    first, second = (ordered[ordered["series"] == name] for name in (BASELINE, CONTROL))
+    times = first["total_ms"].to_numpy()
+    ratio = mean_ratio(times, second["total_ms"].to_numpy(), rounds=first["round"])
+    spread = Spread.of(times)
+    assert ratio is not None and ratio.low is not None and ratio.high is not None
     assert spread is not None
-    floor = max(abs(bound - 1) for bound in bounds if bound is not None)
-    return NoiseFloor(device.type, ratio, by_round, spread, rounds, first.size, floor)
+    floor = max(abs(ratio.low - 1), abs(ratio.high - 1))
+    return NoiseFloor(device.type, ratio, spread, rounds, len(times), floor)
 
 
 def _clip(patch: int) -> ClipInput:

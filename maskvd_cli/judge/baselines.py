@@ -1,4 +1,4 @@
-"""Which row of a report is the dense one that another is compared with."""
+"""Which row of a report is the dense one that another is compared with, and what dense shows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from maskvd_cli.core.point import changes_nothing
+from maskvd_cli.judge.measured import Interval
 
 BASELINE = "dense"
 # They choose tokens by the truth or by chance: what selection can gain, and what it must beat.
@@ -17,6 +18,12 @@ CONTROLS = ("oracle", "random")
 def is_baseline(row: Any) -> bool:
     """Tell whether a row is plain dense: with no parameter that changes what it computes."""
     return bool(row["method"] == BASELINE and changes_nothing(json.loads(row["params"])))
+
+
+def control_noise(control: Interval | None) -> float:
+    """Return the largest share by which dense against itself (the A/A control) differed."""
+    ends = () if control is None else (control.value, control.low, control.high)
+    return max((abs(end - 1.0) for end in ends if end is not None), default=0.0)
 
 
 def baseline_of(rows: pd.DataFrame) -> list[int | None]:

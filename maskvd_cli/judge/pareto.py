@@ -1,31 +1,90 @@
-"""Which points no other point beats: the Pareto front of quality against cost."""
+"""Which points no other point beats: the Pareto front of quality against cost, and noise on it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from maskvd_cli.judge.measured import Interval
+
+
+@dataclass(frozen=True)
+class Trade:
+    """What a point costs, which is 0 or more, and how good it is, each with its interval.
+
+    `floor`: the least share of a cost that is more than noise, as dense against itself showed.
+    Without bounds nothing is known of noise: then nothing is beyond it.
+    """
+
+    cost: Interval
+    quality: Interval
+    floor: float = 0.0
+
+    def beats(self, other: Trade) -> bool:
+        """Tell whether this point is better in one by more than noise, and not worse in the other.
+
+        Not worse in cost: by no more than noise. Not worse in quality: by value, since on the same
+        frames quality has no noise; its interval speaks of other frames, and a wide one must not
+        let a loss pass for none.
+        """
+        floor = max(self.floor, other.floor)
+        if is_cheaper(self.cost, other.cost, floor):
+            return self.quality.value >= other.quality.value
+        if not _is_above(self.quality, other.quality):
+            return False
+        known = None not in (self.cost.low, self.cost.high, other.cost.low, other.cost.high)
+        near = known and not is_cheaper(other.cost, self.cost, floor)
+        return near or self.cost.value <= other.cost.value
+
+
+def is_cheaper(one: Interval, other: Interval, floor: float = 0.0) -> bool:
+    """Tell whether a cost is lower by more than noise, and by more than `floor` of itself."""
+    return _is_above(other, one) and other.value > one.value * (1.0 + floor)
+
+
+def _is_above(one: Interval, other: Interval) -> bool:
+    """Tell whether the interval of the difference lies above 0; without intervals it does not.
+
+    The reach of the difference is the root of the summed squares of both (MOVER; G. Y. Zou and
+    A. Donner, Statistics in Medicine 27, 2008). What both share, as the dense of one session,
+    would make it smaller.
+    """
+    if one.low is None or other.high is None:
+        return False
+    return one.value - other.value > math.hypot(one.value - one.low, other.high - other.value)
+
+
+def dominating(points: Sequence[Trade]) -> list[int | None]:
+    """Return for each point the index of one that beats it (`Trade.beats`), None on the front.
+
+    Of those that beat a point one on the front is named where there is one, of these the best, and
+    of equally good ones the cheapest.
+    """
+    beaten_by = [
+        [i for i, other in enumerate(points) if i != index and other.beats(point)]
+        for index, point in enumerate(points)
+    ]
+
+    def rank(index: int) -> tuple[bool, float, float]:
+        point = points[index]
+        return not beaten_by[index], point.quality.value, -point.cost.value
+
+    return [max(by, key=rank, default=None) for by in beaten_by]
 
 
 def front(cost: Sequence[float], quality: Sequence[float]) -> list[bool]:
     """Tell for each point whether no other is at least as cheap and as good, and better in one.
 
-    Equal points do not beat each other: all of them are on the front, or none. Values are compared
-    as they are, whatever their intervals. Raises ValueError for lengths that differ.
-    """
-    return [index is None for index in dominating(cost, quality)]
-
-
-def dominating(cost: Sequence[float], quality: Sequence[float]) -> list[int | None]:
-    """Return for each point the index of one that dominates it, None on the front.
-
-    Of those that dominate a point the best is named, and of equally good ones the cheapest; it lies
-    on the front itself. Raises ValueError for lengths that differ.
+    Values are compared as they are, as if they had no noise; `dominating` heeds it. Equal points do
+    not beat each other: all are on the front, or none. Raises ValueError for lengths that differ.
     """
     points = list(zip(cost, quality, strict=True))
-    found: list[int | None] = [None] * len(points)
+    on_front = [True] * len(points)
     best: int | None = None
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
         if best is None or points[index][1] > points[best][1]:
             best = index
-        elif points[index] != points[best]:
-            found[index] = best
-    return found
+        else:
+            on_front[index] = points[index] == points[best]
+    return on_front

@@ -10,11 +10,11 @@ import pandas as pd
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge import measured
-from maskvd_cli.judge.baselines import CONTROLS
+from maskvd_cli.judge.baselines import CONTROLS, control_noise, is_baseline
 from maskvd_cli.judge.measured import Interval, MeasuredPoint, read_measured
 from maskvd_cli.judge.names import names_of
 from maskvd_cli.judge.parameters import own_columns
-from maskvd_cli.judge.pareto import dominating
+from maskvd_cli.judge.pareto import Trade, dominating
 from maskvd_cli.judge.published import Match, matches
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
@@ -36,6 +36,9 @@ COLUMNS = (
     "on_front", "dominated_by",
 )  # fmt: skip
 _TRADE = ("latency_mean_ms", "map50")
+# The ends of a speed-up change places where they become times.
+_SPEEDUP = ("speedup", "speedup_high", "speedup_low")
+_CHANGE = ("map50_change", "map50_change_low", "map50_change_high")
 WHOLE = ("period", "margin", "clips", "frames", "seed", "r", "pool")
 
 
@@ -48,6 +51,7 @@ class Report:
     other software. `settings`: of the finished points, one for each model. `names`: for each row
     what sentences call its point. `controls`: what dense against itself gave, by latency session.
     `disturbed`: what disturbed the sessions. `published`: the published row of a point, by key.
+    `missing`: of how many points that ran a pass has not run, by pass.
     """
 
     rows: pd.DataFrame
@@ -62,6 +66,7 @@ class Report:
     controls: dict[str, Interval] = field(default_factory=dict[str, Interval])
     disturbed: tuple[str, ...] = ()
     published: dict[str, Match] = field(default_factory=dict[str, Match])
+    missing: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -90,8 +95,8 @@ def read_report(run: Run) -> Report:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({name: "Int64" for name in WHOLE})
     names = names_of(table)
-    table = table.assign(**_front(table, names))
     controls = measured.session_controls(passes)
+    table = table.assign(**_front(table, names, controls))
     notes = [note for match in match_of.values() if match for note in match.notes]
     environments = [run.environment(), *(record.environment for record in records)]
     environments += [record.environment for point in passes for record in point.records]
@@ -114,21 +119,52 @@ def read_report(run: Run) -> Report:
         controls=controls,
         disturbed=tuple(measured.disturbance_warnings(passes)),
         published={key: match for key, match in match_of.items() if match is not None},
+        missing=measured.missing_passes(
+            plan, [p for r, p in zip(read, passes, strict=True) if _ran(r)]
+        ),
     )
 
 
-def _front(table: pd.DataFrame, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return `on_front` and `dominated_by`, of mAP50 against mean latency, controls aside."""
-    known = has_tradeoff(table) & ~table["method"].isin(CONTROLS)
-    where = [position for position, found in enumerate(known) if found]
+def _ran(record: PointRecord | ResultError | None) -> bool:
+    return isinstance(record, PointRecord) and record.status == "ok"
+
+
+def _front(
+    table: pd.DataFrame, names: tuple[str, ...], controls: dict[str, Interval]
+) -> dict[str, Any]:
+    """Return `on_front` and `dominated_by`, among points of one model and input, controls aside.
+
+    Milliseconds of two sessions also hold the machine's drift; so cost is time as a share of the
+    session's own dense, and a point without a speed-up has no place.
+    """
+    known = has_tradeoff(table) & table["speedup"].notna() & ~table["method"].isin(CONTROLS)
+    rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    groups: dict[tuple[Any, Any], list[int]] = {}
+    for position in (position for position, one in enumerate(known) if one):
+        row = rows[position]
+        groups.setdefault((row["model"], row["input"]), []).append(position)
     on_front: list[Any] = [None] * len(table)
     dominated_by: list[Any] = [None] * len(table)
-    cost, quality = (table[name].iloc[where].astype(float) for name in _TRADE)
-    for index, by in zip(where, dominating(list(cost), list(quality)), strict=True):
-        on_front[index] = by is None
-        dominated_by[index] = None if by is None else names[where[by]]
+    for where in groups.values():
+        trades = [_trade(rows[position], controls) for position in where]
+        for position, by in zip(where, dominating(trades), strict=True):
+            on_front[position] = by is None
+            dominated_by[position] = None if by is None else names[where[by]]
     columns = {"on_front": on_front, "dominated_by": dominated_by}
-    return {name: pd.Series(found, table.index, object) for name, found in columns.items()}
+    return {name: pd.Series(values, table.index, object) for name, values in columns.items()}
+
+
+def _trade(row: dict[Any, Any], controls: dict[str, Interval]) -> Trade:
+    """Return a row's time as a share of dense's and its mAP50; dense is what others are held to."""
+    floor = control_noise(controls.get(str(row["latency_session"])))
+    quality = float(row["map50"])
+    if is_baseline(row):
+        return Trade(Interval(1.0, 1.0, 1.0), Interval(quality, quality, quality), floor)
+    cost = Interval(*(end and 1.0 / end for end in (row[name] for name in _SPEEDUP)))
+    change, low, high = (row[name] for name in _CHANGE)
+    if change is None or low is None or high is None:
+        return Trade(cost, Interval(quality), floor)
+    return Trade(cost, Interval(quality, quality + low - change, quality + high - change), floor)
 
 
 def has_tradeoff(rows: pd.DataFrame) -> pd.Series[bool]:

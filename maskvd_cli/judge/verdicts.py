@@ -8,16 +8,23 @@ from typing import Any
 
 import pandas as pd
 
-from maskvd_cli.judge.baselines import CONTROLS, is_baseline
+from maskvd_cli.judge.baselines import CONTROLS, control_noise, is_baseline
 from maskvd_cli.judge.measured import Interval
 from maskvd_cli.judge.rows import Report, has_tradeoff
 
 ACCEPTED_LOSS = 1.0
+# What points are judged by besides time: its name in sentences, and the columns that hold it.
+_QUALITY, _VALUE, _CHANGE_OF = "mAP50", "map50", "map50_change"
+_KEEPS = f"keeps {_QUALITY} within {ACCEPTED_LOSS:g} point of dense"
+_FASTER = "faster than dense by more than noise"
 RULE = (
-    f"Of each method the fastest point is named that loses at most {ACCEPTED_LOSS:g} point of "
-    "mAP50, by its value; where a method has no such point, the one that loses least. "
-    "Intervals are 95 %: of mAP50 from a paired bootstrap over clips. The Pareto front is that of "
-    "mAP50 against mean latency over all points of the report but controls, by their values."
+    f"Of each method the fastest point is named that {_KEEPS} with its whole 95 % interval; where "
+    "none does, the fastest that does so in the mean only; where none does that, the one that "
+    "loses least. The best of many points owes a part of its lead to chance, which its interval "
+    f"does not show. Intervals of {_QUALITY} are paired over clips. The Pareto front is that of "
+    f"{_QUALITY} against time as a share of the session's own dense, of the points of one model "
+    "and input but controls; a point dominates another if it is better in one by more than "
+    f"noise, not slower by more than noise, and has no lower {_QUALITY}."
 )
 
 
@@ -42,10 +49,10 @@ class Verdict:
     """Whether 1 lies below the interval of the speed-up and the speed-up is more than what dense
     against itself showed in the same session; None without an interval."""
     on_front: bool
-    """Whether no point of any model is at least as fast and as good, and better in one; never of
-    controls, which know the truth or know nothing."""
+    """Whether no point of the same model and input dominates it (`RULE`); never of controls, which
+    know the truth or know nothing, nor of points without a speed-up."""
     dominated_by: str | None
-    """The best point that dominates this one, by its label; None on the front."""
+    """The best point that dominates this one, by its label; None where none does."""
     sentence: str
     """All of it in words."""
 
@@ -87,6 +94,25 @@ class _Facts:
         highest = self.change.value if self.change.high is None else self.change.high
         return highest < -ACCEPTED_LOSS
 
+    @property
+    def keeps(self) -> bool:
+        """Whether the whole interval of the change is an accepted loss."""
+        return self.change is not None and (
+            self.change.low is not None and self.change.low >= -ACCEPTED_LOSS
+        )
+
+    @property
+    def keeps_in_mean(self) -> bool:
+        """Whether the change itself is an accepted loss, whatever its interval."""
+        return self.change is not None and self.change.value >= -ACCEPTED_LOSS
+
+    @property
+    def untold(self) -> bool:
+        """Whether only full frames, or only others, were timed, so that no speed-up is known."""
+        row = self.row
+        kinds = row["latency_full_ms"], row["latency_masked_ms"]
+        return row["speedup"] is None and (kinds[0] is None) != (kinds[1] is None)
+
 
 def point_verdicts(report: Report) -> tuple[Verdict, ...]:
     """Return a verdict for each point that has mAP50 and latency, dense included, in row order."""
@@ -111,9 +137,9 @@ def summary(report: Report) -> str | None:
     rows = report.rows
     if rows["latency_mean_ms"].notna().any():
         return _fastest_alone(report)
-    if rows["map50"].notna().any():
-        return _marked(report.rows, f"mAP50 of {rows['map50'].count()} points; no latency, so no "
-                       "speed-up to weigh it against.")  # fmt: skip
+    if rows[_VALUE].notna().any():
+        what = f"{_QUALITY} of {rows[_VALUE].count()} points"
+        return _marked(rows, f"{what}; no latency, so no speed-up to weigh it against.")
     return None
 
 
@@ -129,12 +155,10 @@ def _facts(report: Report, known: pd.Series[bool] | None = None) -> list[_Facts]
 
 
 def _of(row: dict[Any, Any], name: str, report: Report) -> _Facts:
-    control = report.controls.get(str(row["latency_session"]))
-    ends = () if control is None else (control.value, control.low, control.high)
-    noise = max((abs(end - 1) for end in ends if end is not None), default=0.0)
+    noise = control_noise(report.controls.get(str(row["latency_session"])))
     compared = not is_baseline(row)
     speedup = _interval(row, "speedup") if compared else None
-    change = _interval(row, "map50_change") if compared else None
+    change = _interval(row, _CHANGE_OF) if compared else None
     return _Facts(row, name, speedup, change, noise)
 
 
@@ -165,15 +189,21 @@ def _verdict(facts: _Facts, lead: str = "") -> Verdict:
 
 def _best(group: Sequence[_Facts]) -> Verdict:
     """Return the verdict of the point that speaks for a method."""
-    accepted = [facts for facts in group if _keeps(facts)]
+    accepted = _accepted(group)
     if accepted:
         return _verdict(min(accepted, key=_slowness))
     compared = [facts for facts in group if facts.change is not None]
     if not compared:
-        return _verdict(max(group, key=lambda facts: facts.row["map50"]))
+        return _verdict(max(group, key=lambda facts: facts.row[_VALUE]))
     least = max(compared, key=lambda facts: facts.change.value if facts.change else 0.0)
     lead = f"every setting loses more than {ACCEPTED_LOSS:g} point, the least "
     return _verdict(least, f"{least.row['method']}: {lead}")
+
+
+def _accepted(group: Sequence[_Facts]) -> list[_Facts]:
+    """Return those whose whole interval is an accepted loss, else those that are so in the mean."""
+    sure = [facts for facts in group if facts.keeps]
+    return sure or [facts for facts in group if facts.keeps_in_mean]
 
 
 def _slowness(facts: _Facts) -> tuple[float, float]:
@@ -186,13 +216,16 @@ def _trade(facts: _Facts) -> str:
     """Return speed-up and change in words."""
     if facts.is_dense:
         row = facts.row
-        return f"mAP50 {row['map50']:.2f} at {row['latency_mean_ms']:.1f} ms per frame"
+        return f"{_QUALITY} {row[_VALUE]:.2f} at {row['latency_mean_ms']:.1f} ms per frame"
     return f"{_speed(facts)}, {_change(facts)}"
 
 
 def _speed(facts: _Facts) -> str:
     if facts.speedup is None:
-        return f"{facts.row['latency_mean_ms']:.1f} ms per frame, no dense measured beside it"
+        why = "no dense measured beside it"
+        if facts.untold:
+            why = "not all kinds of frames timed, so no speed-up (time more: latency.frames)"
+        return f"{facts.row['latency_mean_ms']:.1f} ms per frame, {why}"
     text = f"{_times(facts.speedup)} as fast as dense"
     if facts.faster is None:
         return f"{text} (no interval)"
@@ -209,15 +242,19 @@ def _times(speedup: Interval) -> str:
 def _change(facts: _Facts) -> str:
     change = facts.change
     if change is None:
-        return f"mAP50 {facts.row['map50']:.2f} with no dense to compare"
-    text = f"mAP50 {change.text('+.2f')} points"
+        return f"{_QUALITY} {facts.row[_VALUE]:.2f} with no dense to compare"
+    text = f"{_QUALITY} {change.text('+.2f')} points"
     outside = change.excludes(0.0)
     if outside is None:
         return f"{text} (no interval)"
-    by = _by_how_much(facts) if change.value < -ACCEPTED_LOSS else ""
+    by = ""
+    if not facts.keeps_in_mean:
+        by = _by_how_much(facts)
+    elif not facts.keeps:
+        by = f", within {ACCEPTED_LOSS:g} point in the mean only"
     if outside:
         return f"{text}, distinguishably {'better' if change.value > 0 else 'worse'} than dense{by}"
-    return f"{text}, not distinguishable from dense"
+    return f"{text}, not distinguishable from dense{by if facts.keeps_in_mean else ''}"
 
 
 def _by_how_much(facts: _Facts) -> str:
@@ -230,44 +267,51 @@ def _place(row: dict[Any, Any]) -> str:
         return "a control, left out of the Pareto front"
     if row["on_front"]:
         return "on the Pareto front"
+    if row["dominated_by"] is None:
+        return "no place on the Pareto front without a speed-up"
     return f"off the Pareto front, dominated by {row['dominated_by']}"
 
 
 def _summary(points: Sequence[_Facts]) -> str:
     points = [facts for facts in points if facts.row["method"] not in CONTROLS] or points
     methods = [facts for facts in points if not facts.is_dense]
-    gaining = [facts for facts in methods if facts.faster and _keeps(facts)]
-    front = [facts for facts in points if facts.row["on_front"]]
-    place = f"{len(front)} of {len(points)} points lie on the Pareto front"
     mark = "SUBSET: " if points[0].row["subset"] else ""
-    if gaining:
-        best = min(gaining, key=_slowness)
-        return (
-            f"{mark}Fastest that keeps mAP50 within {ACCEPTED_LOSS:g} point of dense: "
-            f"{best.name}, {_trade(best)}; {place}."
-        )
-    if methods:
-        return (
-            f"{mark}No point is faster than dense by more than noise and keeps mAP50 within "
-            f"{ACCEPTED_LOSS:g} point of it; {place}."
-        )
-    return f"{mark}Dense alone was measured: {_trade(points[0])}."
+    if not methods:
+        return f"{mark}Dense alone was measured: {_trade(points[0])}."
+    front = [facts for facts in points if facts.row["on_front"]]
+    places = {(facts.row["model"], facts.row["input"]) for facts in points}
+    of = "" if len(places) == 1 else " of their model and input"
+    place = f"{len(front)} of {len(points)} points lie on the Pareto front{of}"
+    return f"{mark}{_headline([facts for facts in methods if facts.faster])}; {place}."
 
 
-def _keeps(facts: _Facts) -> bool:
-    """Tell whether the value itself is an accepted loss."""
-    return facts.change is not None and facts.change.value >= -ACCEPTED_LOSS
+def _headline(faster: Sequence[_Facts]) -> str:
+    """Return what the points that are faster than dense come to."""
+    accepted = _accepted(faster)
+    if not accepted:
+        return f"No point is {_FASTER}" + (f" and {_KEEPS}" if faster else "")
+    best = min(accepted, key=_slowness)
+    if not best.keeps:
+        return f"Fastest that {_KEEPS}, in the mean only: {best.name}, {_trade(best)}"
+    lead = f"Fastest that {_KEEPS}: {best.name}, {_trade(best)}"
+    other = min((facts for facts in faster if facts.keeps_in_mean), key=_slowness)
+    return lead if other.keeps else f"{lead}; faster and so in the mean only: {other.name}"
 
 
 def _fastest_alone(report: Report) -> str:
-    """Return the sentence of a run that took latency but no mAP50."""
+    """Return the sentence of a run that took latency but no quality."""
     known = report.rows["latency_mean_ms"].notna() & report.rows["speedup"].notna()
     compared = [facts for facts in _facts(report, known) if not facts.is_dense]
     if not compared:
         return _marked(report.rows, "Latency alone was measured, and of dense alone.")
+    compared = [facts for facts in compared if facts.row["method"] not in CONTROLS] or compared
     best = min(compared, key=_slowness)
-    return _marked(report.rows, f"Fastest: {best.name}, {_speed(best)}; accuracy was not "
-                   "measured, so what it costs is not known.")  # fmt: skip
+    unknown = best.faster is None and best.speedup is not None and best.speedup.value > 1
+    lead = f"Fastest: {best.name}, {_speed(best)}"
+    if not (best.faster or unknown):
+        lead = f"No point is {_FASTER}"
+    unsaid = "accuracy was not measured, so what it costs is not known"
+    return _marked(report.rows, f"{lead}; {unsaid}.")
 
 
 def _marked(rows: pd.DataFrame, sentence: str) -> str:

@@ -37,7 +37,7 @@ class Geometry:
         """
         model = entry(recipe.model.name)
         input_size = Size.parse(input_text)
-        default = datasets.load(recipe.dataset.name).frame
+        default = datasets.load(recipe.dataset.name).frame_at(input_size)
         frame = frame_size(recipe.model.frame, default, input_size)
         return cls(model.arch, input_size, frame, model.arch.grid(input_size), model.family)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.atomic import write_atomic
+from maskvd_cli.store.reading import read_regular
+from maskvd_cli.store.sealed import finite_json
 
 _MOST_CELLS = 1 << 28
 _MOST_BYTES = _MOST_CELLS * 8
@@ -34,18 +36,6 @@ def save_arrays(
     write_atomic(path, write)
 
 
-def finite_json(text: str, **hooks: Any) -> Any:
-    """Read JSON whose numbers are all finite. Raises ValueError for others, or for no JSON."""
-
-    def finite(number: str) -> float:
-        value = float(number)
-        if not math.isfinite(value):
-            raise ValueError(f"{number} is no finite number")
-        return value
-
-    return json.loads(text, parse_constant=finite, parse_float=finite, **hooks)
-
-
 def load_heatmap(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Read array `heatmap` (rows, cols) float64 and its metadata.
 
@@ -53,10 +43,11 @@ def load_heatmap(path: Path) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """
     remedy = "make one with `maskvd heatmap -o heatmap.npz`"
     try:
-        with zipfile.ZipFile(path) as archive:
+        content = io.BytesIO(read_regular(path, _MOST_BYTES, follow=True))
+        with zipfile.ZipFile(content) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
                 raise ValueError("more than 2 GiB when unpacked")
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(content, allow_pickle=False) as file:
             heatmap, text = np.asarray(file["heatmap"]), str(file["metadata"])
         metadata = finite_json(text)
     except FileNotFoundError as error:

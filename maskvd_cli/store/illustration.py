@@ -6,6 +6,7 @@ from these two files and need neither the dataset nor the model.
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,15 +19,18 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.size import Size
-from maskvd_cli.store.arrays import finite_json, load_heatmap, save_arrays
+from maskvd_cli.store.arrays import load_heatmap, save_arrays
+from maskvd_cli.store.reading import is_regular, read_regular
 from maskvd_cli.store.runs import NewerResultError, Run
 from maskvd_cli.store.schema import Count, Real, Stored
+from maskvd_cli.store.sealed import finite_json
 
 HEATMAP, ILLUSTRATION = "heatmap.npz", "illustration.npz"
 ILLUSTRATION_VERSION = 1
 # A picture wider than any column; a frame of this size stays below a megabyte uncompressed.
 MOST_PIXELS = 320_000
 _MOST_BYTES = 1 << 26
+_MOST_FILE = 1 << 31
 _REMEDY = "remove it and sweep again"
 
 
@@ -116,7 +120,7 @@ def read_heatmap(run: Run) -> StoredHeatmap | None:
     Raises ResultError for a damaged file, NewerResultError for one of a newer maskvd.
     """
     path = run.folder / HEATMAP
-    if not path.is_file():
+    if not is_regular(path):
         return None
     counts, metadata = load_heatmap(path)
     shown = _facts(ShownMask, metadata.get("static_mask"), path)
@@ -145,7 +149,7 @@ def read_illustration(run: Run) -> Illustration | None:
     Raises ResultError for a damaged file, NewerResultError for one of a newer maskvd.
     """
     path = run.folder / ILLUSTRATION
-    if not path.is_file():
+    if not is_regular(path):
         return None
     arrays, metadata = _load(path)
     shown = _facts(ShownFrame, metadata, path)
@@ -165,11 +169,12 @@ def read_illustration(run: Run) -> Illustration | None:
 def _load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read the small arrays of a file and its metadata; the heatmap itself is left out."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        content = io.BytesIO(read_regular(path, _MOST_FILE))
+        with zipfile.ZipFile(content) as archive:
             small = [entry for entry in archive.infolist() if entry.filename != "heatmap.npy"]
             if sum(entry.file_size for entry in small) > _MOST_BYTES:
                 raise ValueError("more than 64 MiB when unpacked")
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(content, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files if name != "heatmap"}
         metadata = finite_json(str(arrays.pop("metadata")))
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files

@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from maskvd_cli.store.schema import (
     SCHEMA_VERSION,
     Count,
+    Digest,
     Failure,
+    FileName,
     Real,
     SchemaVersion,
     Stored,
@@ -17,6 +19,10 @@ from maskvd_cli.store.schema import (
 
 PassName = Literal["accuracy", "latency", "memory", "energy"]
 PASSES: tuple[PassName, ...] = ("accuracy", "memory", "energy", "latency")
+
+
+# Nothing is computed, and no ratio of two sessions differs, by as much.
+_LEAST = 1e-12
 
 
 class StoredEstimate(Stored):
@@ -72,7 +78,7 @@ class Accuracy(Stored):
 class Latency(Stored):
     """Milliseconds per frame; raw samples are in `measured/latency/session-<session>.parquet`."""
 
-    session: str = Field(description="points of one session were measured interleaved")
+    session: FileName = Field(description="points of one session were measured interleaved")
     parts: dict[str, StoredSpread] = Field(description="total, mask, embed, backbone, head")
     full: StoredSpread | None = Field(description="total of full frames")
     masked: StoredSpread | None = Field(description="total of the other frames")
@@ -94,6 +100,17 @@ class Latency(Stored):
         default=[],
         description="what disturbed the session: throttling, other work, stolen time, swapping",
     )
+
+    @model_validator(mode="after")
+    def _can_be_compared(self) -> Self:
+        if "total" not in self.parts:
+            raise ValueError("the total of all parts is missing")
+        ratios = [estimate for estimate in (self.speedup, self.control) if estimate is not None]
+        bounds = [b for r in ratios for b in (r.value, r.low, r.high) if b is not None]
+        times = [self.parts["total"].mean, self.parts["total"].median, self.expected_ms]
+        if any(value < _LEAST for value in (*bounds, *times) if value is not None):
+            raise ValueError("a time or a ratio of times is not above zero")
+        return self
 
 
 class Memory(Stored):
@@ -118,7 +135,7 @@ class MeasuredRecord(Stored):
     """One pass over one point. `protocol`: what of the recipe decides the pass."""
 
     schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
-    key: str = Field(description="of the point")
+    key: FileName = Field(description="of the point")
     of: PassName = Field(description="which pass")
     status: Literal["ok", "failed"] = Field(description="failed: see failure")
     protocol: dict[str, Any] = Field(description="what of the recipe decides the pass")
@@ -130,6 +147,9 @@ class MeasuredRecord(Stored):
     failure: Failure | None = Field(default=None, description="why the pass found nothing")
     finished: str = Field(description="UTC, ISO 8601")
     tool_version: str = Field(description="of maskvd")
+    files: dict[str, Digest] = Field(
+        default={}, description="sha256 of its raw samples, by their place in the run's folder"
+    )
 
     @model_validator(mode="after")
     def _status_is_true(self) -> Self:

@@ -6,36 +6,43 @@ measured pass and point.
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 import secrets
-import zlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ValidationError
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.arrays import finite_json
-from maskvd_cli.store.atomic import write_atomic, write_bytes
+from maskvd_cli.core.filenames import file_name
+from maskvd_cli.store.atomic import write_bytes
+from maskvd_cli.store.detections import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
+from maskvd_cli.store.reading import is_regular
+from maskvd_cli.store.records import (
+    AGAIN,
+    NewerResultError,
+    dump,
+    gzipped,
+    read_gzip,
+    read_json,
+    read_named,
+    read_record,
+    read_table,
+)
 from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
+from maskvd_cli.store.sealed import sealed_text, sha256_of_bytes
+
+__all__ = ["NewerResultError", "Run", "find_run", "new_run_id", "runs_below", "utc_now"]
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
 TRUTH = "truth.json.gz"
-_LARGEST_GZIP = 1 << 30
-_LARGEST_JSON = 16 << 20
-S = TypeVar("S", bound=BaseModel)
-
-
-class NewerResultError(ResultError):
-    """A result file of a newer maskvd: never taken for a damaged one, never overwritten."""
+_REFERENCE = "reference"
 
 
 def utc_now() -> str:
@@ -56,60 +63,71 @@ class Run:
 
     def plan(self) -> Plan:
         """Read `plan.json`. Raises ResultError where it is absent or damaged."""
-        return _read(self.folder / PLAN, Plan)
+        return read_record(self.folder / PLAN, Plan)
 
     def environment(self) -> dict[str, Any]:
         """Read `environment.json`. Raises ResultError where it is absent or damaged."""
-        return _json(self.folder / ENVIRONMENT)
+        content = read_json(self.folder / ENVIRONMENT)
+        content.pop("schema", None)
+        return content
 
     def has_begun(self) -> bool:
         """Tell whether plan, recipe and environment are all there."""
-        return all((self.folder / name).is_file() for name in (PLAN, RECIPE, ENVIRONMENT))
+        return all(is_regular(self.folder / name) for name in (PLAN, RECIPE, ENVIRONMENT))
 
     def has(self, key: str) -> bool:
         """Tell whether a point's file is there."""
-        path = self._point_path(key)
-        return os.path.isfile(path) and not os.path.islink(path)
+        return is_regular(self.folder / _point(key))
 
     def point(self, key: str) -> PointRecord | None:
         """Return the record of a point, or None where it has not been run."""
-        path = self._point_path(key)
+        path = self.folder / _point(key)
         if not self.has(key):
             return None
-        record = _read(path, PointRecord)
+        record = read_record(path, PointRecord)
         if record.key != key:
-            raise ResultError(
-                f"holds the point {record.key}", where=path, remedy="remove it and sweep again"
-            )
+            raise ResultError(f"holds the point {record.key}", where=path, remedy=AGAIN)
         return record
+
+    def is_whole(self, record: PointRecord) -> bool:
+        """Tell whether the files that a point names lie beside it as they were written."""
+        places = [_samples(record.key), _predictions(record.key)]
+        named = [place for place in places if str(place) in record.files]
+        try:
+            for place in named:
+                read_named(self.folder / place, record.files[str(place)])
+        except ResultError:
+            return False
+        return True
 
     def has_samples(self, key: str) -> bool:
         """Tell whether a point's samples are there."""
-        return os.path.isfile(self.folder / "samples" / f"{key}.parquet")
+        return is_regular(self.folder / _samples(key))
 
     def samples(self, key: str) -> pd.DataFrame:
         """Read a point's samples. Raises ResultError where they are absent or damaged."""
-        return _parquet(self.folder / "samples" / f"{key}.parquet")
+        return read_table(self.folder / _samples(key), self._digest(key, _samples(key)))
 
     def has_predictions(self, key: str) -> bool:
         """Tell whether a point's predictions are there."""
-        return os.path.isfile(self.folder / _predictions(key))
+        return is_regular(self.folder / _predictions(key))
 
     def predictions(self, key: str) -> dict[str, Any]:
         """Read a point's predictions. Raises ResultError where they are absent or damaged."""
-        return _gzip_json(self.folder / _predictions(key))
+        place = _predictions(key)
+        return read_gzip(self.folder / place, checked_predictions, self._digest(key, place))
 
     def truth(self) -> dict[str, Any]:
         """Read the annotations that predictions are scored against. Raises ResultError."""
-        return _gzip_json(self.folder / TRUTH)
+        return read_gzip(self.folder / TRUTH, checked_truth)
 
     def has_truth(self) -> bool:
         """Tell whether the annotations that predictions are scored against are there."""
-        return os.path.isfile(self.folder / TRUTH)
+        return is_regular(self.folder / TRUTH)
 
     def write_truth(self, truth: dict[str, Any]) -> None:
         """Write the annotations that predictions are scored against."""
-        write_bytes(self.folder / TRUTH, _gzipped(truth))
+        write_bytes(self.folder / TRUTH, gzipped(truth))
 
     def measured(self, of: PassName, key: str) -> MeasuredRecord | None:
         """Return what a pass found of a point, or None where it has not run.
@@ -117,45 +135,56 @@ class Run:
         Raises ResultError for a damaged file.
         """
         path = self.folder / _measured(of, key)
-        if not os.path.isfile(path):
+        if not is_regular(path):
             return None
-        record = _read(path, MeasuredRecord)
+        record = read_record(path, MeasuredRecord)
         if (record.of, record.key) != (of, key):
-            raise ResultError(
-                f"holds {record.of} of {record.key}",
-                where=path,
-                remedy="remove it and sweep again",
-            )
+            raise ResultError(f"holds {record.of} of {record.key}", where=path, remedy=AGAIN)
         return record
 
     def write_measured(self, record: MeasuredRecord) -> None:
-        """Write what a pass found of a point."""
-        write_bytes(self.folder / _measured(record.of, record.key), _dump(record))
+        """Write what a pass found of a point, with the sha256 of its raw samples."""
+        if record.latency is not None:
+            place = _session(record.latency.session)
+            if is_regular(self.folder / place):
+                digest = sha256_of_bytes(read_named(self.folder / place, None))
+                record = record.model_copy(update={"files": {str(place): digest}})
+        write_bytes(self.folder / _measured(record.of, record.key), dump(record))
 
     def write_session(self, session: str, samples: pd.DataFrame) -> None:
         """Write the raw samples of a latency session."""
-        path = self.folder / _session(session)
-        write_atomic(path, lambda temporary: samples.to_parquet(temporary, index=False))
+        write_bytes(self.folder / _session(session), _parquet(samples))
 
-    def session(self, session: str) -> pd.DataFrame:
-        """Read the raw samples of a latency session. Raises ResultError where they are absent."""
-        return _parquet(self.folder / _session(session))
+    def session(self, session: str, record: MeasuredRecord | None = None) -> pd.DataFrame:
+        """Read the raw samples of a latency session; `record`: one that names it.
+
+        Raises ResultError where they are absent, damaged, or others than the record names.
+        """
+        place = _session(session)
+        digest = None if record is None else record.files.get(str(place))
+        return read_table(self.folder / place, digest)
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
-        """Copy what a pass found in another run, byte for byte, with its raw samples."""
-        files = [_measured(record.of, record.key)]
+        """Copy what a pass found in another run, byte for byte, with its raw samples.
+
+        What is here already is replaced: it is damaged or of another protocol. Raises ResultError
+        where the raw samples of the other run are missing or damaged; nothing is changed then.
+        """
+        places = [_measured(record.of, record.key)]
         if record.latency is not None:
-            files.insert(0, _session(record.latency.session))
-        for name in files:
-            if not (self.folder / name).is_file():
-                write_bytes(self.folder / name, (source.folder / name).read_bytes())
+            places.insert(0, _session(record.latency.session))
+        found = [
+            read_named(source.folder / place, record.files.get(str(place))) for place in places
+        ]
+        for place, content in zip(places, found, strict=True):
+            write_bytes(self.folder / place, content)
 
     def write_plan(self, plan: Plan, recipe: bytes, environment: dict[str, Any]) -> None:
         """Write what a run starts with, the plan first."""
-        write_bytes(self.folder / PLAN, _dump(plan))
+        write_bytes(self.folder / PLAN, dump(plan))
         write_bytes(self.folder / RECIPE, recipe)
-        text = json.dumps(environment, indent=2, allow_nan=False)
-        write_bytes(self.folder / ENVIRONMENT, f"{text}\n".encode())
+        content = {"schema": SCHEMA_VERSION, **environment}
+        write_bytes(self.folder / ENVIRONMENT, sealed_text(content))
 
     def write_point(
         self,
@@ -163,49 +192,66 @@ class Run:
         samples: pd.DataFrame | None,
         predictions: dict[str, Any] | None = None,
     ) -> None:
-        """Write samples and predictions, then the point: a point that is there is complete."""
+        """Write samples and predictions, then the point: a point that is there is complete.
+
+        The point names the sha256 of both.
+        """
+        files: dict[Path, bytes] = {}
         if predictions is not None:
-            write_bytes(self.folder / _predictions(record.key), _gzipped(predictions))
+            files[_predictions(record.key)] = gzipped(predictions)
         if samples is not None:
-            path = self.folder / "samples" / f"{record.key}.parquet"
-            write_atomic(path, lambda temporary: samples.to_parquet(temporary, index=False))
-        write_bytes(self._point_path(record.key), _dump(record))
+            files[_samples(record.key)] = _parquet(samples)
+        for place, content in files.items():
+            write_bytes(self.folder / place, content)
+        digests = {str(place): sha256_of_bytes(content) for place, content in files.items()}
+        record = record.model_copy(update={"files": digests})
+        write_bytes(self.folder / _point(record.key), dump(record))
 
     def adopt(self, record: PointRecord, source: Run) -> None:
-        """Copy a finished point with its samples from another run, byte for byte."""
-        for name in (Path("samples") / f"{record.key}.parquet", _predictions(record.key)):
-            if (source.folder / name).is_file():
-                write_bytes(self.folder / name, (source.folder / name).read_bytes())
-        write_bytes(self._point_path(record.key), source._point_path(record.key).read_bytes())
+        """Copy a finished point with its samples from another run, byte for byte.
+
+        Raises ResultError where a file that the point names is missing or damaged.
+        """
+        for place in (_samples(record.key), _predictions(record.key)):
+            if str(place) in record.files or is_regular(source.folder / place):
+                content = read_named(source.folder / place, record.files.get(str(place)))
+                write_bytes(self.folder / place, content)
+        content = read_named(source.folder / _point(record.key), None)
+        write_bytes(self.folder / _point(record.key), content)
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other sweeps out while the block runs. Raises ResultError where one is in."""
         remedy = "wait for it, or start a run of its own with --fresh"
         return sole_writer(self.folder, "sweep", remedy)
 
-    def _point_path(self, key: str) -> Path:
-        return self.folder / "points" / f"{key}.json"
+    def _digest(self, key: str, place: Path) -> str | None:
+        """Return the sha256 that a point names for a file beside it, None where it names none."""
+        record = self.point(key)
+        return None if record is None else record.files.get(str(place))
+
+
+def _point(key: str) -> Path:
+    return Path("points") / f"{file_name(key)}.json"
+
+
+def _samples(key: str) -> Path:
+    return Path("samples") / f"{file_name(key)}.parquet"
 
 
 def _predictions(key: str) -> Path:
-    return Path("predictions") / f"{key}.json.gz"
+    return Path("predictions") / f"{file_name(key)}.json.gz"
 
 
 def _measured(of: PassName, key: str) -> Path:
-    return Path("measured") / of / f"{key}.json"
+    return Path("measured") / of / f"{file_name(key)}.json"
 
 
 def _session(session: str) -> Path:
-    return Path("measured") / "latency" / f"session-{session}.parquet"
+    return Path("measured") / "latency" / f"session-{file_name(session)}.parquet"
 
 
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise ResultError(
-            f"raw samples cannot be read ({error})", where=path, remedy="sweep again"
-        ) from error
+def _parquet(samples: pd.DataFrame) -> bytes:
+    return samples.to_parquet(index=False)
 
 
 def runs_below(results: Path) -> list[Run]:
@@ -222,12 +268,15 @@ def _age(plan: Path) -> tuple[str, int]:
     return plan.parent.name.partition("-")[0], plan.stat().st_mtime_ns
 
 
-def find_run(place: Path) -> Run:
+def find_run(
+    place: Path, note: Callable[[str], None] = lambda text: None, *, begun: bool = True
+) -> Run:
     """Return the run at `place`: a run folder, or the newest below a results folder.
 
-    Raises ResultError where there is none.
+    With `begun` a run that was killed before it had written its plan, recipe and environment is
+    passed over for an older one; `note` hears of it. Raises ResultError where there is none.
     """
-    if os.path.isfile(place / PLAN):
+    if os.path.lexists(place / PLAN):
         return Run(place)
     if not os.path.isdir(place):
         raise ResultError(
@@ -237,79 +286,12 @@ def find_run(place: Path) -> Run:
         )
     runs = runs_below(place)
     if not runs:
-        raise ResultError("no run here yet", where=place, remedy="make one with `maskvd sweep`")
-    return runs[-1]
-
-
-def _dump(stored: BaseModel) -> bytes:
-    return stored.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
-
-
-def _json(path: Path) -> dict[str, Any]:
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs):
-            raise ValueError("a key stands twice")
-        return made
-
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise ValueError("larger than 16 MiB")
-        text = path.read_text(encoding="utf-8")
-        data = finite_json(text, object_pairs_hook=once)
-        if not isinstance(data, dict):
-            raise ValueError("no JSON object")
-    except FileNotFoundError as error:
-        raise ResultError(
-            "is missing; the sweep was killed as it began", where=path, remedy="sweep again"
-        ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ResultError(
-            f"damaged result file ({error})", where=path, remedy="remove it and sweep again"
-        ) from error
-    return data  # pyright: ignore[reportUnknownVariableType]
-
-
-def _gzipped(content: dict[str, Any]) -> bytes:
-    text = json.dumps(content, separators=(",", ":"), allow_nan=False)
-    # Without a time in it, the same content gives the same bytes.
-    return gzip.compress(text.encode(), compresslevel=6, mtime=0)
-
-
-def _gzip_json(path: Path) -> dict[str, Any]:
-    try:
-        with gzip.open(path, "rb") as file:
-            text = file.read(_LARGEST_GZIP + 1)
-        if len(text) > _LARGEST_GZIP:
-            raise ValueError("larger than 1 GiB")
-        data = finite_json(text.decode())
-        if not isinstance(data, dict):
-            raise ValueError("no JSON object")
-    except FileNotFoundError as error:
-        raise ResultError("is missing", where=path, remedy="sweep again") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise ResultError(
-            f"damaged result file ({error})", where=path, remedy="remove it and sweep again"
-        ) from error
-    return data  # pyright: ignore[reportUnknownVariableType]
-
-
-def _read(path: Path, kind: type[S]) -> S:
-    data = _json(path)
-    version = data.get("schema")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise NewerResultError(
-            f"written by a newer maskvd (schema {version}, this one reads {SCHEMA_VERSION})",
-            where=path,
-            remedy="upgrade maskvd",
-        )
-    try:
-        return kind.model_validate_json(json.dumps(data))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ResultError(
-            f"damaged result file ({key}: {first['msg']})",
-            where=path,
-            remedy="remove it and sweep again",
-        ) from error
+        remedy = "make one with `maskvd sweep`"
+        if runs_below(place / _REFERENCE):
+            remedy += f", or name {place / _REFERENCE}, where committed ones are"
+        raise ResultError("no run here yet", where=place, remedy=remedy)
+    whole = [run for run in runs if run.has_begun()] if begun else runs
+    if not whole or whole[-1] == runs[-1]:
+        return runs[-1]
+    note(f"note: {runs[-1].folder} was killed as it began; this is the newest whole run")
+    return whole[-1]

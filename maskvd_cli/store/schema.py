@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
+from maskvd_cli.core.filenames import file_name
+
+# 5: every file has a checksum.
 SCHEMA_VERSION = 5
 
 SchemaVersion = Literal[1, 2, 3, 4, 5]
@@ -13,6 +24,9 @@ SchemaVersion = Literal[1, 2, 3, 4, 5]
 # Bounds keep what reports compute from damaged files finite, and counts within 64 bits.
 Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+# What is joined to a folder to find a file: a name, never a path.
+FileName = Annotated[str, AfterValidator(file_name)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Stored(BaseModel):
@@ -79,12 +93,39 @@ class _Read(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
+class StatedExtent(_Read):
+    """Numbers that a recipe states of a dataset that is not read."""
+
+    clips: Count = Field(description="how many")
+    frames: Count = Field(description="of all clips")
+
+
+class MeasuredSetting(_Read):
+    """What else decides where the model ran."""
+
+    weights: str = Field(description="sha256 of the weights file, or random")
+    precision: str = Field(description="of weights and activations")
+    device: str | None = Field(default=None, description="cpu or cuda")
+    pixels: str | None = Field(default=None, description="images or noise")
+
+
+class SubsetSetting(_Read):
+    """Which part of the data was run."""
+
+    clips: Count | None = Field(default=None, description="the first so many")
+    frames: Count | None = Field(default=None, description="the first so many of each clip")
+    smoke: bool = Field(default=False, description="only tried out")
+
+
 class DatasetSetting(_Read):
     """Whose frames a point stands on."""
 
     name: str = Field(description="of the dataset")
     split: str = Field(description="of the dataset")
     protocol: str = Field(description="which boxes count, and how")
+    statistics: StatedExtent | None = Field(
+        default=None, description="clips and frames where only their numbers are given"
+    )
 
 
 class ModelSetting(_Read):
@@ -103,6 +144,8 @@ class Setting(_Read):
     model: ModelSetting
     heatmap: dict[str, Any] | None
     seed: Count
+    measured: MeasuredSetting | None = None
+    subset: SubsetSetting | None = None
 
 
 class Failure(Stored):
@@ -117,7 +160,7 @@ class PointRecord(Stored):
     """One file per finished or failed point: `points/<key>.json`."""
 
     schema_version: SchemaVersion = Field(default=SCHEMA_VERSION, alias="schema")
-    key: str = Field(description="readable name and a hash of all that decides the result")
+    key: FileName = Field(description="readable name and a hash of all that decides the result")
     label: str = Field(description="method and the parameters that name the point")
     status: Literal["ok", "failed"] = Field(description="failed: see failure")
     method: str = Field(description="by its registered name")
@@ -134,6 +177,9 @@ class PointRecord(Stored):
     finished: str = Field(description="UTC, ISO 8601")
     seconds: Real = Field(description="time this point took")
     tool_version: str = Field(description="of maskvd")
+    files: dict[str, Digest] = Field(
+        default={}, description="sha256 of the files beside it, by their place in the run's folder"
+    )
 
     @field_validator("setting")
     @classmethod
@@ -181,7 +227,7 @@ class StoredMethod(Stored):
 class PlannedPoint(Stored):
     """A point as the plan lists it."""
 
-    key: str = Field(description="readable name and a hash of all that decides the result")
+    key: FileName = Field(description="readable name and a hash of all that decides the result")
     label: str = Field(description="method and the parameters that name the point")
     method: str = Field(description="by its registered name")
     params: dict[str, Any] = Field(description="all of them, defaults included")
@@ -190,6 +236,17 @@ class PlannedPoint(Stored):
     named: list[str] = Field(
         default=[], description="parameters in the label; in schema 1 they were not told"
     )
+
+
+class Protocol(_Read):
+    """What reports and sweeps read of how a pass is measured."""
+
+    rounds: Count | None = Field(default=None, description="how often each frame is timed")
+    frames: Count | None = Field(default=None, description="in each round, or in all")
+    warmup: Count | None = Field(default=None, description="frames that are not timed")
+    resamples: Count | None = Field(default=None, description="of a bootstrap")
+    seed: Count | None = Field(default=None, description="of its draws")
+    seconds: Real | None = Field(default=None, description="least time of work")
 
 
 class Plan(Stored):
@@ -219,3 +276,29 @@ class Plan(Stored):
     )
     points: list[PlannedPoint] = Field(description="in the order in which they run")
     tool_version: str = Field(description="of maskvd")
+
+    @field_validator("measure")
+    @classmethod
+    def _measure_can_be_read(cls, measure: dict[str, Any] | None) -> dict[str, Any] | None:
+        if measure is None:
+            return None
+        metrics: object = measure.get("metrics")
+        if not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):  # pyright: ignore
+            raise ValueError("metrics is no list of names")
+        for name in metrics:  # pyright: ignore[reportUnknownVariableType]
+            Protocol.model_validate(measure.get(name, {}))  # pyright: ignore[reportUnknownArgumentType]
+        return measure
+
+    @field_validator("created")
+    @classmethod
+    def _created_is_a_time(cls, created: str) -> str:
+        if datetime.fromisoformat(created).tzinfo is None:
+            raise ValueError("is no time with its zone")
+        return created
+
+    @field_validator("points")
+    @classmethod
+    def _keys_differ(cls, points: list[PlannedPoint]) -> list[PlannedPoint]:
+        if len({point.key for point in points}) < len(points):
+            raise ValueError("a key stands twice")
+        return points

@@ -27,8 +27,8 @@ class Detections:
 
     def to(self, device: torch.device | str) -> Detections:
         """Return the same detections on another device."""
-        on_device = (part.to(device) for part in (self.xyxy, self.scores, self.labels))
-        return Detections(*on_device, self.proposals)
+        boxes, scores, labels = (part.to(device) for part in (self.xyxy, self.scores, self.labels))
+        return Detections(boxes, scores, labels, self.proposals)
 
 
 @dataclass(frozen=True)

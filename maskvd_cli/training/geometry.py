@@ -26,7 +26,7 @@ class Geometry:
     def of(cls, recipe: TrainingRecipe) -> Geometry:
         """Resolve the recipe's sizes. Raises UsageError where the frame does not fit."""
         input_size = Size.parse(recipe.model.input)
-        default = datasets.load(recipe.dataset.name).frame
+        default = datasets.load(recipe.dataset.name).frame_at(input_size)
         return cls(input_size, frame_size(recipe.model.frame, default, input_size))
 
     def placed(self, native: Size) -> Placement:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.errors import DatasetError, UsageError
+from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
@@ -83,22 +83,6 @@ class Training:
             "frames": len(self.learnt),
             "annotations": self.learnt.fingerprint,
         }
-
-
-def chosen_device(word: str) -> torch.device:
-    """Return the device called `auto`, `cpu`, `cuda` or `cuda:1`. Raises UsageError if absent."""
-    if word == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(word)
-    except RuntimeError as error:
-        raise UsageError(f"'{word}' is no device", remedy="use auto, cpu or cuda") from error
-    known = device.type == "cpu" or (
-        device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()
-    )
-    if not known:
-        raise UsageError(f"there is no device '{word}' here", remedy="use --device cpu")
-    return device
 
 
 def prepare(loaded: LoadedTraining, device: torch.device) -> Training:

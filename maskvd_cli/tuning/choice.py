@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskvd_cli.judge.pareto import front
+from maskvd_cli.judge.measured import Interval
+from maskvd_cli.judge.pareto import Trade, dominating, is_cheaper
+from maskvd_cli.store.measured import StoredEstimate
 from maskvd_cli.tuning.goal import Goal
 from maskvd_cli.tuning.journal import Trial
 
@@ -21,15 +23,15 @@ class Choice:
 
 
 def explored_front(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that no other beats in both objective and mAP50, the cheapest first.
+    """Return the trials that no other beats by more than noise (`Trade.beats`), the cheapest first.
 
-    Without mAP50 the cheapest alone. Points that were tried under two names stand here once.
+    Without mAP50 those that cannot be told from the cheapest. Points that were tried under two
+    names stand here once.
     """
     once = {trial.key: trial for trial in reversed(trials) if trial.cost is not None}
     known = list(reversed(once.values()))
-    cost = [trial.cost.value for trial in known if trial.cost is not None]
-    quality = [trial.map50 or 0.0 for trial in known]
-    kept = [trial for trial, on in zip(known, front(cost, quality), strict=True) if on]
+    beaten_by = dominating([_trade(trial) for trial in known])
+    kept = [trial for trial, by in zip(known, beaten_by, strict=True) if by is None]
     return sorted(kept, key=_cost)
 
 
@@ -39,12 +41,13 @@ def finalists(trials: Sequence[Trial], goal: Goal) -> list[Trial]:
 
 
 def choose(candidates: Sequence[Trial]) -> Choice | None:
-    """Return the cheapest, or of those that lie within its interval the one with the best mAP50."""
+    """Return the cheapest, or of those that noise does not tell from it the one of best mAP50."""
     measured = sorted((trial for trial in candidates if trial.cost is not None), key=_cost)
     if not measured:
         return None
     cheapest = measured[0]
-    equal = [trial for trial in measured if _cost(trial) <= highest(cheapest)]
+    least = _known(cheapest.cost)
+    equal = [trial for trial in measured if not is_cheaper(least, _known(trial.cost))]
     chosen = max(equal, key=lambda trial: (trial.map50 or 0.0, -_cost(trial)))
     return Choice(chosen, tuple(trial for trial in equal if trial is not chosen))
 
@@ -73,6 +76,21 @@ def how_sure(trial: Trial, goal: Goal) -> str:
         f"The constraint holds in the mean only: mAP50 {text}; {allowed}, and the 95 % interval "
         "reaches beyond it. Take more clips to be sure."
     )
+
+
+def _trade(trial: Trial) -> Trade:
+    """Return what a trial costs and its mAP50, with the interval of its change against dense."""
+    quality, change = trial.map50 or 0.0, _known(trial.map50_change)
+    low, high = (change.low or 0.0) - change.value, (change.high or 0.0) - change.value
+    return Trade(_known(trial.cost), Interval(quality, quality + low, quality + high))
+
+
+def _known(estimate: StoredEstimate | None) -> Interval:
+    """Return an interval; a value without one, as counts have none, is compared as it is."""
+    if estimate is None:
+        return Interval(0.0, 0.0, 0.0)
+    value, low, high = estimate.value, estimate.low, estimate.high
+    return Interval(value, value if low is None else low, value if high is None else high)
 
 
 def _cost(trial: Trial) -> float:

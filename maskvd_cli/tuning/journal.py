@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.arrays import finite_json
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.measured import StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Count, Real, Stored
+from maskvd_cli.store.sealed import finite_json
 
 FOLDER = "tune"
 _FILE = "tune.json"

@@ -26,7 +26,7 @@ from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.metrics.energy import measure_energy, open_meter
 from maskvd_cli.metrics.latency import BASELINE, CONTROL, measure_latency
 from maskvd_cli.metrics.memory import measure_memory
-from maskvd_cli.metrics.statistics import Spread, mean_ratio, stratum_weights
+from maskvd_cli.metrics.statistics import Estimate, Spread, mean_ratio, stratum_weights
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.measured import (
     PASSES,
@@ -41,7 +41,7 @@ from maskvd_cli.store.measured import (
 from maskvd_cli.store.runs import NewerResultError, Run, utc_now
 from maskvd_cli.store.schema import Failure, Plan, PlannedPoint
 from maskvd_cli.work.plan import PointSpec, baseline_at
-from maskvd_cli.work.scoring import Scorer, baseline_key, scorer_of
+from maskvd_cli.work.scoring import Scorer, baseline_key
 
 OnMeasured = Callable[[MeasuredRecord], None]
 _TRACEBACK_CHARS = 4096
@@ -86,6 +86,24 @@ class Passes:
                 run_pass(scene, group, protocol)
         return self.ran
 
+    def are_done(self, items: Sequence[Item]) -> bool:
+        """Tell whether every pass of the plan is there; with `earlier` empty nothing is written."""
+        measure = self.plan.measure or {}
+        for of in measure.get("metrics", ()):
+            protocol: dict[str, Any] = measure[of]
+            for item in items:
+                used = self._used(item, protocol) if of == "accuracy" else protocol
+                if not self._present(of, item, used):
+                    return False
+        return True
+
+    def _used(self, item: Item, protocol: dict[str, Any]) -> dict[str, Any]:
+        """Return the protocol of the accuracy pass with the dense that a point is compared with."""
+        baseline = baseline_key(self.plan, item.point)
+        if baseline is not None and not self.run.has_predictions(baseline):
+            baseline = None
+        return {**protocol, "baseline": baseline}
+
     def _present(self, of: PassName, item: Item, protocol: dict[str, Any]) -> bool:
         """Tell whether a pass is done with a point, here or, taken over, in an earlier run."""
         key = item.point.key
@@ -101,7 +119,10 @@ class Passes:
             if record is None or record.protocol != protocol:
                 continue
             if source is not self.run and record.status == "ok":
-                self.run.adopt_measured(record, source)
+                try:
+                    self.run.adopt_measured(record, source)
+                except ResultError:  # without its raw samples it is measured anew
+                    continue
             elif source is not self.run or (record.status == "failed" and self.retry_failed):
                 continue
             self.on_measured(record)
@@ -109,13 +130,11 @@ class Passes:
         return False
 
     def _accuracy(self, items: Sequence[Item], protocol: dict[str, Any]) -> None:
-        scorer: Scorer = scorer_of(self.run, self.plan)
+        scorer: Scorer = Scorer(self.run)
         for item in items:
             key = item.point.key
-            baseline = baseline_key(self.plan, item.point)
-            if baseline is not None and not self.run.has_predictions(baseline):
-                baseline = None
-            used = {**protocol, "baseline": baseline}
+            used = self._used(item, protocol)
+            baseline: str | None = used["baseline"]
             if self._present("accuracy", item, used):
                 continue
             self.on_talk(f"scoring {item.point.label}")
@@ -184,7 +203,7 @@ class Passes:
             share = self._full_share(key)
             found: dict[str, Any] = {}
             if samples:
-                latency = latency_of(samples[0], name, session, protocol, share)
+                latency = latency_of(samples[0], name, session, share)
                 found = {"latency": latency.model_copy(update={"disturbances": disturbed})}
             self._write("latency", key, protocol, found, failure)
 
@@ -226,12 +245,12 @@ def latency_of(
     samples: pd.DataFrame,
     series: str,
     session: str,
-    protocol: dict[str, Any],
     full_share: float | None = None,
 ) -> Latency:
     """Summarise one series of a session beside its dense and control.
 
-    `full_share`: of full frames in all of the data, for what stands for all of it.
+    `full_share`: of full frames in all of the data, for what stands for all of it. Where a kind of
+    frame was not timed, there is no speed-up and nothing expected of all of the data.
     """
 
     def of(name: str) -> pd.DataFrame:
@@ -241,31 +260,35 @@ def latency_of(
         return of(name)["total_ms"].to_numpy()
 
     own = of(series)
-    resamples, seed = int(protocol["resamples"]), int(protocol["seed"])
+    full = own["is_full"].to_numpy()
     parts = {part: _spread(own[f"{part}_ms"]) for part in ("total", *PARTS)}
-    speedup = StoredEstimate(value=1.0, low=None, high=None)
-    weights = stratum_weights(own["is_full"].to_numpy(), full_share)
+    speedup: StoredEstimate | None = StoredEstimate(value=1.0, low=None, high=None)
+    # Without weights nothing here stands for all of the data: a kind of frame was not timed.
+    weights = stratum_weights(full, full_share)
     if series != BASELINE:
-        ratio = mean_ratio(
-            total(BASELINE), total(series), weights=weights, rounds=own["round"],
-            resamples=resamples, seed=seed,
+        speedup = _stored(
+            mean_ratio(
+                total(BASELINE), total(series),
+                rounds=own["round"], full=full, full_share=full_share,
+            )
         )  # fmt: skip
-        speedup = StoredEstimate(**asdict(ratio))
-    control = mean_ratio(
-        total(BASELINE), total(CONTROL), rounds=of(CONTROL)["round"], resamples=resamples, seed=seed
-    )
+    control = mean_ratio(total(BASELINE), total(CONTROL), rounds=of(CONTROL)["round"])
     return Latency(
         session=session,
         parts={part: spread for part, spread in parts.items() if spread is not None},
         full=_spread(own.loc[own["is_full"], "total_ms"]),
         masked=_spread(own.loc[~own["is_full"], "total_ms"]),
-        expected_ms=float((weights * total(series)).sum()),
-        expected_parts_ms={
-            part: float((weights * own[f"{part}_ms"].to_numpy()).sum()) for part in PARTS
-        },
+        expected_ms=None if weights is None else float(weights @ total(series)),
+        expected_parts_ms={}
+        if weights is None
+        else {part: float(weights @ own[f"{part}_ms"].to_numpy()) for part in PARTS},
         speedup=speedup,
-        control=StoredEstimate(**asdict(control)),
+        control=_stored(control),
     )
+
+
+def _stored(estimate: Estimate | None) -> StoredEstimate | None:
+    return None if estimate is None else StoredEstimate(**asdict(estimate))
 
 
 def _spread(samples: pd.Series[float]) -> StoredSpread | None:

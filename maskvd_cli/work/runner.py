@@ -5,6 +5,7 @@ Where the model runs, the measured passes follow the points.
 
 from __future__ import annotations
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Collection, Sequence
@@ -24,11 +25,12 @@ from maskvd_cli.scenes.annotations import Annotations
 from maskvd_cli.scenes.geometry import Geometry, Site
 from maskvd_cli.scenes.scene import Scene, scenes_of
 from maskvd_cli.store.atomic import refuse_inside
+from maskvd_cli.store.locking import remove_unbegun
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import Failure, Plan, PlannedPoint, PointRecord
 from maskvd_cli.tasks.coco import ground_truth
-from maskvd_cli.work.illustration import illustrate
+from maskvd_cli.work.illustration import illustrate, is_illustrated
 from maskvd_cli.work.passes import Item, OnMeasured, Passes
 from maskvd_cli.work.plan import PointSpec, detections_of, measure_of, tasks_of, with_baseline
 from maskvd_cli.work.replay import Outcome, replay
@@ -157,6 +159,11 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     here = environment()
     if sweep.scene.weights is not None:
         here |= device_facts(sweep.scene.weights.device)
+    if (outcome := _finished(sweep, run, here, retry_failed)) is not None:
+        for record in outcome.present:
+            on_point(record)
+        return outcome
+    remove_unbegun(other for other in _beside(run) if other != run.folder)
     with run.lock():
         if not run.has_begun():
             run.write_plan(_plan(sweep), sweep.loaded.source, here)
@@ -196,6 +203,38 @@ def _executor(sweep: Sweep, task: PointSpec, scene: Scene) -> Executor:
     return trace if sweep.predicts or counted else replay
 
 
+def _finished(
+    sweep: Sweep, run: Run, here: dict[str, Any], retry_failed: bool
+) -> SweepOutcome | None:
+    """Return what a run holds where nothing is left to do in it, else None.
+
+    Writes nothing and takes no lock, so that a finished run on a read-only disk is no error.
+    """
+    if not run.has_begun() or (sweep.predicts and not run.has_truth()):
+        return None
+    records = [_stored(run, point.key, sweep) for point in sweep.points]
+    present = [record for record in records if record is not None]
+    failed = [record for record in present if record.status == "failed"]
+    if len(present) < len(records) or (retry_failed and failed):
+        return None
+    seen: list[MeasuredRecord] = []
+    passes = Passes(run, run.plan(), (), here, retry_failed, seen.append)
+    done = {record.key for record in present if record.status == "ok"}
+    items = _items(sweep, passes.plan, done)
+    drawn = is_illustrated(run, items) or not os.access(run.folder, os.W_OK)
+    if not (passes.are_done(items) and drawn):
+        return None
+    return SweepOutcome(run, [], present, (), [r for r in seen if r.status == "failed"])
+
+
+def _beside(run: Run) -> list[Path]:
+    """Return the folders of the recipe's runs."""
+    try:
+        return list(run.folder.parent.iterdir())
+    except OSError:
+        return []
+
+
 def _items(sweep: Sweep, plan: Plan, done: Collection[str]) -> list[Item]:
     """Return the points that ran, as the passes need them."""
     planned = {point.key: point for point in plan.points}
@@ -226,7 +265,7 @@ def _stored(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
     if record is None or record.failure:
         return record
     complete = run.has_samples(key) and (not sweep.predicts or run.has_predictions(key))
-    return record if complete else None
+    return record if complete and run.is_whole(record) else None
 
 
 def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointRecord | None:

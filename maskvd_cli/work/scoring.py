@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import changes_nothing
-from maskvd_cli.metrics.statistics import Estimate, clip_multiplicities, paired_change
+from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
+from maskvd_cli.store.detections import check_fit
 from maskvd_cli.store.measured import (
     Accuracy,
     AgeAccuracy,
@@ -43,9 +44,8 @@ class Scorer:
     Raises ResultError for predictions or a truth that are missing or damaged.
     """
 
-    def __init__(self, run: Run, *, resamples: int, seed: int) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
-        self._resamples, self._seed = resamples, seed
         self._baselines: dict[str, tuple[_Scored, list[float | None]]] = {}
 
     @cached_property
@@ -53,18 +53,10 @@ class Scorer:
         return self._run.truth()
 
     @cached_property
-    def _clip_of(self) -> NDArray[np.int64]:
-        """Return for each frame, by rising id, the number of its clip."""
+    def _video_of(self) -> list[str]:
+        """Return for each frame, by rising id, the video it is of; of old runs the clip."""
         images = sorted(self._truth["images"], key=lambda image: image["id"])
-        names = list(dict.fromkeys(image["clip"] for image in images))
-        return np.array([names.index(image["clip"]) for image in images], dtype=np.int64)
-
-    @cached_property
-    def _multiplicities(self) -> NDArray[np.int64]:
-        clips = int(self._clip_of.max()) + 1
-        # One clip can be drawn in only one way.
-        resamples = self._resamples if clips > 1 else 0
-        return clip_multiplicities(clips, resamples=resamples, seed=self._seed)
+        return [str(image.get("video", image["clip"])) for image in images]
 
     def accuracy(self, key: str, baseline: str | None) -> Accuracy:
         """Return the scores of a point, and its change against the baseline's predictions."""
@@ -96,6 +88,7 @@ class Scorer:
 
     def _scored(self, key: str) -> _Scored:
         stored = self._run.predictions(key)
+        check_fit(self._truth, stored)
         evaluation = evaluate(self._truth, stored["results"])
         age_of = {frame["image_id"]: frame["age"] for frame in stored["frames"]}
         ages = np.array([age_of[number] for number in evaluation.images], dtype=np.int64)
@@ -104,18 +97,18 @@ class Scorer:
     def _change(self, scored: _Scored, key: str, baseline: str) -> Estimate | None:
         if baseline not in self._baselines:
             dense = scored if key == baseline else self._scored(baseline)
-            self._baselines[baseline] = dense, self._resampled(dense.evaluation)
-        dense, resampled = self._baselines[baseline]
+            self._baselines[baseline] = dense, self._left_out(dense.evaluation)
+        dense, without = self._baselines[baseline]
         ours, theirs = scored.evaluation.overall.map50, dense.evaluation.overall.map50
         if ours is None or theirs is None:
             return None
         if key == baseline:
             return Estimate(0.0, None, None)
-        return paired_change(ours - theirs, self._resampled(scored.evaluation), resampled)
+        return paired_change(ours - theirs, self._left_out(scored.evaluation), without)
 
-    def _resampled(self, evaluation: Evaluation) -> list[float | None]:
-        """Return mAP50 on every resample of the clips."""
-        return [evaluation.map50(times[self._clip_of]) for times in self._multiplicities]
+    def _left_out(self, evaluation: Evaluation) -> list[float | None]:
+        """Return mAP50 with each group of videos left out in turn."""
+        return [evaluation.map50(weights) for weights in cluster_weights(self._video_of)]
 
 
 def baseline_key(plan: Plan, point: PlannedPoint) -> str | None:
@@ -130,11 +123,3 @@ def baseline_key(plan: Plan, point: PlannedPoint) -> str | None:
 def scorable(run: Run, plan: Plan) -> list[PlannedPoint]:
     """Return the points that have predictions."""
     return [point for point in plan.points if run.has_predictions(point.key)]
-
-
-def scorer_of(run: Run, plan: Plan) -> Scorer:
-    """Return the scorer with the plan's own resamples and seed."""
-    protocol: dict[str, Any] = (plan.measure or {}).get("accuracy", {})
-    return Scorer(
-        run, resamples=int(protocol.get("resamples", 1000)), seed=int(protocol.get("seed", 0))
-    )

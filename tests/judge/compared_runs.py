@@ -84,7 +84,7 @@ def write_measured(folder: Path, spec: Spec) -> Run:
         run.write_point(made, None, predictions(number, spec.found.get(point.label, 0.9)))
     samples = samples_of(plan, spec)
     run.write_session(f"{spec.seed:012x}", samples)
-    scorer = Scorer(run, resamples=100, seed=0)
+    scorer = Scorer(run)
     for point in plan.points:
         if point.label not in (*spec.failing, *spec.pending):
             for of, found in measured(point, spec, samples, scorer):
@@ -195,7 +195,7 @@ def measured(
         measured_by="cpu-allocations", frames=4,
     )  # fmt: skip
     share = 1.0 if point.label == "dense" else 0.125
-    latency = latency_of(samples, series, f"{spec.seed:012x}", SESSION, share)
+    latency = latency_of(samples, series, f"{spec.seed:012x}", share)
     return [
         ("accuracy", {"accuracy": accuracy}),
         ("memory", {"memory": peak}),

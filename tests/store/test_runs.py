@@ -141,7 +141,8 @@ def test_a_point_comes_back_with_all_digits(tmp_path: Path) -> None:
     assert run.point(KEY) == written
     assert files(run.folder) == [f"points/{KEY}.json"]
     content = json.loads(point_file(run).read_text("utf-8"))
-    assert content["schema"] == 4
+    assert content["schema"] == 5
+    assert list(content)[-1] == "sha256"
     assert content["metrics"]["map50"] is None
 
 
@@ -261,9 +262,9 @@ def test_truncated_files(kept: int, stored: Run) -> None:
         ('"keep_rate": 0.1', '"keep_rate": 1e999', "1e999 is no finite number"),
         ('"revision": 1', '"revision": 1, "revision": 1', "a key stands twice"),
         ('"period": 8', '"period": 8, "period": 8', "a key stands twice"),
-        ('"schema": 4', '"schema": 0', "schema: Input should be 1, 2, 3 or 4"),
-        ('"schema": 4', '"schema": "3"', "schema: Input should be 1, 2, 3 or 4"),
-        ('"schema": 4', '"schema": "5"', "schema: Input should be 1, 2, 3 or 4"),
+        ('"schema": 5', '"schema": 0', "schema: Input should be 1, 2, 3, 4 or 5"),
+        ('"schema": 5', '"schema": "3"', "schema: Input should be 1, 2, 3, 4 or 5"),
+        ('"schema": 5', '"schema": "6"', "schema: Input should be 1, 2, 3, 4 or 5"),
     ],
 )
 def test_damaged_values(old: str, new: str, reason: str, stored: Run) -> None:
@@ -276,23 +277,24 @@ def test_damaged_values(old: str, new: str, reason: str, stored: Run) -> None:
 
 def test_a_newer_version_is_no_damage(stored: Run) -> None:
     path = point_file(stored)
-    content = json.loads(path.read_text("utf-8")) | {"schema": 5, "news": [1]}
+    content = json.loads(path.read_text("utf-8")) | {"schema": 6, "news": [1]}
     path.write_text(json.dumps(content), "utf-8")
     assert refused(stored) == (
-        "written by a newer maskvd (schema 5, this one reads 4); upgrade maskvd"
+        "written by a newer maskvd (schema 6, this one reads 5); upgrade maskvd"
     )  # fmt: skip
 
 
 def test_files_of_schema_1_are_still_read(stored: Run) -> None:
     path = point_file(stored)
     content = json.loads(path.read_text("utf-8")) | {"schema": 1}
-    del content["metrics"]["gmacs_detector"]
+    del content["metrics"]["gmacs_detector"], content["files"], content["sha256"]
     path.write_text(json.dumps(content), "utf-8")
     found = stored.point(KEY)
     assert found is not None
     assert found.metrics == metrics()
     path = stored.folder / "plan.json"
     content = json.loads(path.read_text("utf-8")) | {"schema": 1}
+    del content["sha256"]
     for point in content["points"]:
         del point["input"], point["named"]
     path.write_text(json.dumps(content), "utf-8")
@@ -358,8 +360,8 @@ def test_damaged_environments(content: bytes, stored: Run) -> None:
 
 def test_a_newer_plan(stored: Run) -> None:
     path = stored.folder / "plan.json"
-    path.write_text(path.read_text("utf-8").replace('"schema": 4', '"schema": 12'), "utf-8")
-    with pytest.raises(ResultError, match=r"schema 12, this one reads 4\); upgrade maskvd"):
+    path.write_text(path.read_text("utf-8").replace('"schema": 5', '"schema": 12'), "utf-8")
+    with pytest.raises(ResultError, match=r"schema 12, this one reads 5\); upgrade maskvd"):
         stored.plan()
 
 

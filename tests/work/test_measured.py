@@ -31,7 +31,7 @@ from maskvd_cli.store.runs import Run
 from maskvd_cli.tasks.detections import Detections
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import Sweep, SweepOutcome, choose_run, prepare, run_sweep
-from maskvd_cli.work.scoring import baseline_key, scorer_of
+from maskvd_cli.work.scoring import Scorer, baseline_key
 
 from .measured_runs import write_recipe, write_weights
 
@@ -206,7 +206,7 @@ def test_a_second_sweep_measures_nothing(recipe_file: Path, outcome: SweepOutcom
 
 def test_scores_from_the_files_are_the_stored_ones(outcome: SweepOutcome) -> None:
     plan = outcome.run.plan()
-    scorer = scorer_of(outcome.run, plan)
+    scorer = Scorer(outcome.run)
     for point in plan.points:
         stored = measured(outcome.run, "accuracy", point.key).accuracy
         assert scorer.accuracy(point.key, plan.points[0].key) == stored
