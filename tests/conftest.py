@@ -28,3 +28,12 @@ def golden_root() -> Path:
     if not root:
         pytest.skip("MASKVD_GOLDEN is not set: no golden cases here")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def real_root() -> Path:
+    """The folder of small real images and videos; the test is skipped where it is not given."""
+    root = os.environ.get("MASKVD_REAL")
+    if not root:
+        pytest.skip("MASKVD_REAL is not set: no real images and videos here")
+    return Path(root)

@@ -19,6 +19,7 @@ from maskvd_cli.commands.terminal import (
     reading_annotations,
     say,
     shows_progress,
+    talk_console,
 )
 from maskvd_cli.core.errors import ResultError, UsageError
 
@@ -140,7 +141,6 @@ def _output(path: Path, dataset_root: Path | None = None) -> Path:
 @contextmanager
 def _progress(frames: int) -> Generator[Callable[[], None]]:
     """Show frames done and time left on a terminal's stderr."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -149,7 +149,7 @@ def _progress(frames: int) -> Generator[Callable[[], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = talk_console()
     bar = Progress(
         TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, transient=True, disable=not shows_progress(console),

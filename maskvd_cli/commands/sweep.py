@@ -18,15 +18,20 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_POINTS_FAILED,
     MaskvdError,
+    ResultError,
     UsageError,
 )
+from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 
 _LONGEST_TALK = 48
+_PICTURE = "map50-latency.png"
 
 if TYPE_CHECKING:
     from maskvd_cli.judge.rows import Report
@@ -155,8 +160,8 @@ def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
         print_json({"detections": detections, "points": names})
     else:
         for name in names:
-            print(name)
-    say(f"{len(names)} points; masks from {detections}: {reason}; nothing was run")
+            print(shown(name))
+    say(f"{counted(len(names), 'point')}; masks from {detections}: {reason}; nothing was run")
 
 
 @dataclass(frozen=True)
@@ -226,6 +231,7 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
     from maskvd_cli.judge.rows import read_report
     from maskvd_cli.render.console import print_report
     from maskvd_cli.render.formats import to_json
+    from maskvd_cli.store.reading import is_regular
 
     total = len(outcome.ran) + len(outcome.present)
     if not outcome.ran and outcome.measured:
@@ -234,7 +240,7 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
         say(f"nothing to run: all {total} points of this recipe are in {outcome.run.folder}")
     else:
         taken = f", {len(outcome.present)} were there" if outcome.present else ""
-        say(f"{len(outcome.ran)} points run{taken}: {outcome.run.folder}")
+        say(f"{counted(len(outcome.ran), 'point')} run{taken}: {outcome.run.folder}")
     if outcome.failed:
         say(
             f"{len(outcome.failed)} of {total} points failed, see the table; "
@@ -246,7 +252,8 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
             "--retry-failed makes them again"
         )
     made = read_report(outcome.run)
-    _draw(made)
+    if outcome.ran or outcome.measured or not is_regular(made.run.folder / _PICTURE):
+        _draw(made)
     if as_json:
         sys.stdout.write(to_json(made))
     elif not quiet:
@@ -261,16 +268,19 @@ def _draw(made: Report) -> None:
     if has_tradeoff(made.rows).any():
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
-        picture = made.run.folder / "map50-latency.png"
-        draw_tradeoff(picture, made)
-        say(f"picture: {picture}")
+        picture = made.run.folder / _PICTURE
+        try:
+            draw_tradeoff(picture, made)
+        except ResultError as error:  # a finished run on a read-only disk, say
+            say(f"note: no picture was drawn: {error}")
+        else:
+            say(f"picture: {picture}")
 
 
 class _Progress:
     """A progress bar on stderr with time left; silent where stderr is no terminal."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -279,7 +289,7 @@ class _Progress:
             TimeRemainingColumn,
         )
 
-        console = Console(stderr=True)
+        console = talk_console()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -304,4 +314,6 @@ class _Progress:
 
     def talk(self, text: str) -> None:
         """Say what is being done."""
-        self._bar.update(self._task, description=text[:_LONGEST_TALK])
+        from rich.markup import escape
+
+        self._bar.update(self._task, description=escape(shown(text[:_LONGEST_TALK])))

@@ -14,13 +14,15 @@ from maskvd_cli.core.errors import DatasetError, unknown
 from maskvd_cli.core.placement import placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.base import RAW, Dataset, Fingerprint
+from maskvd_cli.data.overlap import frame_places
 
 
 @dataclass(frozen=True)
 class Gathered:
     """Boxes of every frame: `xyxy` (n, 4) float64, `frame_of` (n,) int64 counting all frames.
 
-    `image_size` is the most frequent native frame size, None where there are no frames.
+    `image_size` is the most frequent native frame size, None where there are no frames; `places`
+    (frames, 2) uint64 tells the frames apart, see `data.overlap`.
     """
 
     xyxy: NDArray[np.float64]
@@ -29,10 +31,18 @@ class Gathered:
     frames: int
     image_size: Size | None
     fingerprint: str
+    places: NDArray[np.uint64]
 
 
-def protocol_for(classes: str | Sequence[str], dataset: type[Dataset]) -> str:
-    """Return the protocol under which `classes` are read: the evaluated ones, or native ones."""
+def protocol_for(
+    classes: str | Sequence[str], dataset: type[Dataset], evaluated: str | None = None
+) -> str:
+    """Return the protocol under which `classes` are read: the evaluated ones, or native ones.
+
+    Classes of one's own have one protocol only, so where that is `evaluated` it serves both.
+    """
+    if evaluated is not None and evaluated == dataset.own_protocol:
+        return evaluated
     return dataset.protocols[0] if classes == "protocol" else RAW
 
 
@@ -55,9 +65,11 @@ def gather(
     sizes: Counter[Size] = Counter()
     clips = 0
     content = Fingerprint(dataset.classes)
+    places: list[NDArray[np.uint64]] = []
     for clip in islice(dataset.clips(), first):
         clips += 1
         content.add(clip)
+        places.append(frame_places(dataset.annotation_source, clip))
         for frame in clip.frames:
             boxes = frame.boxes
             chosen = boxes.xyxy if wanted is None else boxes.xyxy[np.isin(boxes.labels, wanted)]
@@ -74,6 +86,7 @@ def gather(
         len(counts),
         sizes.most_common(1)[0][0] if sizes else None,
         content.hexdigest(),
+        np.concatenate(places) if places else np.zeros((0, 2), dtype=np.uint64),
     )
 
 

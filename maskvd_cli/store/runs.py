@@ -23,6 +23,7 @@ import pandas as pd
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.filenames import file_name
 from maskvd_cli.store.atomic import write_bytes
+from maskvd_cli.store.detections import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
 from maskvd_cli.store.parts import Arrays, read_parts, write_parts
@@ -45,10 +46,10 @@ from maskvd_cli.store.sealed import sealed_text, sha256_of_bytes
 __all__ = ["NewerResultError", "Run", "find_run", "new_run_id", "runs_below", "utc_now"]
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
-# The metric whose sessions are asked for without a record, and what its series was called.
-_TIMED, _EARLIER_SERIES = "latency", {"dense": "baseline"}
 TRUTH, LISTED_TRUTH = "truth.npz", "truth.json.gz"
 _PART = re.compile(r"([0-9]{5,7})\.npz")
+# The metric whose sessions are asked for without a record, and what its series was called.
+_TIMED, _EARLIER = "latency", {"dense": "baseline"}
 _REFERENCE = "reference"
 
 
@@ -130,7 +131,8 @@ class Run:
 
         Raises ResultError where they are absent or damaged.
         """
-        return read_gzip(self.folder / _predictions(key), self._digest(key, _predictions(key)))
+        place = _predictions(key)
+        return read_gzip(self.folder / place, checked_predictions, self._digest(key, place))
 
     def parts(self, key: str) -> set[int]:
         """Return the numbers of the clips that a point has a piece of."""
@@ -169,7 +171,7 @@ class Run:
 
     def truth(self) -> dict[str, Any]:
         """Read the annotations of an earlier version. Raises ResultError."""
-        return read_gzip(self.folder / LISTED_TRUTH)
+        return read_gzip(self.folder / LISTED_TRUTH, checked_truth)
 
     def write_truth(self, truth: dict[str, Any]) -> None:
         """Write annotations as earlier versions did."""
@@ -201,10 +203,10 @@ class Run:
 
     def write_measured(self, record: MeasuredRecord) -> None:
         """Write what a pass found of a point, with the sha256 of its raw samples."""
-        if (place := _samples_of(record)) is not None:
-            if is_regular(self.folder / place):
-                digest = sha256_of_bytes(read_named(self.folder / place, None))
-                record = record.model_copy(update={"files": {str(place): digest}})
+        place = _samples_of(record)
+        if place is not None and is_regular(self.folder / place):
+            digest = sha256_of_bytes(read_named(self.folder / place, None))
+            record = record.model_copy(update={"files": {str(place): digest}})
         write_bytes(self.folder / _measured(record.of, record.key), dump(record))
 
     def write_session(self, session: str, samples: pd.DataFrame, of: str = _TIMED) -> None:
@@ -221,7 +223,9 @@ class Run:
         place = _session(session, _TIMED if record is None else record.of)
         digest = None if record is None else record.files.get(str(place))
         table = read_table(self.folder / place, digest)
-        return table.replace({"series": _EARLIER_SERIES}) if "series" in table else table
+        if "series" not in table:
+            return table
+        return table.assign(series=table["series"].map(lambda name: _EARLIER.get(name, name)))
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples.

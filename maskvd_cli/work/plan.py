@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from maskvd_cli.core.errors import MaskvdError, RecipeError
+from maskvd_cli.core.errors import MaskvdError, RecipeError, UsageError
 from maskvd_cli.core.point import Point, label_of
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.families.zoo import entry, get_arch, models
 from maskvd_cli.methods.base import Method, Params
+from maskvd_cli.methods.fit import unlike
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
@@ -95,7 +96,12 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
 def _task(planned: MethodPoint, model: str | None) -> PointSpec:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
-    params = method.resolve(planned.params, get_arch(planned.model))
+    arch = entry(planned.model).arch
+    if (reason := unlike(method, arch)) is not None:
+        others = [name for name, model in models().items() if unlike(method, model.arch) is None]
+        use = f"use {' or '.join(others)}" if others else "no model here fits it"
+        raise UsageError(reason, remedy=use)
+    params = method.resolve(planned.params, arch)
     return PointSpec(method, params, planned.input, _naming(method, params), model)
 
 
@@ -177,9 +183,9 @@ def measure_of(recipe: Recipe) -> dict[str, Any] | None:
     `metrics` lists them in their order; under each one's name stand its section, seed, and
     estimator.
     """
+    chosen = metrics_of(recipe)
     if recipe.model.weights is None:
         return None
-    chosen = metrics_of(recipe)
     measure: dict[str, Any] = {"metrics": [metric.name for metric in chosen]}
     for metric in chosen:
         section = recipe.sections.get(metric.name) or metric.section()

@@ -9,6 +9,7 @@ from typing import Any
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import Point
+from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.scenes.geometry import Geometry, Site
 from maskvd_cli.scenes.scene import Scene, scenes_of
@@ -38,7 +39,8 @@ class Sweep:
         """Tell whether the model runs over all frames of each point, and its tokens are traced."""
         if self.measure is None:
             return False
-        return "accuracy" in self.measure["metrics"] or self.scene.detections == "model"
+        read = any(metrics.load(name).from_outputs for name in self.measure["metrics"])
+        return read or self.scene.detections == "model"
 
     @property
     def scene(self) -> Scene:

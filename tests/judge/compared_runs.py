@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from maskvd_cli.metrics.latency import times_of
 from maskvd_cli.store.measured import Accuracy, MeasuredRecord, Memory
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Failure, Metrics, Plan, PlannedPoint, PointRecord
-from maskvd_cli.work.passes import latency_of
 from maskvd_cli.work.scoring import Scorer
 
 CREATED, FINISHED = "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"
@@ -195,16 +195,21 @@ def measured(
         measured_by="cpu-allocations", frames=4,
     )  # fmt: skip
     share = 1.0 if point.label == "dense" else 0.125
-    latency = latency_of(samples, series, f"{spec.seed:012x}", share)
+    renamed = samples.assign(series=samples["series"].replace({"dense": "baseline"}))
+    series = "baseline" if series == "dense" else series
+    values, details = times_of(renamed, series, share)
+    details |= {"session": f"{spec.seed:012x}", "disturbances": []}
+    latency = {name: asdict(value) for name, value in values.items()}
     return [
         ("accuracy", {"accuracy": accuracy}),
         ("memory", {"memory": peak}),
-        ("latency", {"latency": latency}),
+        ("latency", {"values": latency, "details": details, "estimator": 3, "conditions": {}}),
     ]
 
 
 def passed(of: Any, key: str, environment: dict[str, Any], found: dict[str, Any]) -> MeasuredRecord:
-    return MeasuredRecord(
-        key=key, of=of, status="ok", protocol=MEASURE[of], environment=environment,
-        finished=FINISHED, tool_version="0.1.0", **found,
-    )  # fmt: skip
+    content = {
+        "key": key, "of": of, "status": "ok", "protocol": MEASURE[of], "environment": environment,
+        "finished": FINISHED, "tool_version": "0.1.0", **found,
+    }  # fmt: skip
+    return MeasuredRecord.model_validate(content)
