@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Tests keep nothing in the cache of whoever runs them; those about it name a folder of their own.
+os.environ["MASKVD_CACHE"] = "off"
+
 settings.register_profile("maskvd", deadline=None)
 settings.load_profile("maskvd")
 

@@ -75,10 +75,12 @@ def install() -> None:
         return
     codecs.register_error(_ERRORS, _replaced)
     closed = [number for number in (0, _STDOUT, _STDERR) if not _is_open(number)]
-    if closed:
-        while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-            os.set_inheritable(number, True)
-        os.close(number)
+    while closed:
+        number = os.open(os.devnull, os.O_RDWR)
+        if number > _STDERR:
+            os.close(number)
+            break
+        os.set_inheritable(number, True)
     sys.stdout = _stream(sys.stdout, _STDOUT, gone=_STDOUT in closed)
     sys.stderr = _stream(sys.stderr, _STDERR, gone=_STDERR in closed)
 

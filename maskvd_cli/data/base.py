@@ -54,6 +54,8 @@ class Dataset(ABC):
             raise DatasetError(unknown("protocol", self.protocol, self.protocols), where=self.name)
         self.root = self._existing(root)
         self.tally = BoxTally()
+        # Of all clips, once they were read to the end, where the reader knows it at no cost.
+        self.whole_fingerprint: str | None = None
 
     @property
     @abstractmethod
@@ -80,6 +82,13 @@ class Dataset(ABC):
         """Return what a reader of results must know of the annotations, after they were read."""
         note = self.tally.note()
         return [] if note is None else [note]
+
+    def stamp(self) -> str | None:
+        """Return a digest of what decides the clips: reader, split, sizes and times of all files.
+
+        It names the split in the cache; None where reading takes no longer than asking for it.
+        """
+        return None
 
     def image_fingerprint(self, clips: Sequence[Clip]) -> str | None:
         """Return a cheap digest of the clips' images; None where no frame has one.

@@ -17,6 +17,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import BoxTally, Clip, Frame, Sought
 from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import RAW, Dataset, clip_boxes, contiguous
+from maskvd_cli.data.cache import digest, stamp_of
 from maskvd_cli.data.coco_json import (
     Annotations,
     ImageFiles,
@@ -28,6 +29,11 @@ from maskvd_cli.data.coco_json import (
     read_document,
     refuse_repeats,
 )
+from maskvd_cli.data.kept_clips import kept_clips, shelf_of
+from maskvd_cli.data.stored_clips import StoredClips
+
+# Rises when the same file gives other clips.
+REVISION = 1
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,33 @@ class CocoVideo(Dataset):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self._source.classes
+        return self._kept.classes if self._kept else self._source.classes
 
     @property
     def annotation_source(self) -> Path:
         return self._file
 
     def remarks(self) -> list[str]:
-        return [*self._source.remarks, *super().remarks()]
+        source = self._kept or self._source
+        return [*source.remarks, *super().remarks()]
+
+    def stamp(self) -> str | None:
+        try:
+            state = stamp_of(self._file)
+        except OSError:
+            return None
+        return digest([self.name, REVISION, self.split, self.protocol, self._file, state])
+
+    @cached_property
+    def _kept(self) -> StoredClips | None:
+        shelf = shelf_of(self)
+        return shelf.load() if shelf else None
 
     def clips(self) -> Iterator[Clip]:
         self.tally = BoxTally()
+        return kept_clips(self, self._read_clips(), lambda: self._source.remarks)
+
+    def _read_clips(self) -> Iterator[Clip]:
         files, taken, videos = ImageFiles(), set[str](), set[str]()
         for video, rows in sorted(self._videos.items()):
             numbers = sorted(rows)
@@ -98,7 +120,8 @@ class CocoVideo(Dataset):
         folders, name = self._places(f"{where}.file_name", entry)
         paths = (files.find(folder, name) for folder in folders)
         image = next((path for path in paths if path), None)
-        sought = None if image else Sought(clip, entry["file_name"], tuple(self._image_roots))
+        path = str(image_path(entry["file_name"]))
+        sought = None if image else Sought(clip, path, self._image_roots)
         return Frame(number, image, size, boxes, source.file.name, sought)
 
     def _places(self, where: str, entry: VideoImage) -> tuple[list[Path], str]:
@@ -116,10 +139,10 @@ class CocoVideo(Dataset):
         return [folder / path.parent for folder in self._image_roots], path.name
 
     @cached_property
-    def _image_roots(self) -> list[Path]:
+    def _image_roots(self) -> tuple[Path, ...]:
         roots = [self.root] if self.root.is_dir() else [self.root.parent, self.root.parent.parent]
         below = (".", self.split, "images", f"images/{self.split}")
-        return [root / folder for root in roots for folder in below]
+        return tuple(root / folder for root in roots for folder in below)
 
     @cached_property
     def _file(self) -> Path:

@@ -21,6 +21,7 @@ from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import BoxTally, Clip, Frame, Sought
 from maskvd_cli.data.base import Dataset, clip_boxes, contiguous
+from maskvd_cli.data.cache import digest, stamp_of
 from maskvd_cli.data.coco_json import (
     REMEDY,
     Annotations,
@@ -31,8 +32,11 @@ from maskvd_cli.data.coco_json import (
     read_annotations,
     read_document,
 )
+from maskvd_cli.data.kept_clips import kept_clips
 from maskvd_cli.data.vid_xml import CLASSES, SYNSETS, find_frames, find_videos, read_xml, subfolders
 
+# Rises when the same files give other clips.
+REVISION = 1
 _FOLDERS = {
     "train": "vid_train", "val": "vid_val", "minival": "vid_minival", "det-train": "det_train",
 }  # fmt: skip
@@ -64,7 +68,25 @@ class ImageNetVid(Dataset):
 
     def clips(self) -> Iterator[Clip]:
         self.tally = BoxTally()
-        return self._xml_clips() if self._layout.kind == "xml" else self._json_clips()
+        xml = self._layout.kind == "xml"
+        return kept_clips(self, self._xml_clips() if xml else self._json_clips())
+
+    def stamp(self) -> str | None:
+        parts: list[object] = [self.name, REVISION, self.split, self.root]
+        try:
+            if self._layout.kind != "xml":
+                return digest([*parts, self._file, stamp_of(self._file)])
+            if not self.annotation_source.is_dir():
+                return None
+            for folder in find_videos(self.annotation_source).values():
+                parts.append(folder)
+                with os.scandir(folder) as entries:
+                    found = sorted((entry.name, stamp_of(entry)) for entry in entries)
+                parts += [text for pair in found for text in pair]
+        except OSError:
+            # Reading tells what is wrong, and where.
+            return None
+        return digest(parts)
 
     @property
     def annotation_source(self) -> Path:

@@ -93,7 +93,11 @@ class Annotations(Source):
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self.dataset.classes, self.clips)
+        clips = self.clips
+        known = self.dataset.whole_fingerprint
+        if known is not None and self._limit is None:
+            return known
+        return fingerprint(self.dataset.classes, clips)
 
     def heatmap(self, geometry: Geometry) -> ObjectHeatmap:
         """Return the object heatmap: of the training split, or the one in the recipe's file."""

@@ -67,6 +67,11 @@ def is_leftover(path: Path) -> bool:
     return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
 
 
+def has_leftovers(folder: Path) -> bool:
+    """Tell whether a killed process left temporary files or folders below `folder`."""
+    return any(True for _ in folder.rglob(f"{_PREFIX}*{_SUFFIX}"))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders below `folder` that a killed process left behind."""
     for path in list(folder.rglob(f"{_PREFIX}*{_SUFFIX}")):

@@ -17,7 +17,7 @@ from maskvd_cli.machine.device import device_facts
 from maskvd_cli.machine.environment import environment, tidy_path
 from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.scenes.annotations import Annotations
-from maskvd_cli.store.atomic import refuse_inside
+from maskvd_cli.store.atomic import has_leftovers, refuse_inside
 from maskvd_cli.store.locking import remove_unbegun
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
@@ -150,8 +150,8 @@ def _finished(
     seen: list[MeasuredRecord] = []
     passes = Passes(run, run.plan(), sweep, (), here, retry_failed, seen.append)
     items = _items(sweep, passes.plan, present)
-    drawn = is_illustrated(run, items) or not os.access(run.folder, os.W_OK)
-    if not (passes.are_done(items) and drawn):
+    tidy = is_illustrated(run, items) and not has_leftovers(run.folder)
+    if not passes.are_done(items) or (os.access(run.folder, os.W_OK) and not tidy):
         return None
     return SweepOutcome(run, [], present, (), [r for r in seen if r.status == "failed"])
 

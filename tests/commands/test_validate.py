@@ -49,10 +49,10 @@ def test_images_of_another_size_are_not_called_missing(labels: Path) -> None:
         "--set", "device=cpu",
     )  # fmt: skip
     assert done.exit_code == 2
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("images ")]
+    (line,) = [line for line in done.stdout.splitlines() if line.strip().startswith("images  ")]
     assert "missing" not in line
     assert "problem" in line
-    assert "image is 20x30 (rows x columns), 000000.png says 40x60" in done.stdout
+    assert "image is 20x30 (rows x columns), 000000.png says 40x60" in " ".join(done.stdout.split())
 
 
 def test_the_demo_of_labels_says_how_to_draw_them(

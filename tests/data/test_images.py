@@ -16,7 +16,7 @@ from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Frame, Sought
 from maskvd_cli.data.base import make_boxes
-from maskvd_cli.data.images import image_size, load_image
+from maskvd_cli.data.images import image_size, images_fingerprint, load_image
 
 SIZE = Size(rows=40, cols=60)
 AGAIN = "fetch or copy the image again"
@@ -279,3 +279,18 @@ def test_an_absent_image_names_clip_and_folders(tmp_path: Path) -> None:
         f"frame 7 of clip v1 has no image here (7.png, looked for in {tmp_path}/a, {tmp_path}/b); "
         "the annotations are enough"
     )
+
+
+def test_the_fingerprint_of_images_sees_number_size_and_beginning(tmp_path: Path) -> None:
+    files = [noise(tmp_path / f"{number}.png") for number in range(130)]
+    before = images_fingerprint(files)
+    assert images_fingerprint(files) == before
+    assert images_fingerprint(files[:-1]) != before
+    # Every third of 130 is read: 44 files.
+    content = files[3].read_bytes()
+    files[3].write_bytes(content + b"x")
+    assert images_fingerprint(files) != before
+    files[3].write_bytes(content[:900] + b"x" + content[901:])
+    assert images_fingerprint(files) != before
+    files[3].write_bytes(content)
+    assert images_fingerprint(files) == before

@@ -72,7 +72,7 @@ def key(file: Path, *assignments: str) -> str:
     return point.key
 
 
-def annotations(file: Path, *assignments: str) -> tuple[Annotations, Geometry]:
+def opened(file: Path, *assignments: str) -> tuple[Annotations, Geometry]:
     loaded = load_recipe(file, catalog(), assignments).recipe
     return Annotations(loaded), Geometry.of(loaded, loaded.model.input[0])
 
@@ -163,7 +163,7 @@ def test_a_file_stands_in_for_the_split(tmp_path: Path) -> None:
     (origin,) = notes(file)
     assert origin.startswith("Heatmap from heatmap_kitti.npy (sha256 ")
     assert origin.endswith(", 384x1280), which does not say what it saw.")
-    source, geometry = annotations(file)
+    source, geometry = opened(file)
     assert source.heatmap(geometry).counts.sum() == 7 * 100 * 200
     setting = source.heatmap_setting(geometry)
     assert set(setting) == {"file", "canvas", "coordinates", "align"}
@@ -190,10 +190,10 @@ def test_set_takes_a_heatmap_file_relative_to_the_current_folder(
 
 def test_our_own_file_gives_the_mask_of_its_split(tmp_path: Path) -> None:
     file = recipe(tmp_path, dataset={"name": "kitti", "root": str(kitti(tmp_path / "k"))})
-    source, geometry = annotations(file)
+    source, geometry = opened(file)
     made = source.heatmap(geometry)
     save_arrays(tmp_path / "h.npz", {"heatmap": made.counts.numpy()}, made.metadata())
-    given, _ = annotations(file, f"heatmap.file={tmp_path / 'h.npz'}")
+    given, _ = opened(file, f"heatmap.file={tmp_path / 'h.npz'}")
     scores = [s.region_scores(geometry, Size(375, 1242)) for s in (source, given)]
     assert scores[0].tolist() == scores[1].tolist()
     (origin,) = notes(file, f"heatmap.file={tmp_path / 'h.npz'}")
@@ -302,7 +302,7 @@ def test_the_frame_follows_the_input(
     file = recipe(
         tmp_path, dataset={"name": "kitti", "root": str(kitti(tmp_path / "k"))}, model=model
     )
-    _, geometry = annotations(file)
+    _, geometry = opened(file)
     assert geometry.frame == expected
     told = [note for note in notes(file) if note.startswith("Frames keep their aspect in")]
     assert len(told) == (expected is None)

@@ -89,6 +89,11 @@ class MacCounter(TorchDispatchMode):
         self._formulas = {**_FORMULAS, **(formulas or {})}
         self._fast_path: list[bool] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keep torch from importing its compiler, which takes seconds, to keep it out of here."""
+        return False
+
     @contextmanager
     def section(self, name: str) -> Iterator[None]:
         """Add what is counted inside to `sections[name]` too; sections may nest."""
