@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from maskvd_cli.core.errors import (
     EXIT_POINTS_FAILED,
     MaskvdError,
     ResultError,
+    UsageError,
 )
 from maskvd_cli.core.shown import shown
 from maskvd_cli.core.words import counted
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from maskvd_cli.recipe.load import LoadedRecipe
     from maskvd_cli.store.runs import Run
     from maskvd_cli.work.runner import Sweep, SweepOutcome
+    from maskvd_cli.work.unit import Executor
 
 
 def sweep(
@@ -73,12 +76,26 @@ def sweep(
         bool,
         typer.Option("--smoke", help="Only try whether all runs: 2 clips of 4 frames, 1 round."),
     ] = False,
+    executor: Annotated[
+        str,
+        typer.Option(help="Where points run: inline, or process, a fresh process for each."),
+    ] = "inline",
+    unit_timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds after which a point's process is ended."),
+    ] = None,
+    unit_memory: Annotated[
+        int | None,
+        typer.Option(min=1, help="MiB of memory above which a point's process is ended."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a recipe's points and store one result file per point.
 
-    Points that are there already are not run again. Ctrl-C leaves a valid folder. With model
+    Points that are there already are not run again; of one that was interrupted, the clips that
+    are there. Ctrl-C leaves a valid folder. With `--executor process` a point that crashes, hangs
+    or runs out of memory fails alone. With model
     weights the detector runs: mAP50, latency and peak memory are measured. Without, the annotated
     boxes stand for the detector's, and tokens, GMACs and state are planned.
 
@@ -94,7 +111,8 @@ def sweep(
         if dry_run:
             _print_plan(loaded, as_json=as_json)
             return
-        outcome = _run(loaded, results, fresh=fresh, retry_failed=retry_failed)
+        perform = _Performing(executor, unit_timeout, unit_memory)
+        outcome = _run(loaded, results, perform, fresh=fresh, retry_failed=retry_failed)
     except KeyboardInterrupt:
         say("interrupted before the first point; nothing was lost")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -146,11 +164,41 @@ def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
     say(f"{counted(len(names), 'point')}; masks from {detections}: {reason}; nothing was run")
 
 
-def _run(loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool) -> SweepOutcome:
+@dataclass(frozen=True)
+class _Performing:
+    """The executor's name, and what one unit of work may take."""
+
+    name: str
+    seconds: float | None
+    mebibytes: int | None
+
+    def executor(self, sweep: Sweep) -> Executor:
+        """Return the executor. Raises MaskvdError for an unknown one or limits it cannot keep."""
+        from maskvd_cli.work.executors.registry import executors
+        from maskvd_cli.work.unit import Limits
+
+        kind = executors.load(self.name)
+        if not kind.keeps_limits and (self.seconds, self.mebibytes) != (None, None):
+            raise UsageError(
+                f"the executor {self.name} keeps no limits of time or memory",
+                remedy="add `--executor process`",
+            )
+        return kind(lambda loaded: sweep, Limits(self.seconds, self.mebibytes))
+
+
+def _run(
+    loaded: LoadedRecipe,
+    results: Path,
+    perform: _Performing,
+    *,
+    fresh: bool,
+    retry_failed: bool,
+) -> SweepOutcome:
     from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
     with reading_annotations():
         sweep = prepare(loaded)
+    executor = perform.executor(sweep)
     run, earlier = choose_run(sweep, results, fresh=fresh)
     say(f"masks from {sweep.scene.detections}: {sweep.detections_reason}")
     for note in sweep.scene.notes():
@@ -158,9 +206,15 @@ def _run(loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool
     try:
         with _Progress(len(sweep.points) * (1 + sweep.passes)) as progress:
             return run_sweep(
-                sweep, run, earlier, retry_failed=retry_failed, on_point=progress.advance,
-                on_measured=progress.advance, on_talk=progress.talk,
-            )  # fmt: skip
+                sweep,
+                run,
+                earlier,
+                retry_failed=retry_failed,
+                executor=executor,
+                on_point=progress.advance,
+                on_measured=progress.advance,
+                on_talk=progress.talk,
+            )
     except KeyboardInterrupt:
         _say_interrupted(sweep, run)
         raise typer.Exit(EXIT_INTERRUPTED) from None
