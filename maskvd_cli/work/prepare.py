@@ -9,8 +9,8 @@ from typing import Any
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import Point
-from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.methods.fit import unplanned
+from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.scenes.geometry import Geometry, Site
 from maskvd_cli.scenes.scene import Scene, scenes_of
