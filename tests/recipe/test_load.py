@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from maskvd_cli.core.errors import RecipeError
 from maskvd_cli.recipe.load import Catalog, Choices, LoadedRecipe, load_recipe
+from maskvd_cli.recipe.section import Section
 
 
 class Strict(BaseModel):
@@ -47,6 +48,10 @@ class Shaped(Strict):
     regions: list[Region] = Field(default_factory=list[Region])
 
 
+class Clock(Section):
+    rounds: int = Field(default=3, ge=1)
+
+
 PARAMS: dict[str, type[BaseModel]] = {"dense": Plain, "masked": Masked, "shaped": Shaped}
 CHOICES = {
     "roads": Choices(("train", "val-half"), ("paper", "raw")),
@@ -58,6 +63,7 @@ CATALOG = Catalog(
     datasets=list(CHOICES),
     params_of=PARAMS.__getitem__,
     choices_of=CHOICES.__getitem__,
+    sections={"clock": Clock, "scales": Section},
 )
 
 HEAD = """\
@@ -184,7 +190,7 @@ seed: -1
 """
     sections = (
         "schema, name, description, dataset, heatmap, model, detections, methods, metrics, device, "
-        "precision, latency, memory, energy, resamples, limit, smoke, seed"
+        "precision, limit, smoke, seed, clock, scales"
     )
     assert problems(text) == [
         "recipe.yaml:1:1 schema: input should be 1 (got 2)",
@@ -207,6 +213,26 @@ seed: -1
         "recipe.yaml:16:1 seed: input should be greater than or equal to 0 (got -1)",
     ]  # fmt: skip
     assert f"allowed here: {sections}" in problems(f"{text}datset: 1\n")[-1]
+
+
+def test_what_stands_under_a_metrics_name(folder: Path) -> None:
+    sections = load(f"{HEAD}{DENSE}clock: {{rounds: 5}}\n").recipe.sections
+    assert dict(sections) == {"clock": Clock(rounds=5), "scales": Section()}
+    assert problems(f"{HEAD}{DENSE}clock: {{rounds: 0}}\nscales: {{heavy: 1}}\n") == [
+        "recipe.yaml:8:9 clock.rounds: input should be greater than or equal to 1 (got 0)",
+        "recipe.yaml:9:10 scales.heavy: unknown key",
+    ]
+
+
+def test_keys_of_earlier_recipes_are_read_and_passed_over(folder: Path) -> None:
+    now = load(f"{HEAD}{DENSE}")
+    earlier = load(f"{HEAD}{DENSE}resamples: 40\n")
+    assert (now.notes, earlier.recipe, earlier.points) == ((), now.recipe, now.points)
+    assert earlier.notes == (
+        "recipe.yaml:8:1 resamples is not used any more: intervals are computed, nothing is drawn "
+        "for them",
+    )
+    assert "resamples" not in earlier.recipe.content()
 
 
 def test_lines_and_columns_are_ordered_as_numbers(folder: Path) -> None:
