@@ -2,16 +2,28 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
+LOCK   := requirements/dev.lock
+# uv installs in a fraction of pip's time; `make setup UV=` does without it.
+UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 
-.PHONY: setup test demo docs lint type check bench clean
+.PHONY: setup lock test demo docs lint type check bench clean
 
 setup: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml
+$(VENV)/.installed: pyproject.toml $(LOCK)
+ifneq ($(UV),)
+	test -x $(BIN)/python || $(UV) venv --quiet --seed --python "$$(command -v $(PYTHON))" $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python -c $(LOCK) --editable '.[dev]'
+else
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet -c $(LOCK) --editable '.[dev]'
+endif
 	touch $@
+
+# Pins for every supported Python and system; keeps what is pinned unless UPGRADE=--upgrade is given.
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --extra energy \
+	  --constraints requirements/torch.txt --output-file $(LOCK) --quiet $(UPGRADE)
 
 test: lint
 	$(BIN)/python -m pytest

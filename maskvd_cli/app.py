@@ -21,6 +21,7 @@ from maskvd_cli.commands.mask import mask
 from maskvd_cli.commands.report import report
 from maskvd_cli.commands.schema import schema
 from maskvd_cli.commands.score import score
+from maskvd_cli.commands.streams import install
 from maskvd_cli.commands.sweep import sweep
 from maskvd_cli.commands.synth import synth
 from maskvd_cli.commands.train import train
@@ -29,6 +30,7 @@ from maskvd_cli.commands.validate import validate
 from maskvd_cli.commands.verify import verify
 from maskvd_cli.commands.watch import watch
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, MaskvdError, RecipeError
+from maskvd_cli.core.shown import shown
 
 
 class _Commands(TyperGroup):
@@ -36,15 +38,13 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            result = super().invoke(ctx)
-            if not sys.stdout.closed:
-                sys.stdout.flush()
-            return result
+            return self._flushed(ctx)
         except RecipeError as error:
-            print(error, file=sys.stderr)
+            for problem in error.problems:
+                print(shown(problem), file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except MaskvdError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {shown(str(error))}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except BrokenPipeError:
             # The reader, `head` for instance, has seen enough; nothing is left to flush at exit.
@@ -53,7 +53,7 @@ class _Commands(TyperGroup):
         except OSError as error:
             if error.filename is not None:
                 reason = f"{error.filename}: {error.strerror}; check the path and its permissions"
-                print(f"error: {reason}", file=sys.stderr)
+                print(f"error: {shown(reason)}", file=sys.stderr)
                 raise typer.Exit(EXIT_BAD_INPUT) from error
             if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
                 raise
@@ -63,6 +63,14 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(EXIT_INTERRUPTED) from None
+
+    def _flushed(self, ctx: Any) -> Any:
+        """Run the command and write out all it printed, whatever its exit code."""
+        try:
+            return super().invoke(ctx)
+        finally:
+            if not sys.stdout.closed:
+                sys.stdout.flush()
 
 
 app = typer.Typer(
@@ -121,4 +129,5 @@ for command in (
 
 def main() -> None:
     """Run the command line."""
+    install()
     app()

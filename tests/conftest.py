@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Tests keep nothing in the cache of whoever runs them; those about it name a folder of their own.
+os.environ["MASKVD_CACHE"] = "off"
+
 settings.register_profile("maskvd", deadline=None)
 settings.load_profile("maskvd")
 
@@ -27,4 +30,13 @@ def golden_root() -> Path:
     root = os.environ.get("MASKVD_GOLDEN")
     if not root:
         pytest.skip("MASKVD_GOLDEN is not set: no golden cases here")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def real_root() -> Path:
+    """The folder of small real images and videos; the test is skipped where it is not given."""
+    root = os.environ.get("MASKVD_REAL")
+    if not root:
+        pytest.skip("MASKVD_REAL is not set: no real images and videos here")
     return Path(root)

@@ -17,6 +17,7 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import (
     EXIT_BAD_INPUT,
@@ -25,6 +26,7 @@ from maskvd_cli.core.errors import (
     UsageError,
     unknown,
 )
+from maskvd_cli.core.shown import shown
 
 if TYPE_CHECKING:
     from maskvd_cli.compare.changes import Change, Limit
@@ -85,7 +87,7 @@ def compare(
 
     limits = [Limit.parse(text) for text in fail_on or ()]
     _check(allow or [], output)
-    opened = open_pairs(find_run(run_a), find_run(run_b))
+    opened = open_pairs(find_run(run_a, say), find_run(run_b, say))
     _refuse(opened, allow or [])
     comparison = _compared(opened)
     if output is not None:
@@ -125,23 +127,23 @@ def _refuse(opened: Opened, allow: list[str]) -> None:
     reasons = opened.forbidding(allow)
     for reason in reasons:
         text = f"{reason.kind} differs: {reason}"
-        print(f"error: {text}; --allow {reason.kind} compares anyway", file=sys.stderr)
+        told = f"error: {text}; --allow {reason.kind} compares anyway"
+        print(shown(told), file=sys.stderr)
     if reasons:
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
 def _compared(opened: Opened) -> Comparison:
     """Compare, and say on a terminal which point it is at: scoring may take minutes."""
-    from rich.console import Console
     from rich.markup import escape
 
     from maskvd_cli.compare.comparison import compare as compared
 
-    console = Console(stderr=True)
+    console = talk_console()
     if not shows_progress(console):
         return compared(opened)
     with console.status("comparing") as status:
-        return compared(opened, lambda label: status.update(f"comparing {escape(label)}"))
+        return compared(opened, lambda label: status.update(f"comparing {escape(shown(label))}"))
 
 
 def _write(comparison: Comparison, output: Path) -> None:
@@ -164,10 +166,10 @@ def _judge(comparison: Comparison, limits: list[Limit]) -> None:
             say(f"warning: --fail-on {limit.text}: cannot be judged of {vague} points")
     exceeding = comparison.exceeding(limits)
     for row, change, limit in exceeding:
-        print(_line(row, change, limit), file=sys.stderr)
+        print(shown(_line(row, change, limit)), file=sys.stderr)
     failed = comparison.newly_failed() if limits else []
     for row in failed:
-        print(f"failed in B, ok in A: {row.label}", file=sys.stderr)
+        print(shown(f"failed in B, ok in A: {row.label}"), file=sys.stderr)
     if exceeding:
         raise typer.Exit(EXIT_REGRESSION)
     if failed or comparison.damaged:

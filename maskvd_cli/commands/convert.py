@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,24 +41,55 @@ def convert(
 
     Every tensor is renamed, or named as dropped, or the reason to stop. Reads the checkpoints of
     ViTDet (Detectron2), Eventful Transformers and MaskVD, and ViT-B backbones of timm and MAE.
-    The same SRC and options always give the same bytes.
+    The same SRC and options always give the same bytes. What a file of maskvd's own says of its
+    detector (heads, anchors, classes, input, training) is kept.
 
     Example: maskvd convert frcnn_vitdet_final.pth vitdet-b-vid.safetensors --arch vitdet-b
     """
     _check_output(output, force)
 
-    from maskvd_cli.families.checkpoints import save, sha256_of
+    from maskvd_cli.families.checkpoints import save
 
-    converted, archs = _converted(source, naming, arch)
-    metadata = {
+    converted, archs, stated = _converted(source, naming, arch)
+    metadata = stated | _origin(source, converted)
+    save(output, converted.tensors, metadata | ({"arch": archs[0]} if len(archs) == 1 else {}))
+    for note in _notes(converted, archs, stated):
+        say(f"note: {note}")
+    _print(source, output, metadata, converted, archs, as_json=as_json)
+
+
+def _origin(source: Path, converted: Converted) -> dict[str, str]:
+    """Return what the new file says of where it comes from."""
+    from maskvd_cli.families.checkpoints import sha256_of
+
+    return {
         "source_naming": converted.naming,
         "source_sha256": sha256_of(source),
         "contains": converted.contains,
         "dropped": json.dumps(converted.dropped),
     }
-    save(output, converted.tensors, metadata | ({"arch": archs[0]} if len(archs) == 1 else {}))
+
+
+def _notes(
+    converted: Converted, archs: list[str], stated: dict[str, str]
+) -> Generator[str, None, None]:
     if not archs:
-        say("note: no architecture of maskvd has these shapes; name one with --arch to see why")
+        yield "no architecture of maskvd has these shapes; name one with --arch to see why"
+    if converted.contains == "detector" and "heads" not in stated:
+        yield "SRC does not say its anchors; sweeps will take ViTDet-B's and say so"
+
+
+def _print(
+    source: Path,
+    output: Path,
+    metadata: dict[str, str],
+    converted: Converted,
+    archs: list[str],
+    *,
+    as_json: bool,
+) -> None:
+    from maskvd_cli.families.checkpoints import sha256_of
+
     if as_json:
         print_json(
             {
@@ -91,21 +123,30 @@ def _check_output(output: Path, force: bool) -> None:
         raise ResultError("exists", where=output, remedy="choose another name, or --force")
 
 
-def _converted(source: Path, naming: str | None, arch: str | None) -> tuple[Converted, list[str]]:
-    """Return the checkpoint under our names, and the architectures that have its shapes."""
-    from maskvd_cli.families.checkpoints import read_tensors
+def _converted(
+    source: Path, naming: str | None, arch: str | None
+) -> tuple[Converted, list[str], dict[str, str]]:
+    """Return the checkpoint under our names, the architectures that have its shapes, and what a
+    file of maskvd's own states of its detector, which the new file states too.
+    """
+    from maskvd_cli.families.checkpoints import read_metadata, read_tensors
     from maskvd_cli.families.vitdet.fitting import fitted_to, matching_archs
     from maskvd_cli.families.vitdet.namings import get_naming
     from maskvd_cli.families.vitdet.renaming import to_our_names
+    from maskvd_cli.families.vitdet.stated import carried_over
     from maskvd_cli.families.zoo import get_arch
 
     wanted = None if arch is None else get_arch(arch)
     if naming is not None:
         get_naming(naming)
     converted = to_our_names(read_tensors(source), naming, where=source)
+    is_safe = source.suffix.lower() == ".safetensors"
+    metadata = carried_over(read_metadata(source) if is_safe else {}, converted, wanted, source)
     if wanted is None:
-        return converted, [match.name for match in matching_archs(converted)]
-    return fitted_to(converted, wanted, source), [wanted.name]
+        archs = matching_archs(converted)
+        named = [match for match in archs if match.name == metadata.get("arch")]
+        return converted, [match.name for match in named or archs], metadata
+    return fitted_to(converted, wanted, source), [wanted.name], metadata
 
 
 def _facts(converted: Converted) -> list[tuple[str, object]]:

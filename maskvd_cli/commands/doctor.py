@@ -13,6 +13,7 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import EXIT_BAD_INPUT
 
@@ -49,12 +50,11 @@ def doctor(
 
     Examples: maskvd doctor · maskvd doctor --no-noise --json
     """
-    from rich.console import Console
 
     from maskvd_cli.diagnosis.finding import worst
     from maskvd_cli.diagnosis.run import diagnose
 
-    console = Console(stderr=True)
+    console = talk_console()
     wait = None if no_noise else seconds
     if shows_progress(console):
         with console.status("starting") as status:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from maskvd_cli.commands.terminal import (
     reading_annotations,
     say,
     shows_progress,
+    talk_console,
 )
 from maskvd_cli.core.errors import ResultError, UsageError
 
@@ -101,7 +104,7 @@ def film(
     from maskvd_cli.film.render import Style, make_film
 
     choose_point(loaded, point)
-    with reading_annotations():
+    with reading_annotations(), sign_of_life("reading annotations and making the heatmap"):
         opened = open_film(loaded, point, clip=clip, video=video, frames=frames)
     source = opened.scene.source
     _output(output, source.root)
@@ -109,7 +112,7 @@ def film(
     say(f"{opened.task.label} on {name}, {len(opened.footage.clip)} frames")
     for remark in opened.remarks:
         say(f"note: {remark}")
-    with _progress(len(opened.footage.clip)) as on_frame:
+    with sign_of_life("drawing frames"), _progress(len(opened.footage.clip)) as on_frame:
         made = make_film(
             output, opened.task, opened.scene, opened.footage, Style(score, fps, width), on_frame
         )
@@ -138,9 +141,31 @@ def _output(path: Path, dataset_root: Path | None = None) -> Path:
 
 
 @contextmanager
+def sign_of_life(work: str, every: float = 10.0) -> Generator[None]:
+    """Say every few seconds that work goes on, where no terminal shows it."""
+    from rich.console import Console
+
+    if shows_progress(Console(stderr=True)):
+        yield
+        return
+    done, began = threading.Event(), time.monotonic()
+
+    def talk() -> None:
+        while not done.wait(every):
+            say(f"{work}: {time.monotonic() - began:.0f} s so far")
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
+    try:
+        yield
+    finally:
+        done.set()
+        talker.join()
+
+
+@contextmanager
 def _progress(frames: int) -> Generator[Callable[[], None]]:
     """Show frames done and time left on a terminal's stderr."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -149,7 +174,7 @@ def _progress(frames: int) -> Generator[Callable[[], None]]:
         TimeRemainingColumn,
     )
 
-    console = Console(stderr=True)
+    console = talk_console()
     bar = Progress(
         TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=console, transient=True, disable=not shows_progress(console),

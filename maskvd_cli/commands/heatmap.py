@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskvd_cli.commands.patches import Patch
 from maskvd_cli.commands.terminal import (
     AsJson,
     Quiet,
@@ -19,6 +20,7 @@ from maskvd_cli.commands.terminal import (
 )
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from maskvd_cli.scenes.heatmap import Heatmap
@@ -61,7 +63,8 @@ def heatmap(
         typer.Option(
             parser=size_option,
             metavar="RxC",
-            help="For --canvas input: the frame within the input. Default: the dataset's.",
+            help="For --canvas input: the frame within the input. Default: the dataset's at its "
+            "own input, else frames keep their aspect.",
         ),
     ] = None,
     clips: Annotated[
@@ -71,6 +74,7 @@ def heatmap(
         float,
         typer.Option(min=0.0, max=1.0, help="For the picture's preview of a static mask only."),
     ] = 0.3,
+    patch: Patch = 16,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Heatmap file; a PNG is written beside it.")
     ] = Path("heatmap.npz"),
@@ -99,38 +103,39 @@ def heatmap(
         canvas=canvas,
         accumulate=accumulate,
         input_size=input_size,
-        frame=frame or kind.frame,
+        frame=frame or kind.frame_at(input_size),
         clips=clips,
     )
     with reading_annotations():
         made = make_heatmap(kind, root, spec)
     output_file(output, ".npz", made.dataset.root)
     save_arrays(output, {"heatmap": made.counts.numpy()}, made.metadata())
-    _draw(made, keep_rate, output.with_suffix(".png"))
-    if note := made.dataset.tally.note():
-        say(f"note: {note}")
+    _draw(made, keep_rate, patch, output.with_suffix(".png"))
+    for remark in made.dataset.remarks():
+        say(f"note: {remark}")
     if as_json:
         print_json(_content(made, output))
     else:
         _print(made, output)
 
 
-def _draw(made: Heatmap, keep_rate: float, picture: Path) -> None:
+def _draw(made: Heatmap, keep_rate: float, patch: int, picture: Path) -> None:
     from maskvd_cli.render.figures import draw_static_mask
-    from maskvd_cli.scenes.static_mask import PATCH, preview
+    from maskvd_cli.scenes.static_mask import preview
 
     counts = made.counts.numpy()
-    shown = preview(counts, keep_rate)
+    shown = preview(counts, keep_rate, patch)
     draw_static_mask(
         picture,
         counts,
         shown.scores,
         shown.mask,
         content=Size(*counts.shape),
-        patch=PATCH,
+        patch=patch,
         titles=(
-            f"accumulated heatmap, {len(made.gathered.xyxy)} boxes, {made.gathered.frames} frames",
-            f"region scores, {PATCH} x {PATCH} pixels of the canvas",
+            f"accumulated heatmap, {counted(len(made.gathered.xyxy), 'box', 'boxes')}, "
+            f"{counted(made.gathered.frames, 'frame')}",
+            f"region scores, {patch} x {patch} pixels of the canvas",
             f"preview: top {keep_rate:.0%} of the canvas's regions",
         ),
     )
@@ -155,11 +160,11 @@ def _print(made: Heatmap, output: Path) -> None:
         [
             ("dataset", f"{metadata['dataset']} {metadata['split']}"),
             ("classes", classes if isinstance(classes, str) else ", ".join(classes)),
-            ("frames", f"{metadata['frames']} in {metadata['clips']} clips"),
+            ("frames", f"{metadata['frames']} in {counted(metadata['clips'], 'clip')}"),
             ("boxes", metadata["boxes"]),
             ("canvas", f"{metadata['canvas']} (rows x columns), {metadata['coordinates']} pixels"),
             ("sum", f"{int(counts.sum()):,}"),
-            ("maximum", f"{int(counts.max())} boxes on one pixel"),
+            ("maximum", f"{counted(int(counts.max()), 'box', 'boxes')} on one pixel"),
             ("touched", f"{float((counts > 0).double().mean()):.1%} of the canvas"),
             ("heatmap", output),
             ("picture", output.with_suffix(".png")),

@@ -56,9 +56,10 @@ def _methods() -> tuple[Row, list[Row]]:
 
 
 def _models() -> tuple[Row, list[Row]]:
-    from maskvd_cli.families.zoo import ARCHS
+    from maskvd_cli.families.zoo import models
 
-    rows = [(arch.name, arch.description, arch.backbone, arch.paper) for arch in ARCHS.values()]
+    archs = [model.arch for model in models().values()]
+    rows = [(arch.name, arch.description, arch.backbone, arch.paper) for arch in archs]
     return ("model", "what it is", "backbone", "paper"), rows
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskvd_cli.commands.patches import Patch
 from maskvd_cli.commands.terminal import AsJson, output_file, print_facts, print_json, size_option
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
@@ -16,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def mask(
-    heatmap: Annotated[Path, typer.Argument(help="A file made by `maskvd heatmap`.")],
+    heatmap: Annotated[
+        Path,
+        typer.Argument(
+            help="A file made by `maskvd heatmap`, or a published .npy such as heatmap_kitti.npy."
+        ),
+    ],
     keep_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="k_s: share of all tokens to keep.")
     ] = 0.3,
@@ -39,6 +45,7 @@ def mask(
             "only the part that images cover."
         ),
     ] = "canvas",
+    patch: Patch = 16,
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Mask file; a PNG is written beside it.")
     ] = Path("mask.npz"),
@@ -51,17 +58,16 @@ def mask(
 
     Example: maskvd mask heatmap.npz --keep-rate 0.3 --frame 370x672 --input 672x672 -o mask.npz
     """
-    from maskvd_cli.store.arrays import load_heatmap, save_arrays
+    from maskvd_cli.scenes.given_heatmap import read_heatmap_file
+    from maskvd_cli.scenes.static_mask import make_static_mask, mask_metadata
+    from maskvd_cli.store.arrays import save_arrays
 
     output = output_file(output, ".npz")
     if output.resolve() == heatmap.resolve():
         raise UsageError(f"{output} is the heatmap itself", remedy="name another file with -o")
     if align not in ("canvas", "image"):
         raise UsageError(f"--align {align}: choose canvas or image")
-    counts, made_from = load_heatmap(heatmap)
-
-    from maskvd_cli.scenes.static_mask import make_static_mask, mask_metadata
-
+    counts, made_from = read_heatmap_file(heatmap)
     made = make_static_mask(
         counts,
         made_from,
@@ -70,6 +76,7 @@ def mask(
         frame=frame,
         input_size=input_size,
         align=align,
+        patch=patch,
     )
     metadata = mask_metadata(made, keep_rate, align, made_from)
     save_arrays(output, made.arrays(), metadata)
@@ -82,7 +89,6 @@ def mask(
 
 def _draw(made: StaticMask, counts: Any, picture: Path) -> None:
     from maskvd_cli.render.figures import draw_static_mask
-    from maskvd_cli.scenes.static_mask import PATCH
 
     hidden = int((made.mask & ~made.real).sum())
     draw_static_mask(
@@ -91,7 +97,7 @@ def _draw(made: StaticMask, counts: Any, picture: Path) -> None:
         made.scores,
         made.mask,
         content=made.content or made.input,
-        patch=PATCH,
+        patch=made.patch,
         titles=(
             f"accumulated heatmap, canvas {Size(*counts.shape)}",
             f"region scores, {'frame' if made.content else 'input'} {made.content or made.input}",

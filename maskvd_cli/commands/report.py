@@ -11,6 +11,8 @@ import typer
 
 from maskvd_cli.commands.terminal import AsJson, Quiet, refuse_datasets, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
+from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from maskvd_cli.judge.rows import Report
@@ -65,7 +67,7 @@ def report(
     kind = _format(format_, None if picture else output)
     if picture and format_ is not None:
         raise UsageError(f"--format {format_} is no picture; leave it out, or name another file")
-    made = read_report(find_run(run))
+    made = read_report(find_run(run, say))
     if figures is not None:
         _write_figures(made, figures)
     if picture:
@@ -82,7 +84,7 @@ def report(
     else:
         refuse_datasets(Path(output))
         write_bytes(Path(os.path.realpath(output)), _rendered(made, kind).encode())
-        say(f"{len(made.rows)} points of {made.run.folder} written to {output}")
+        say(f"{counted(len(made.rows), 'point')} of {made.run.folder} written to {output}")
     for problem in made.damaged:
         say(f"warning: {problem}")
     if made.damaged:
@@ -97,7 +99,7 @@ def _rendered(made: Report, kind: str) -> str:
         return to_html(made)
     from maskvd_cli.render.formats import FORMATS
 
-    return FORMATS[kind](made)
+    return shown(FORMATS[kind](made), keep="\n")
 
 
 def _write_figures(made: Report, folder: Path) -> None:

@@ -40,7 +40,7 @@ def score(
     from maskvd_cli.store.runs import find_run
     from maskvd_cli.work.scoring import Scorer, baseline_key, scorable
 
-    found = find_run(run)
+    found = find_run(run, say)
     plan = found.plan()
     points = scorable(found, plan)
     if not points:

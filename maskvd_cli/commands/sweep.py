@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,20 +18,27 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
     EXIT_POINTS_FAILED,
     MaskvdError,
+    ResultError,
+    UsageError,
 )
+from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 
 _LONGEST_TALK = 48
+_PICTURE = "map50-latency.png"
 
 if TYPE_CHECKING:
     from maskvd_cli.judge.rows import Report
     from maskvd_cli.recipe.load import LoadedRecipe
     from maskvd_cli.store.runs import Run
     from maskvd_cli.work.runner import Sweep, SweepOutcome
+    from maskvd_cli.work.unit import Executor
 
 
 def sweep(
@@ -68,12 +76,26 @@ def sweep(
         bool,
         typer.Option("--smoke", help="Only try whether all runs: 2 clips of 4 frames, 1 round."),
     ] = False,
+    executor: Annotated[
+        str,
+        typer.Option(help="Where points run: inline, or process, a fresh process for each."),
+    ] = "inline",
+    unit_timeout: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds after which a point's process is ended."),
+    ] = None,
+    unit_memory: Annotated[
+        int | None,
+        typer.Option(min=1, help="MiB of memory above which a point's process is ended."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a recipe's points and store one result file per point.
 
-    Points that are there already are not run again. Ctrl-C leaves a valid folder. With model
+    Points that are there already are not run again; of one that was interrupted, the clips that
+    are there. Ctrl-C leaves a valid folder. With `--executor process` a point that crashes, hangs
+    or runs out of memory fails alone. With model
     weights the detector runs: mAP50, latency and peak memory are measured. Without, the annotated
     boxes stand for the detector's, and tokens, GMACs and state are planned.
 
@@ -89,7 +111,8 @@ def sweep(
         if dry_run:
             _print_plan(loaded, as_json=as_json)
             return
-        outcome = _run(loaded, results, fresh=fresh, retry_failed=retry_failed)
+        perform = _Performing(executor, unit_timeout, unit_memory)
+        outcome = _run(loaded, results, perform, fresh=fresh, retry_failed=retry_failed)
     except KeyboardInterrupt:
         say("interrupted before the first point; nothing was lost")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -137,15 +160,45 @@ def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:
         print_json({"detections": detections, "points": names})
     else:
         for name in names:
-            print(name)
-    say(f"{len(names)} points; masks from {detections}: {reason}; nothing was run")
+            print(shown(name))
+    say(f"{counted(len(names), 'point')}; masks from {detections}: {reason}; nothing was run")
 
 
-def _run(loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool) -> SweepOutcome:
+@dataclass(frozen=True)
+class _Performing:
+    """The executor's name, and what one unit of work may take."""
+
+    name: str
+    seconds: float | None
+    mebibytes: int | None
+
+    def executor(self, sweep: Sweep) -> Executor:
+        """Return the executor. Raises MaskvdError for an unknown one or limits it cannot keep."""
+        from maskvd_cli.work.executors.registry import executors
+        from maskvd_cli.work.unit import Limits
+
+        kind = executors.load(self.name)
+        if not kind.keeps_limits and (self.seconds, self.mebibytes) != (None, None):
+            raise UsageError(
+                f"the executor {self.name} keeps no limits of time or memory",
+                remedy="add `--executor process`",
+            )
+        return kind(lambda loaded: sweep, Limits(self.seconds, self.mebibytes))
+
+
+def _run(
+    loaded: LoadedRecipe,
+    results: Path,
+    perform: _Performing,
+    *,
+    fresh: bool,
+    retry_failed: bool,
+) -> SweepOutcome:
     from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
     with reading_annotations():
         sweep = prepare(loaded)
+    executor = perform.executor(sweep)
     run, earlier = choose_run(sweep, results, fresh=fresh)
     say(f"masks from {sweep.scene.detections}: {sweep.detections_reason}")
     for note in sweep.scene.notes():
@@ -153,9 +206,15 @@ def _run(loaded: LoadedRecipe, results: Path, *, fresh: bool, retry_failed: bool
     try:
         with _Progress(len(sweep.points) * (1 + sweep.passes)) as progress:
             return run_sweep(
-                sweep, run, earlier, retry_failed=retry_failed, on_point=progress.advance,
-                on_measured=progress.advance, on_talk=progress.talk,
-            )  # fmt: skip
+                sweep,
+                run,
+                earlier,
+                retry_failed=retry_failed,
+                executor=executor,
+                on_point=progress.advance,
+                on_measured=progress.advance,
+                on_talk=progress.talk,
+            )
     except KeyboardInterrupt:
         _say_interrupted(sweep, run)
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -172,6 +231,7 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
     from maskvd_cli.judge.rows import read_report
     from maskvd_cli.render.console import print_report
     from maskvd_cli.render.formats import to_json
+    from maskvd_cli.store.reading import is_regular
 
     total = len(outcome.ran) + len(outcome.present)
     if not outcome.ran and outcome.measured:
@@ -180,7 +240,7 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
         say(f"nothing to run: all {total} points of this recipe are in {outcome.run.folder}")
     else:
         taken = f", {len(outcome.present)} were there" if outcome.present else ""
-        say(f"{len(outcome.ran)} points run{taken}: {outcome.run.folder}")
+        say(f"{counted(len(outcome.ran), 'point')} run{taken}: {outcome.run.folder}")
     if outcome.failed:
         say(
             f"{len(outcome.failed)} of {total} points failed, see the table; "
@@ -192,7 +252,8 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
             "--retry-failed makes them again"
         )
     made = read_report(outcome.run)
-    _draw(made)
+    if outcome.ran or outcome.measured or not is_regular(made.run.folder / _PICTURE):
+        _draw(made)
     if as_json:
         sys.stdout.write(to_json(made))
     elif not quiet:
@@ -207,16 +268,19 @@ def _draw(made: Report) -> None:
     if has_tradeoff(made.rows).any():
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
-        picture = made.run.folder / "map50-latency.png"
-        draw_tradeoff(picture, made)
-        say(f"picture: {picture}")
+        picture = made.run.folder / _PICTURE
+        try:
+            draw_tradeoff(picture, made)
+        except ResultError as error:  # a finished run on a read-only disk, say
+            say(f"note: no picture was drawn: {error}")
+        else:
+            say(f"picture: {picture}")
 
 
 class _Progress:
     """A progress bar on stderr with time left; silent where stderr is no terminal."""
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
         from rich.progress import (
             BarColumn,
             MofNCompleteColumn,
@@ -225,7 +289,7 @@ class _Progress:
             TimeRemainingColumn,
         )
 
-        console = Console(stderr=True)
+        console = talk_console()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -250,4 +314,6 @@ class _Progress:
 
     def talk(self, text: str) -> None:
         """Say what is being done."""
-        self._bar.update(self._task, description=text[:_LONGEST_TALK])
+        from rich.markup import escape
+
+        self._bar.update(self._task, description=escape(shown(text[:_LONGEST_TALK])))

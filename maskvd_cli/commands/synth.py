@@ -17,6 +17,7 @@ from maskvd_cli.commands.terminal import (
     print_json,
     refuse_datasets,
     shows_progress,
+    talk_console,
 )
 from maskvd_cli.core.errors import UsageError
 
@@ -121,10 +122,9 @@ def _acted(
 @contextmanager
 def _drawing(total: int | None) -> Generator[Callable[[], None]]:
     """Show on a terminal's stderr how many frames are drawn."""
-    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console = talk_console()
     columns = TextColumn("drawing frames"), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, disable=not shows_progress(console)) as progress:
         task = progress.add_task("frames", total=total)

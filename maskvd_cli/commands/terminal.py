@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.core.shown import shown
 from maskvd_cli.core.size import Size
 
 if TYPE_CHECKING:
@@ -48,9 +49,12 @@ def size_option(text: str) -> Size:
 
 
 def say(message: str = "") -> None:
-    """Print a line of talk to stderr, unless the command was told to be quiet."""
+    """Print a line of talk to stderr, unless the command was told to be quiet.
+
+    Names of files and classes in it cannot steer the terminal.
+    """
     if not _talk["quiet"]:
-        print(message, file=sys.stderr)
+        print(shown(message), file=sys.stderr)
 
 
 def shows_progress(console: Console) -> bool:
@@ -65,23 +69,22 @@ def print_json(content: Any) -> None:
 
 def table_console() -> Console:
     """Return the console for tables: as wide as the terminal, ample where there is none."""
-    from rich.console import Console
+    from maskvd_cli.render.safe_console import SafeConsole
 
-    class PipeConsole(Console):
-        """Rich ends the program with code 1 where a reader closes the pipe; that is no failure."""
+    return SafeConsole() if sys.stdout.isatty() else SafeConsole(width=_AMPLE_WIDTH)
 
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
 
-    return PipeConsole() if sys.stdout.isatty() else PipeConsole(width=_AMPLE_WIDTH)
+def talk_console() -> Console:
+    """Return the console for progress, on stderr."""
+    from maskvd_cli.render.safe_console import SafeConsole
+
+    return SafeConsole(stderr=True)
 
 
 @contextmanager
 def reading_annotations() -> Generator[None]:
     """Show on a terminal's stderr that annotations are being read; large sets take minutes."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
+    console = talk_console()
     if not shows_progress(console):
         yield
         return

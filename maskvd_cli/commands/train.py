@@ -18,6 +18,7 @@ from maskvd_cli.commands.terminal import (
     refuse_datasets,
     say,
     shows_progress,
+    talk_console,
 )
 from maskvd_cli.core.errors import EXIT_INTERRUPTED
 
@@ -37,7 +38,7 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or cuda:1 of several.")] = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -48,13 +49,14 @@ def train(
 
     Example: maskvd train train-synthetic -o runs/synthetic
     """
+    from maskvd_cli.machine.device import resolve_device
     from maskvd_cli.recipe.shipped import find_training
     from maskvd_cli.training.folder import TrainingFolder
     from maskvd_cli.training.load import load_training
     from maskvd_cli.training.runner import run_training
-    from maskvd_cli.training.setup import chosen_device, prepare
+    from maskvd_cli.training.setup import prepare
 
-    chosen = chosen_device(device)
+    chosen = resolve_device(device)
     loaded = load_training(find_training(recipe), set_ or [])
     root = loaded.recipe.dataset.root
     refuse_datasets(output, None if root is None else Path(root))
@@ -74,6 +76,8 @@ def train(
 
 def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
     result = outcome.result
+    for note in outcome.notes:
+        say(f"note: {note}")
     if outcome.was_finished:
         say(f"nothing to do: this training is finished after {result['steps']} steps")
     weights = output / result["file"]
@@ -100,10 +104,9 @@ class _Display:
     """
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        console = Console(stderr=True)
+        console = talk_console()
         self._live = shows_progress(console)
         self._bar = Progress(
             TextColumn("{task.description}"),

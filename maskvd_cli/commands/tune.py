@@ -20,6 +20,7 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import (
     EXIT_INTERRUPTED,
@@ -190,9 +191,8 @@ def _search(bench: Bench, journal: Journal, budget: object) -> Outcome:
 @contextmanager
 def _talking() -> Generator[OnTalk]:
     """Show on a terminal's stderr what is being done."""
-    from rich.console import Console
 
-    console = Console(stderr=True)
+    console = talk_console()
     if not shows_progress(console):
         yield lambda text: None
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 def validate(
     recipe: Annotated[str, typer.Argument(help="Recipe file, or the name of a shipped recipe.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Another dataset format (sets dataset.name).")
+    ] = None,
     root: Annotated[
         Path | None, typer.Option(help="The dataset's folder (sets dataset.root).")
     ] = None,
@@ -45,7 +49,8 @@ def validate(
     from maskvd_cli.work.catalog import catalog
     from maskvd_cli.work.checks import checks_of
 
-    given = [] if root is None else [f"dataset.root={root}"]
+    given = [] if dataset is None else [f"dataset.name={dataset}"]
+    given += [] if root is None else [f"dataset.root={root}"]
     loaded = load_recipe(find_recipe(recipe), catalog(), [*given, *(set_ or [])])
     with reading_annotations():
         checks = list(checks_of(loaded))
@@ -57,7 +62,10 @@ def validate(
     if failed:
         say(f"{failed} of {len(checks)} parts are missing or unusable")
         raise typer.Exit(EXIT_BAD_INPUT)
-    say(f"nothing is missing: maskvd sweep {recipe}")
+    again = [f"--dataset {shlex.quote(dataset)}"] if dataset else []
+    again += [f"--root {shlex.quote(str(root))}"] if root else []
+    again += [f"--set {shlex.quote(assignment)}" for assignment in set_ or []]
+    say(f"nothing is missing: {' '.join(['maskvd sweep', shlex.quote(recipe), *again])}")
 
 
 def _print(checks: list[Check]) -> None:
@@ -70,6 +78,6 @@ def _print(checks: list[Check]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        mark = "[green]ok[/green]" if check.ok else "[red]missing[/red]"
+        mark = "[green]ok[/green]" if check.ok else "[red]problem[/red]"
         table.add_row(check.part, mark, escape(check.found))
     table_console().print(table)

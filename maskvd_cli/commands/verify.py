@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from maskvd_cli.commands.terminal import (
     say,
     shows_progress,
     table_console,
+    talk_console,
 )
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
@@ -37,9 +39,10 @@ def verify(
 ) -> None:
     """Run every golden case and compare: outputs, selected tokens, multiply-accumulates.
 
-    Prints the largest deviation in float32 and float64 (tolerances 2e-4 and 1e-9; of the whole
-    detector, over the largest value of each intermediate), and how many selections and counted
-    frames differ. Exit code 3 if any case fails.
+    Walks subfolders. Prints the largest deviation in float32 and float64 (tolerances 2e-4 and
+    1e-9; of the whole detector, over the largest value of each intermediate), and how many
+    selections and counted frames differ. Kinds of cases that this version does not know are named
+    and left out. Exit code 3 if any other case fails.
 
     Examples: maskvd verify golden/ · maskvd verify golden/ --json
     """
@@ -50,34 +53,52 @@ def verify(
                 remedy=f"name it: maskvd verify DIR, or set the environment variable {_VARIABLE}",
             )
         folder = Path(named)
-    from rich.console import Console
+
+    from rich.markup import escape
 
     from maskvd_cli.verify.cases import case_files
     from maskvd_cli.verify.run import verify as verify_case
 
-    files, console = case_files(folder), Console(stderr=True)
+    files, console = case_files(folder), talk_console()
     verdicts: list[Verdict] = []
     with console.status("") as status:
         if not shows_progress(console):
             status.stop()
         for path in files:
-            status.update(f"{len(verdicts) + 1} of {len(files)}: {path.stem}")
-            verdicts.append(verify_case(path))
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            status.update(escape(f"{len(verdicts) + 1} of {len(files)}: {name}"))
+            verdicts.append(verify_case(path, name))
+    known = [verdict for verdict in verdicts if verdict.unknown is None]
     if as_json:
         print_json([_plain(verdict) for verdict in verdicts])
-    else:
-        _print(verdicts)
-    failed = [verdict for verdict in verdicts if not verdict.passed]
+    elif known:
+        _print(known)
+    _conclude(folder, verdicts, known)
+
+
+def _conclude(folder: Path, verdicts: list[Verdict], known: list[Verdict]) -> None:
+    """Say what failed and what is unknown. Raises GoldenError where nothing is known."""
+    from maskvd_cli.verify.cases import GoldenError
+
+    kinds = Counter(verdict.unknown for verdict in verdicts if verdict.unknown is not None)
+    for kind, cases in sorted(kinds.items()):
+        say(f"not known to this version: {kind} ({cases} case{'s' if cases > 1 else ''})")
+    if not known:
+        raise GoldenError("holds no case of a kind that this version knows", where=folder)
+    failed = [verdict for verdict in known if not verdict.passed]
     for verdict in failed:
         if verdict.problem:
             say(f"{verdict.case}: {verdict.problem}")
-    say(f"{len(verdicts) - len(failed)} of {len(verdicts)} cases passed")
+    say(f"{len(known) - len(failed)} of {len(known)} cases passed")
     if failed:
         raise typer.Exit(EXIT_POINTS_FAILED)
 
 
 def _plain(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as JSON values; a deviation that is infinite is null."""
+    """Return a verdict as JSON values.
+
+    A deviation that is infinite is null, and so is `passed` of a kind that is unknown.
+    """
     found = {str(dtype).removeprefix("torch."): deviation
              for dtype, deviation in (verdict.deviation or {}).items()}  # fmt: skip
     return {
@@ -88,7 +109,8 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
         "mismatches": verdict.mismatches,
         "counted": verdict.counted,
         "miscounted": verdict.miscounted,
-        "passed": verdict.passed,
+        "passed": None if verdict.unknown is not None else verdict.passed,
+        "unknown": verdict.unknown,
         "problem": verdict.problem,
     }
 

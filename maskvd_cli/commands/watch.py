@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
@@ -12,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from maskvd_cli.commands.streams import stdout_is_gone
 from maskvd_cli.commands.terminal import Quiet, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED
+from maskvd_cli.core.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,8 @@ def watch(
         snapshot = follower.look()
         show(snapshot)
         while not snapshot.has_ended:
+            if stdout_is_gone():
+                raise typer.Exit
             time.sleep(interval)
             snapshot = follower.look()
             show(snapshot)
@@ -64,17 +67,20 @@ def watch(
         for step in snapshot.failed:
             say(f"failed: {step.of} {step.label}: {step.reason}")
         raise typer.Exit(EXIT_POINTS_FAILED)
-    say(f"all {len(snapshot.plan.points)} points are done: maskvd report {snapshot.run.folder}")
+    total = len(snapshot.plan.points)
+    done = "the only point is done" if total == 1 else f"all {total} points are done"
+    say(f"{done}: maskvd report {snapshot.run.folder}")
 
 
 def _run(place: Path, wait: bool, interval: float) -> Run:
+    from maskvd_cli.store.reading import is_regular
     from maskvd_cli.store.runs import PLAN, find_run, runs_below
 
-    if wait and not (os.path.isfile(place / PLAN) or runs_below(place)):
+    if wait and not (is_regular(place / PLAN) or runs_below(place)):
         say(f"waiting for a run in {place}")
-        while not (os.path.isfile(place / PLAN) or runs_below(place)):
+        while not (is_regular(place / PLAN) or runs_below(place)):
             time.sleep(interval)
-    return find_run(place)
+    return find_run(place, begun=False)
 
 
 def _presented(as_json: bool) -> tuple[AbstractContextManager[Any], Show]:
@@ -103,12 +109,12 @@ class _Lines:
 
         if self._sweep is None:
             for line in headline(snapshot):
-                print(line)
+                print(shown(line))
         else:
             for line in step_lines(snapshot):
-                print(line)
+                print(shown(line))
             if snapshot.sweep != self._sweep:
-                print(headline(snapshot)[-1])
+                print(shown(headline(snapshot)[-1]))
         self._sweep = snapshot.sweep
         sys.stdout.flush()
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Uncertain, log_mean
+from maskvd_cli.store.measured import MeasuredRecord
+from maskvd_cli.store.reading import is_regular
 from maskvd_cli.store.runs import Run
 
 # What sessions call the series that others are compared with.
@@ -32,22 +34,25 @@ class Sessions:
         self._read: dict[str, dict[str, Series]] = {}
         self.damaged: list[ResultError] = []
 
-    def samples(self, session: str) -> dict[str, Series]:
-        """Return a session's samples by series; none where they are absent or damaged."""
+    def samples(self, session: str, record: MeasuredRecord | None = None) -> dict[str, Series]:
+        """Return a session's samples by series; none where they are absent or damaged.
+
+        `record`: one that names the session.
+        """
         if session not in self._read:
             self._read[session] = {}
             try:
-                self._read[session] = self._checked(session)
+                self._read[session] = self._checked(session, record)
             except ResultError as error:
                 self.damaged.append(error)
         return self._read[session]
 
-    def _checked(self, session: str) -> dict[str, Series]:
+    def _checked(self, session: str, record: MeasuredRecord | None) -> dict[str, Series]:
         place = self._run.folder / "measured" / "latency" / f"session-{session}.parquet"
         damaged = ResultError("no raw samples of latency", where=place, remedy="sweep again")
-        if place.is_file() and place.stat().st_size > _LARGEST:
+        if is_regular(place) and place.stat().st_size > _LARGEST:
             raise damaged
-        table = self._run.session(session)
+        table = self._run.session(session, record)
         if not set(_COLUMNS) <= set(table.columns):
             raise damaged
         found: dict[str, Series] = {}
@@ -103,7 +108,10 @@ class Timed:
 
 def timed(side: Side, sessions: Sessions) -> Timed | None:
     """Return the raw samples of a point, None where there are none or they cannot be read."""
-    samples = {} if side.latency is None else sessions.samples(side.latency.session)
+    record = next((record for record in side.passes.records if record.latency), None)
+    samples: dict[str, Series] = {}
+    if record is not None and record.latency is not None:
+        samples = sessions.samples(record.latency.session, record)
     name = side.planned.key if side.planned.key in samples else _DENSE
     own, dense = samples.get(name), samples.get(_DENSE, {})
     if own is None:

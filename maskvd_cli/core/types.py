@@ -39,11 +39,24 @@ class Boxes:
 
 
 @dataclass(frozen=True)
+class Sought:
+    """Where an image that is not there was looked for: its clip, its name, the folders tried."""
+
+    clip: str
+    name: str
+    folders: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        """Return `NAME, looked for in FOLDER, FOLDER`."""
+        return f"{self.name}, looked for in {', '.join(str(folder) for folder in self.folders)}"
+
+
+@dataclass(frozen=True)
 class Frame:
     """One frame: its number in the video, its image file if present, native size and boxes.
 
     `size_source` names what the native size was read from, for the error about an image that
-    has another one.
+    has another one; `sought` says where an absent image was looked for, where that is known.
     """
 
     index: int
@@ -51,14 +64,27 @@ class Frame:
     size: Size
     boxes: Boxes
     size_source: str = "the annotations"
+    sought: Sought | None = None
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Contiguous frames of one video; the state of a method never crosses clips."""
+    """Contiguous frames of one video; the state of a method never crosses clips.
+
+    `video` names the video that the clip was cut from, by default the clip's own name. Clips of one
+    video resemble each other, so statistics draw whole videos. `label` is what a task with one
+    answer per clip is asked for: a class's name or number, None where there is none.
+    """
 
     name: str
     frames: tuple[Frame, ...]
+    video: str = ""
+    label: str | int | None = None
+
+    def __post_init__(self) -> None:
+        """Let a clip without a video be a video of its own."""
+        if not self.video:
+            object.__setattr__(self, "video", self.name)
 
     def __len__(self) -> int:
         return len(self.frames)

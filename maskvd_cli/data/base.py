@@ -16,16 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 from maskvd_cli.core.errors import DatasetError, unknown
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Boxes, BoxTally, Clip, Frame
-from maskvd_cli.data.images import load_image
+from maskvd_cli.data.images import images_fingerprint, load_image
 
 RAW = "raw"
+# The input that the papers' frame sizes belong to.
+FRAME_INPUT = Size(672, 672)
 
 
 class Dataset(ABC):
     """One split of one dataset under one protocol.
 
     `protocol` names how native classes become `classes`; `raw` keeps every annotation under its
-    native class. `tally` counts boxes as clips are read. Raises DatasetError for a folder, split or
+    native class, and `own_protocol`, where a dataset has one, under whatever class it names.
+    `tally` counts boxes as clips are read. Raises DatasetError for a folder, split or
     protocol that does not exist, and while clips are read.
     """
 
@@ -36,6 +39,7 @@ class Dataset(ABC):
     protocols: ClassVar[tuple[str, ...]]
     evaluation_split: ClassVar[str]
     training_split: ClassVar[str]
+    own_protocol: ClassVar[str | None] = None
     canvas: ClassVar[Size | None] = None
     frame: ClassVar[Size | None] = None
 
@@ -50,6 +54,8 @@ class Dataset(ABC):
             raise DatasetError(unknown("protocol", self.protocol, self.protocols), where=self.name)
         self.root = self._existing(root)
         self.tally = BoxTally()
+        # Of all clips, once they were read to the end, where the reader knows it at no cost.
+        self.whole_fingerprint: str | None = None
 
     @property
     @abstractmethod
@@ -67,10 +73,50 @@ class Dataset(ABC):
         """
         return load_image(frame)
 
+    @property
+    def annotation_source(self) -> Path:
+        """The file or folder that this split's annotations are read from."""
+        return self.root
+
+    def remarks(self) -> list[str]:
+        """Return what a reader of results must know of the annotations, after they were read."""
+        note = self.tally.note()
+        return [] if note is None else [note]
+
+    def stamp(self) -> str | None:
+        """Return a digest of what decides the clips: reader, split, sizes and times of all files.
+
+        It names the split in the cache; None where reading takes no longer than asking for it.
+        """
+        return None
+
+    def image_fingerprint(self, clips: Sequence[Clip]) -> str | None:
+        """Return a cheap digest of the clips' images; None where no frame has one.
+
+        It sees the number of images, and the size and first KiB of at most 64 of them.
+        Raises DatasetError for an image that cannot be read.
+        """
+        files = [frame.file for clip in clips for frame in clip.frames if frame.file]
+        return images_fingerprint(files) if files else None
+
+    @classmethod
+    def frame_at(cls, input_size: Size) -> Size | None:
+        """Return the size that frames are stretched to by default; None: they keep their aspect.
+
+        The dataset's own frame belongs to one input; at all others frames keep their aspect.
+        """
+        return cls.frame if input_size == FRAME_INPUT else None
+
     def frames_per_s(self, clip: Clip) -> float | None:
         """Return how many frames a second were recorded; None where that is not known."""
         del clip
         return None
+
+    @classmethod
+    def stand_in(cls, root: Path) -> str:
+        """Return how a remedy goes on where something can be put into the folder's place."""
+        del root
+        return ""
 
     @classmethod
     def home(cls, root: Path) -> Path:
@@ -90,9 +136,8 @@ class Dataset(ABC):
                 )
             root = Path(value)
         if not os.path.exists(root):
-            raise DatasetError(
-                "no such folder", where=root, remedy=f"name the folder of the {cls.name} dataset"
-            )
+            remedy = f"name the folder of the {cls.name} dataset{cls.stand_in(root)}"
+            raise DatasetError("no such folder", where=root, remedy=remedy)
         return cls.home(root.resolve())
 
 
@@ -159,13 +204,21 @@ class Fingerprint:
         self._digest = hashlib.sha256("\0".join(classes).encode())
 
     def add(self, clip: Clip) -> None:
-        """Feed one more clip."""
-        self._digest.update(f"\0{clip.name}\0{len(clip)}\0".encode())
+        """Feed one more clip.
+
+        The video is left out: it decides statistics, not results. A label enters where there is
+        one, so that clips without labels keep the digest that they always had.
+        """
+        parts = [f"\0{clip.name}\0{len(clip)}\0".encode()]
+        if clip.label is not None:
+            parts.append(f"label {clip.label!r}\0".encode())
         for frame in clip.frames:
             boxes = frame.boxes
-            self._digest.update(f"{frame.index} {frame.size} {len(boxes)}\0".encode())
-            for column in (boxes.xyxy, boxes.labels, boxes.track_ids, boxes.ignore):
-                self._digest.update(column.tobytes())
+            parts.append(f"{frame.index} {frame.size} {len(boxes)}\0".encode())
+            if len(boxes):
+                columns = (boxes.xyxy, boxes.labels, boxes.track_ids, boxes.ignore)
+                parts += [column.tobytes() for column in columns]
+        self._digest.update(b"".join(parts))
 
     def hexdigest(self) -> str:
         """Return the digest of what was fed so far."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Literal, NotRequired, TypeVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from typing_extensions import TypedDict
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.types import Boxes
 from maskvd_cli.data.base import check_boxes, make_boxes
+from maskvd_cli.data.files import read_regular
 
 LARGEST_SIDE = 16384
 REMEDY = "correct the file, or fetch or export it again"
@@ -24,6 +26,7 @@ _Whole = Annotated[int, Strict(), Field(ge=-(2**62), le=2**62)]
 _Side = Annotated[int, Strict(), Field(ge=1, le=LARGEST_SIDE)]
 _Number = Annotated[float, Strict(), AllowInfNan(False)]
 _Text = Annotated[str, Strict()]
+_Flag = Literal[0, 1] | Annotated[bool, Strict()]
 
 
 class Image(TypedDict):
@@ -48,16 +51,25 @@ class Annotation(TypedDict):
     image_id: _Whole
     category_id: _Whole
     bbox: tuple[_Number, _Number, _Number, _Number]
-    iscrowd: NotRequired[Literal[0, 1] | Annotated[bool, Strict()]]
-    instance_id: NotRequired[_Whole | None]
-    track_id: NotRequired[_Whole | None]
+    iscrowd: NotRequired[_Flag]
+    ignore: NotRequired[_Flag]
+    instance_id: NotRequired[_Whole | _Text | None]
+    track_id: NotRequired[_Whole | _Text | None]
 
 
-class Named(TypedDict):
-    """One entry of `categories` or `videos`."""
+class Category(TypedDict):
+    """One entry of `categories`."""
 
     id: _Whole
     name: _Text
+
+
+class Video(TypedDict):
+    """One entry of `videos`; some converters write `file_name` in place of `name`."""
+
+    id: _Whole
+    name: NotRequired[_Text]
+    file_name: NotRequired[_Text]
 
 
 class Document(TypedDict):
@@ -65,7 +77,7 @@ class Document(TypedDict):
 
     images: list[Image]
     annotations: list[Annotation]
-    categories: list[Named]
+    categories: list[Category]
 
 
 class VideoDocument(TypedDict):
@@ -73,14 +85,25 @@ class VideoDocument(TypedDict):
 
     images: list[VideoImage]
     annotations: list[Annotation]
-    categories: list[Named]
-    videos: NotRequired[list[Named]]
+    categories: list[Category]
+    videos: NotRequired[list[Video]]
+
+
+class _YouTubeVideo(TypedDict):
+    file_names: list[_Text]
+
+
+class _YouTubeVis(TypedDict):
+    """What tells a file in YouTube-VIS' form."""
+
+    videos: list[_YouTubeVideo]
 
 
 _DocumentT = TypeVar("_DocumentT", Document, VideoDocument)
 _EXPECTED = {
     "bbox": "needs four finite numbers: x, y, width, height",
     "iscrowd": "needs 0 or 1",
+    "ignore": "needs 0 or 1",
 }
 
 
@@ -88,12 +111,13 @@ _EXPECTED = {
 class Annotations:
     """All boxes of a file, sorted by image: those of image i are `starts[i]:starts[i + 1]`.
 
-    `starts` (images + 1,) int64; `boxes` (m,) with the category id as label and `iscrowd` as
-    `ignore`.
+    `starts` (images + 1,) int64; `boxes` (m,) with the category id as label, and `iscrowd` or
+    `ignore` as `ignore`; `ignored` counts those that only `ignore` marks.
     """
 
     starts: NDArray[np.int64]
     boxes: Boxes
+    ignored: int = 0
 
     def of_image(self, row: int) -> Boxes:
         """Return the boxes of the image at position `row` of `images`."""
@@ -103,11 +127,13 @@ class Annotations:
 def read_document(file: Path, form: type[_DocumentT]) -> _DocumentT:
     """Read and check one file; DatasetError names the file and the first wrong key."""
     try:
-        document = TypeAdapter(form).validate_json(file.read_bytes())
+        content = read_regular(file)
     except OSError as error:
         raise DatasetError(f"cannot be read ({error.strerror})", where=file) from error
+    try:
+        document = TypeAdapter(form).validate_json(content)
     except ValidationError as error:
-        raise _first_problem(file, error) from error
+        raise _youtube_vis(file, content) or _first_problem(file, error) from error
     refuse_repeats(file, "images", document["images"])
     refuse_repeats(file, "categories", document["categories"])
     if not document["images"]:
@@ -126,17 +152,22 @@ def read_annotations(file: Path, document: Document | VideoDocument) -> Annotati
         xyxy = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
     check_boxes(xyxy, lambda index: f"{file}: annotations.{index}.bbox")
     order = np.argsort(rows, kind="stable")
+    crowds = [bool(entry.get("iscrowd", 0)) for entry in entries]
+    marked = [bool(entry.get("ignore", 0)) for entry in entries]
     boxes = make_boxes(
         xyxy,
         [entry["category_id"] for entry in entries],
-        [_track(entry) for entry in entries],
-        [bool(entry.get("iscrowd", 0)) for entry in entries],
+        _tracks(entries),
+        [crowd or mark for crowd, mark in zip(crowds, marked, strict=True)],
     )
     starts = np.searchsorted(rows[order], np.arange(len(document["images"]) + 1))
-    return Annotations(starts, boxes[order])
+    ignored = sum(mark and not crowd for crowd, mark in zip(crowds, marked, strict=True))
+    return Annotations(starts, boxes[order], ignored)
 
 
-def refuse_repeats(file: Path, key: str, entries: Sequence[Image] | Sequence[Named]) -> None:
+def refuse_repeats(
+    file: Path, key: str, entries: Sequence[Image] | Sequence[Category] | Sequence[Video]
+) -> None:
     """Refuse entries with an id that an earlier one has; `key` names their list. DatasetError."""
     seen: dict[int, int] = {}
     for index, entry in enumerate(entries):
@@ -147,6 +178,13 @@ def refuse_repeats(file: Path, key: str, entries: Sequence[Image] | Sequence[Nam
                 where=f"{file}: {key}.{index}.id",
                 remedy="give each entry an id of its own",
             )
+
+
+def image_path(file_name: str) -> PurePosixPath:
+    """Return an image's path as files name it; Windows' backslashes separate folders, too."""
+    if "\\" in file_name:
+        return PurePosixPath(PureWindowsPath(file_name).as_posix())
+    return PurePosixPath(file_name)
 
 
 def listing(folder: Path) -> frozenset[str]:
@@ -193,7 +231,7 @@ def _positions(
     file: Path,
     entries: Sequence[Annotation],
     key: Literal["image_id", "category_id"],
-    targets: Sequence[Image] | Sequence[Named],
+    targets: Sequence[Image] | Sequence[Category],
 ) -> NDArray[np.int64]:
     """Return the position in `targets` of the entry that each annotation's `key` means."""
     position = {target["id"]: index for index, target in enumerate(targets)}
@@ -221,8 +259,40 @@ def _refuse_negative(file: Path, xywh: NDArray[np.float64]) -> None:
         )
 
 
-def _track(entry: Annotation) -> int:
+def _tracks(entries: Sequence[Annotation]) -> list[int]:
+    """Return each annotation's track as a number, -1 where it has none.
+
+    A track that is text and no whole number is numbered behind all others, in order of appearance.
+    """
+    texts: dict[str, int] = {}
+    named = [_track(entry) for entry in entries]
+    largest = max((track for track in named if isinstance(track, int)), default=-1)
+    for track in named:
+        if isinstance(track, str):
+            texts.setdefault(track, max(largest, -1) + 1 + len(texts))
+    return [texts[track] if isinstance(track, str) else track for track in named]
+
+
+def _track(entry: Annotation) -> int | str:
     for track in (entry.get("instance_id"), entry.get("track_id")):
-        if track is not None:
+        if isinstance(track, str) and re.fullmatch("[0-9]{1,18}", track):
+            return int(track)
+        if track is not None and track != "":
             return track
     return -1
+
+
+def _youtube_vis(file: Path, content: bytes) -> DatasetError | None:
+    """Return the error for a file in YouTube-VIS' form, None for any other."""
+    try:
+        videos = TypeAdapter(_YouTubeVis).validate_json(content)["videos"]
+    except ValidationError:
+        return None
+    if not videos:
+        return None
+    return DatasetError(
+        "is in YouTube-VIS' form (videos with file_names, no images)",
+        where=file,
+        remedy="convert it to CocoVID: one entry of images for each frame, with video_id and "
+        "frame_id, and annotations with image_id and bbox",
+    )

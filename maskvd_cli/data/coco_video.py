@@ -8,24 +8,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import BoxTally, Clip, Frame
+from maskvd_cli.core.types import BoxTally, Clip, Frame, Sought
+from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import RAW, Dataset, clip_boxes, contiguous
+from maskvd_cli.data.cache import digest, stamp_of
 from maskvd_cli.data.coco_json import (
     Annotations,
     ImageFiles,
     VideoDocument,
     VideoImage,
+    image_path,
     listing,
     read_annotations,
     read_document,
     refuse_repeats,
 )
+from maskvd_cli.data.kept_clips import kept_clips, shelf_of
+from maskvd_cli.data.stored_clips import StoredClips
+
+# Rises when the same file gives other clips.
+REVISION = 1
 
 
 @dataclass(frozen=True)
@@ -36,13 +44,16 @@ class _Source:
     document: VideoDocument
     annotations: Annotations
     classes: tuple[str, ...]
+    remarks: tuple[str, ...]
 
 
 class CocoVideo(Dataset):
     """Videos in CocoVID form; a video whose frame ids jump gives several clips.
 
-    `coco` makes an ignore region of every annotation with `iscrowd`; `raw` keeps it as an object.
-    The root may also be the JSON file itself, which is then read whatever the split.
+    `coco` makes an ignore region of every annotation with `iscrowd` or `ignore`; `raw` keeps it as
+    an object. Categories of one name are one class: exporters write the set's own name as an
+    unused root beside the category itself. The root may also be the JSON file itself, which is
+    then read whatever the split.
     """
 
     name = "coco-video"
@@ -55,23 +66,50 @@ class CocoVideo(Dataset):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return self._source.classes
+        return self._kept.classes if self._kept else self._source.classes
+
+    @property
+    def annotation_source(self) -> Path:
+        return self._file
+
+    def remarks(self) -> list[str]:
+        source = self._kept or self._source
+        return [*source.remarks, *super().remarks()]
+
+    def stamp(self) -> str | None:
+        try:
+            state = stamp_of(self._file)
+        except OSError:
+            return None
+        return digest([self.name, REVISION, self.split, self.protocol, self._file, state])
+
+    @cached_property
+    def _kept(self) -> StoredClips | None:
+        shelf = shelf_of(self)
+        return shelf.load() if shelf else None
 
     def clips(self) -> Iterator[Clip]:
         self.tally = BoxTally()
-        files, taken = ImageFiles(), set[str]()
+        return kept_clips(self, self._read_clips(), lambda: self._source.remarks)
+
+    def _read_clips(self) -> Iterator[Clip]:
+        files, taken, videos = ImageFiles(), set[str](), set[str]()
         for video, rows in sorted(self._videos.items()):
             numbers = sorted(rows)
             parts = contiguous(numbers, _usual_step(numbers))
+            whole = self._names.get(video, str(video))
+            unique = _untaken(whole, video, videos)
+            videos.add(unique)
             for part in parts:
-                frames = [self._frame(number, rows[number], files) for number in numbers[part]]
-                name = self._names.get(video, str(video))
-                name = name if len(parts) == 1 else f"{name}-{frames[0].index}"
+                name = whole if len(parts) == 1 else f"{whole}-{numbers[part][0]}"
                 name = _untaken(name, video, taken)
                 taken.add(name)
-                yield Clip(name, tuple(frames))
+                frames = (
+                    self._frame(name, number, rows[number], files) for number in numbers[part]
+                )
+                yield Clip(name, tuple(frames), unique)
 
-    def _frame(self, number: int, row: int, files: ImageFiles) -> Frame:
+    def _frame(self, clip: str, number: int, row: int, files: ImageFiles) -> Frame:
         source = self._source
         entry = source.document["images"][row]
         size = Size(entry["height"], entry["width"])
@@ -79,38 +117,70 @@ class CocoVideo(Dataset):
         boxes = clip_boxes(
             source.annotations.of_image(row), size, self.tally, f"{source.file.name}: images.{row}"
         )
-        image = self._image(f"{where}.file_name", entry, files)
-        return Frame(number, image, size, boxes, source.file.name)
+        folders, name = self._places(f"{where}.file_name", entry)
+        paths = (files.find(folder, name) for folder in folders)
+        image = next((path for path in paths if path), None)
+        path = str(image_path(entry["file_name"]))
+        sought = None if image else Sought(clip, path, self._image_roots)
+        return Frame(number, image, size, boxes, source.file.name, sought)
 
-    def _image(self, where: str, entry: VideoImage, files: ImageFiles) -> Path | None:
-        path = PurePosixPath(entry["file_name"])
-        if path.is_absolute() or ".." in path.parts or "\0" in entry["file_name"]:
+    def _places(self, where: str, entry: VideoImage) -> tuple[list[Path], str]:
+        """Return the folders that an image may lie in, and its name there."""
+        path = image_path(entry["file_name"])
+        # Only where backslashes show that Windows wrote it, `C:` is a drive.
+        drive = "\\" in entry["file_name"] and PureWindowsPath(entry["file_name"]).drive
+        leads_out = path.is_absolute() or ".." in path.parts or drive
+        if leads_out or "\0" in entry["file_name"]:
             raise DatasetError(
                 f"{entry['file_name'][:80]!r} leads out of the dataset's folder",
                 where=where,
                 remedy="write file names relative to the folder of the images",
             )
-        candidates = (files.find(folder / path.parent, path.name) for folder in self._image_roots)
-        return next((found for found in candidates if found), None)
+        return [folder / path.parent for folder in self._image_roots], path.name
 
     @cached_property
-    def _image_roots(self) -> list[Path]:
+    def _image_roots(self) -> tuple[Path, ...]:
         roots = [self.root] if self.root.is_dir() else [self.root.parent, self.root.parent.parent]
         below = (".", self.split, "images", f"images/{self.split}")
-        return [root / folder for root in roots for folder in below]
+        return tuple(root / folder for root in roots for folder in below)
+
+    @cached_property
+    def _file(self) -> Path:
+        return _annotation_file(self.root, self.split) if self.root.is_dir() else self.root
 
     @cached_property
     def _source(self) -> _Source:
-        file = self.root if self.root.is_file() else _annotation_file(self.root, self.split)
-        document = read_document(file, VideoDocument)
-        annotations = read_annotations(file, document)
-        categories = sorted((entry["id"], entry["name"]) for entry in document["categories"])
-        ids = np.array([number for number, _ in categories], dtype=np.int64)
-        labels = np.searchsorted(ids, annotations.boxes.labels)
+        document = read_document(self._file, VideoDocument)
+        annotations = read_annotations(self._file, document)
+        classes, label_of = _classes(document)
+        labels = [label_of[number] for number in annotations.boxes.labels.tolist()]
         ignore = annotations.boxes.ignore & (self.protocol != RAW)
-        boxes = replace(annotations.boxes, labels=np.where(ignore, -1, labels), ignore=ignore)
-        classes = tuple(name for _, name in categories)
-        return _Source(file, document, replace(annotations, boxes=boxes), classes)
+        boxes = replace(
+            annotations.boxes,
+            labels=np.where(ignore, -1, np.array(labels, dtype=np.int64)),
+            ignore=ignore,
+        )
+        return _Source(
+            self._file,
+            document,
+            replace(annotations, boxes=boxes),
+            classes,
+            tuple(self._remarks(document, annotations)),
+        )
+
+    def _remarks(self, document: VideoDocument, annotations: Annotations) -> Iterator[str]:
+        names = Counter(entry["name"] for entry in document["categories"])
+        for name in sorted(name for name, times in names.items() if times > 1):
+            ids = [str(entry["id"]) for entry in document["categories"] if entry["name"] == name]
+            yield (
+                f"{self._file.name}: the categories with ids {', '.join(sorted(ids))} are all "
+                f"named '{name}', and are one class here."
+            )
+        if annotations.ignored and self.protocol != RAW:
+            yield (
+                f"{self._file.name}: {counted(annotations.ignored, 'annotation')} with `ignore` "
+                "and without `iscrowd`, taken as ignore regions."
+            )
 
     @cached_property
     def _videos(self) -> dict[int, dict[int, int]]:
@@ -133,9 +203,18 @@ class CocoVideo(Dataset):
         """Names that can stand in file names and tables, by video id; empty ones left out."""
         entries = self._source.document.get("videos", [])
         refuse_repeats(self._source.file, "videos", entries)
-        names = {entry["id"]: re.sub(r"[^\w.-]+", "_", entry["name"]) for entry in entries}
+        given = {entry["id"]: entry.get("name") or entry.get("file_name", "") for entry in entries}
+        names = {video: re.sub(r"[^\w.-]+", "_", name) for video, name in given.items()}
         names = {video: name.lstrip(".-")[:100] for video, name in names.items()}
         return {video: name for video, name in names.items() if name.strip("_")}
+
+
+def _classes(document: VideoDocument) -> tuple[tuple[str, ...], dict[int, int]]:
+    """Return the class names by rising id, each once, and the label of every category id."""
+    categories = sorted((entry["id"], entry["name"]) for entry in document["categories"])
+    classes = tuple(dict.fromkeys(name for _, name in categories))
+    label_of = {name: label for label, name in enumerate(classes)}
+    return classes, {number: label_of[name] for number, name in categories}
 
 
 def _annotation_file(root: Path, split: str) -> Path:
@@ -157,7 +236,7 @@ def _annotation_file(root: Path, split: str) -> Path:
         f"no annotations of split '{split}'; there are: {names or 'no JSON files'}",
         where=root,
         remedy=f"expected annotations/{split}.json, annotations/*_{split}.json or the same "
-        "without annotations/",
+        "without annotations/; a file of another name may be named itself in place of the folder",
     )
 
 

@@ -12,26 +12,31 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import BoxTally, Clip, Frame
+from maskvd_cli.core.types import BoxTally, Clip, Frame, Sought
 from maskvd_cli.data.base import Dataset, clip_boxes, contiguous
+from maskvd_cli.data.cache import digest, stamp_of
 from maskvd_cli.data.coco_json import (
     REMEDY,
     Annotations,
     Document,
     ImageFiles,
+    image_path,
     listing,
     read_annotations,
     read_document,
 )
+from maskvd_cli.data.kept_clips import kept_clips
 from maskvd_cli.data.vid_xml import CLASSES, SYNSETS, find_frames, find_videos, read_xml, subfolders
 
+# Rises when the same files give other clips.
+REVISION = 1
 _FOLDERS = {
     "train": "vid_train", "val": "vid_val", "minival": "vid_minival", "det-train": "det_train",
 }  # fmt: skip
@@ -63,7 +68,31 @@ class ImageNetVid(Dataset):
 
     def clips(self) -> Iterator[Clip]:
         self.tally = BoxTally()
-        return self._xml_clips() if self._layout.kind == "xml" else self._json_clips()
+        xml = self._layout.kind == "xml"
+        return kept_clips(self, self._xml_clips() if xml else self._json_clips())
+
+    def stamp(self) -> str | None:
+        parts: list[object] = [self.name, REVISION, self.split, self.root]
+        try:
+            if self._layout.kind != "xml":
+                return digest([*parts, self._file, stamp_of(self._file)])
+            if not self.annotation_source.is_dir():
+                return None
+            for folder in find_videos(self.annotation_source).values():
+                parts.append(folder)
+                with os.scandir(folder) as entries:
+                    found = sorted((entry.name, stamp_of(entry)) for entry in entries)
+                parts += [text for pair in found for text in pair]
+        except OSError:
+            # Reading tells what is wrong, and where.
+            return None
+        return digest(parts)
+
+    @property
+    def annotation_source(self) -> Path:
+        if self._layout.kind == "xml":
+            return self._layout.folder / "Annotations" / "VID" / self.split
+        return self._file
 
     @cached_property
     def _layout(self) -> _Layout:
@@ -110,6 +139,7 @@ class ImageNetVid(Dataset):
         numbers = list(stems)
         parts = contiguous(numbers)
         for part in parts:
+            clip = _clip_name(video, numbers[part][0], len(parts))
             frames: list[Frame] = []
             for number in numbers[part]:
                 file = folder / f"{stems[number]}.xml"
@@ -117,8 +147,9 @@ class ImageNetVid(Dataset):
                 size, boxes = read_xml(file)
                 boxes = clip_boxes(boxes, size, self.tally, f"{video}/{file.name}")
                 path = images / image if image in present else None
-                frames.append(Frame(number, path, size, boxes, file.name))
-            yield _clip(video, frames, len(parts))
+                sought = None if path else Sought(clip, image, (images,))
+                frames.append(Frame(number, path, size, boxes, file.name, sought))
+            yield Clip(clip, tuple(frames), video)
 
     def _json_clips(self) -> Iterator[Clip]:
         files = ImageFiles()
@@ -126,10 +157,13 @@ class ImageNetVid(Dataset):
             numbers = sorted(rows)
             parts = contiguous(numbers)
             for part in parts:
-                frames = [self._json_frame(number, rows[number], files) for number in numbers[part]]
-                yield _clip(video, frames, len(parts))
+                clip = _clip_name(video, numbers[part][0], len(parts))
+                frames = tuple(
+                    self._json_frame(clip, number, rows[number], files) for number in numbers[part]
+                )
+                yield Clip(clip, frames, video)
 
-    def _json_frame(self, number: int, row: int, files: ImageFiles) -> Frame:
+    def _json_frame(self, clip: str, number: int, row: int, files: ImageFiles) -> Frame:
         file, document, annotations = self._source
         entry = document["images"][row]
         size = Size(entry["height"], entry["width"])
@@ -137,20 +171,30 @@ class ImageNetVid(Dataset):
         boxes = clip_boxes(
             annotations.of_image(row), size, self.tally, f"{file.name}: images.{row}"
         )
-        folder, name = self._images, PurePosixPath(entry["file_name"]).name
+        folder, name = self._images, image_path(entry["file_name"]).name
         if self._layout.kind == "unpacked":
-            video, digits = _place(f"{where}.file_name", entry["file_name"])
-            folder, name = folder / video, f"{digits}.jpg"
-        return Frame(number, files.find(folder, name), size, boxes, file.name)
+            part, digits = _place(f"{where}.file_name", entry["file_name"])
+            folder, name = folder / part, f"{digits}.jpg"
+        path = files.find(folder, name)
+        sought = None if path else Sought(clip, name, (folder,))
+        return Frame(number, path, size, boxes, file.name, sought)
+
+    @cached_property
+    def _file(self) -> Path:
+        """The split's annotation file in COCO form, whether it is there or not."""
+        kind, folder = self._layout
+        name = _FOLDERS[self.split]
+        return folder / (
+            f"{name}/labels.json" if kind == "unpacked" else f"annotations/{name}.json"
+        )
 
     @cached_property
     def _source(self) -> tuple[Path, Document, Annotations]:
         """The split's annotation file, what it says, and its boxes under this dataset's labels."""
-        kind, folder = self._layout
-        name = _FOLDERS[self.split]
-        known = folder if kind == "unpacked" else folder / "annotations"
-        file = known / (f"{name}/labels.json" if kind == "unpacked" else f"{name}.json")
+        file = self._file
         if not file.is_file():
+            kind, folder = self._layout
+            known = folder if kind == "unpacked" else folder / "annotations"
             raise DatasetError(
                 f"no such file (split '{self.split}'); {_holds(known)}",
                 where=file,
@@ -179,7 +223,7 @@ class ImageNetVid(Dataset):
         for row, entry in enumerate(document["images"]):
             where = f"{file}: images.{row}.file_name"
             part, digits = _place(where, entry["file_name"])
-            video = PurePosixPath(entry["file_name"]).stem if stills else part
+            video = image_path(entry["file_name"]).stem if stills else part
             # Unpacked images keep only these two parts of their name: two stills may share a file.
             key = (part if self._layout.kind == "unpacked" else video, int(digits))
             if key in seen:
@@ -214,13 +258,13 @@ def _holds(folder: Path) -> str:
     return f"there are: {', '.join(names[:8])}{more}"
 
 
-def _clip(video: str, frames: list[Frame], parts: int) -> Clip:
-    return Clip(video if parts == 1 else f"{video}-{frames[0].index}", tuple(frames))
+def _clip_name(video: str, first: int, parts: int) -> str:
+    return video if parts == 1 else f"{video}-{first}"
 
 
 def _place(where: str, file_name: str) -> tuple[str, str]:
     """Return an image's video and the digits of its frame number. Raises DatasetError."""
-    match = re.fullmatch(r"(?:.*_)?([A-Za-z0-9-]+)_([0-9]{1,9})", PurePosixPath(file_name).stem)
+    match = re.fullmatch(r"(?:.*_)?([A-Za-z0-9-]+)_([0-9]{1,9})", image_path(file_name).stem)
     if match is None:
         raise DatasetError(
             f"{file_name[:80]!r} is not named *_<video>_<frame number>", where=where, remedy=REMEDY

@@ -7,37 +7,35 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import DatasetError, unknown
+from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Boxes, BoxTally, Clip, Frame
-from maskvd_cli.data.base import RAW, Dataset, check_boxes, clip_boxes
-from maskvd_cli.data.images import image_size
+from maskvd_cli.core.types import BoxTally, Clip, Frame, Sought
+from maskvd_cli.core.words import counted
+from maskvd_cli.data.base import RAW, Dataset, clip_boxes, make_boxes
+from maskvd_cli.data.images import SUFFIXES, image_size
+from maskvd_cli.data.kitti_labels import (
+    COLUMNS,
+    IGNORED,
+    LABELS,
+    MOST_FRAMES,
+    NATIVE_CLASSES,
+    OWN,
+    LabelRows,
+    label_lines,
+    read_labels,
+)
 
-NATIVE_CLASSES = (
-    "Car", "Van", "Truck", "Pedestrian", "Person", "Person_sitting", "Cyclist", "Tram", "Misc",
-    "DontCare",
-)  # fmt: skip
-DROPPED, IGNORED = -2, -1
-_MERGED = {
-    "Car": 1, "Van": 1, "Truck": 1,
-    "Pedestrian": 0, "Person": 0, "Person_sitting": 0,
-    "Cyclist": 2,
-}  # fmt: skip
-LABELS = {
-    "maskvd-paper": {name: _MERGED.get(name, DROPPED) for name in NATIVE_CLASSES},
-    "kitti-ignore": {name: _MERGED.get(name, IGNORED) for name in NATIVE_CLASSES},
-    RAW: {name: index for index, name in enumerate(NATIVE_CLASSES)},
-}
-_COLUMNS = 17
-_MOST_FRAMES, _MOST_TRACKS = 10**6, 2**63
+_MOST_CLASSES = 1000
+# How far beyond their number rows may name frames where nothing else tells how many there are.
+_FREE_FRAMES, _FRAMES_A_ROW = 10_000, 1000
+_NO_BOXES = make_boxes([], [], [], [])
 _SEQMAP = "evaluate_tracking.seqmap.training"
 
 
@@ -54,30 +52,22 @@ def native_size(sequence: str) -> Size:
     return Size(376, 1241) if number == 20 else Size(375, 1242)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """The rows of one label file that the protocol keeps, sorted by frame.
-
-    `last_frame` is the highest frame that any row names, kept or not; -1 where there is no row.
-    """
-
-    frames: NDArray[np.int64]
-    boxes: Boxes
-    last_frame: int
-
-
 class Kitti(Dataset):
     """KITTI tracking, 21 labelled sequences; halves per sequence as MaskVD splits them.
 
     Protocols: `maskvd-paper` merges Van and Truck into car, Person and Person_sitting into
     pedestrian, and drops DontCare, Tram and Misc; `kitti-ignore` makes ignore regions of these.
+    `own` is for other data in this layout: its classes are those that the label files name, in
+    alphabetical order, and DontCare is an ignore region. It needs an image of each sequence, since
+    nothing else tells how large the frames are.
     """
 
     name = "kitti"
     description = "KITTI multi-object tracking, training sequences (label_02, image_02)"
     env = "MASKVD_KITTI"
     splits = ("train", "train-half", "val-half")
-    protocols = ("maskvd-paper", "kitti-ignore")
+    protocols = ("maskvd-paper", "kitti-ignore", OWN)
+    own_protocol = OWN
     evaluation_split = "val-half"
     training_split = "train-half"
     canvas = Size(384, 1280)
@@ -85,22 +75,26 @@ class Kitti(Dataset):
 
     @property
     def classes(self) -> tuple[str, ...]:
+        if self.protocol == OWN:
+            return self._own_classes
         return NATIVE_CLASSES if self.protocol == RAW else ("pedestrian", "car", "cyclist")
+
+    @property
+    def annotation_source(self) -> Path:
+        return self._folder / "label_02"
 
     def clips(self) -> Iterator[Clip]:
         self.tally = BoxTally()
-        files = sorted(self._folder.joinpath("label_02").glob("*.txt"))
-        if not files:
-            raise DatasetError(
-                "no label files (0000.txt, ...)",
-                where=self._folder / "label_02",
-                remedy="unpack KITTI's data_tracking_label_2.zip there",
-            )
-        for file in files:
+        for file in self._label_files:
             yield self._clip(file)
 
     def frames_per_s(self, clip: Clip) -> float | None:
         return 10.0
+
+    @classmethod
+    def stand_in(cls, root: Path) -> str:
+        folder = shlex.quote(str(root))
+        return f", or draw one: maskvd synth -o {folder} --clips 10 --frames 120 --no-images"
 
     @classmethod
     def home(cls, root: Path) -> Path:
@@ -119,14 +113,54 @@ class Kitti(Dataset):
             "`maskvd synth -o DIR` makes a small set of this kind",
         )
 
+    @cached_property
+    def _label_files(self) -> list[Path]:
+        files = sorted(self._folder.joinpath("label_02").glob("*.txt"))
+        if not files:
+            raise DatasetError(
+                "no label files (0000.txt, ...)",
+                where=self._folder / "label_02",
+                remedy="unpack KITTI's data_tracking_label_2.zip there",
+            )
+        return files
+
+    @cached_property
+    def _own_classes(self) -> tuple[str, ...]:
+        """The classes that whole rows of the label files name, DontCare left out."""
+        rows = (line.split() for file in self._label_files for line in label_lines(file))
+        names = {fields[2] for fields in rows if len(fields) == COLUMNS} - {"DontCare"}
+        if len(names) > _MOST_CLASSES:
+            raise DatasetError(
+                f"the label files name {len(names)} classes, more than {_MOST_CLASSES}",
+                where=self._folder / "label_02",
+                remedy="write a class in the third column of every row",
+            )
+        return tuple(sorted(names))
+
+    @property
+    def _label_of(self) -> dict[str, int]:
+        if self.protocol != OWN:
+            return LABELS[self.protocol]
+        return {"DontCare": IGNORED} | {name: label for label, name in enumerate(self.classes)}
+
+    def _native_size(self, sequence: str, images: dict[int, Path]) -> tuple[Size, str]:
+        """Return the frame size of a sequence and what tells it."""
+        if images:
+            first = images[min(images)]
+            return image_size(first), first.name
+        if self.protocol == OWN:
+            raise DatasetError(
+                f"no image of sequence {sequence}, so nothing tells how large its frames are",
+                where=self._folder / "image_02" / sequence,
+                remedy="put one or more of its images there (000000.png, ...)",
+            )
+        return native_size(sequence), "KITTI's table of frame sizes"
+
     def _clip(self, file: Path) -> Clip:
         sequence = file.stem
         images = self._images(sequence)
-        size, size_source = native_size(sequence), "KITTI's table of frame sizes"
-        if images:
-            first = images[min(images)]
-            size, size_source = image_size(first), first.name
-        rows = _read_labels(file, LABELS[self.protocol])
+        size, size_source = self._native_size(sequence, images)
+        rows = read_labels(file, self._label_of)
         count, source = self._frame_count(sequence, images, rows)
         if rows.last_frame >= count:
             raise DatasetError(
@@ -140,13 +174,18 @@ class Kitti(Dataset):
             frames = range(count // 2)
         elif self.split == "val-half":
             frames = range(count // 2, count)
-        starts = np.searchsorted(rows.frames, np.arange(count + 1))
+        starts = np.searchsorted(rows.frames, np.arange(count + 1)).tolist()
+        folders = (self._folder / "image_02" / sequence,)
         made: list[Frame] = []
         for index in frames:
-            part = slice(starts[index], starts[index + 1])
-            where = f"{file.name} frame {index}"
-            boxes = clip_boxes(rows.boxes[part], size, self.tally, where)
-            made.append(Frame(index, images.get(index), size, boxes, size_source))
+            start, end = starts[index], starts[index + 1]
+            boxes = _NO_BOXES
+            if end > start:
+                where = f"{file.name} frame {index}"
+                boxes = clip_boxes(rows.boxes[start:end], size, self.tally, where)
+            image = images.get(index)
+            sought = None if image else Sought(sequence, f"{index:06d}.png", folders)
+            made.append(Frame(index, image, size, boxes, size_source, sought))
         return Clip(sequence, tuple(made))
 
     def _images(self, sequence: str) -> dict[int, Path]:
@@ -154,7 +193,7 @@ class Kitti(Dataset):
         folder = self._folder / "image_02" / sequence
         images: dict[int, Path] = {}
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if path.suffix not in (".png", ".jpg") or not path.stem.isdecimal():
+            if path.suffix.lower() not in SUFFIXES or not re.fullmatch("[0-9]{1,9}", path.stem):
                 continue
             number = int(path.stem)
             if number in images:
@@ -166,17 +205,29 @@ class Kitti(Dataset):
             images[number] = path
         return images
 
-    def _frame_count(self, sequence: str, images: dict[int, Path], rows: _Rows) -> tuple[int, str]:
-        """Return the number of frames and what tells it: images without a gap, seqmap, labels."""
-        if images and len(images) == max(images) + 1:
+    def _frame_count(
+        self, sequence: str, images: dict[int, Path], rows: LabelRows
+    ) -> tuple[int, str]:
+        """Return the number of frames and what tells it: images without a gap, seqmap, labels.
+
+        Labels that go on behind the last image show that the images are samples.
+        """
+        file = self._folder / "label_02" / f"{sequence}.txt"
+        if images and rows.last_frame < len(images) == max(images) + 1:
             return len(images), "image_02"
         if sequence in self._seqmap:
             return self._seqmap[sequence], _SEQMAP
         if rows.last_frame < 0:
             raise DatasetError(
                 "no rows, and neither images nor a seqmap tell how many frames there are",
-                where=self._folder / "label_02" / f"{sequence}.txt",
+                where=file,
                 remedy=f"add the images or {_SEQMAP}",
+            )
+        if rows.last_frame >= _FREE_FRAMES + _FRAMES_A_ROW * rows.count:
+            raise DatasetError(
+                f"frame {rows.last_frame} in a file of {counted(rows.count, 'row')}",
+                where=f"{file}:{rows.last_line}",
+                remedy=f"correct or remove this row, or add {_SEQMAP}",
             )
         return rows.last_frame + 1, "the label file"
 
@@ -187,112 +238,23 @@ class Kitti(Dataset):
             file = folder / _SEQMAP
             if not file.is_file():
                 continue
-            for number, line in enumerate(_lines(file), 1):
+            for number, line in enumerate(label_lines(file), 1):
                 fields = line.split()
                 if not fields:
                     continue
-                numbers = [int(field) for field in fields[2:] if field.isdecimal()]
+                numbers = [int(field) for field in fields[2:] if re.fullmatch("[0-9]{1,18}", field)]
                 if len(fields) != 4 or len(numbers) != 2 or numbers[0] != 0 or numbers[1] < 1:
                     raise DatasetError(
                         f"'{line.strip()}' is not `sequence empty 000000 frames`",
                         where=f"{file}:{number}",
                         remedy="restore the file from the benchmark's development kit",
                     )
+                if numbers[1] > MOST_FRAMES:
+                    raise DatasetError(
+                        f"{numbers[1]} frames are more than the {MOST_FRAMES} of a sequence",
+                        where=f"{file}:{number}",
+                        remedy="correct the number of frames, or cut the sequence",
+                    )
                 counts[fields[0]] = numbers[1]
             break
         return counts
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(
-            f"cannot be read ({error})",
-            where=file,
-            remedy="unpack it again from the benchmark's archive, as plain text",
-        ) from error
-
-
-def _whole(text: str) -> int:
-    """Read an integer as KITTI writes it; Python also takes `1_0` and digits of other scripts."""
-    if not re.fullmatch(r"[+-]?[0-9]+", text):
-        raise ValueError(f"no whole number: {text!r}")
-    return int(text)
-
-
-def _read_labels(file: Path, label_of: dict[str, int]) -> _Rows:
-    """Read one label file: frame, track, type, truncated, occluded, alpha, box (4), 3-D (7)."""
-    numbers: list[int] = []
-    heads: list[tuple[int, int, int]] = []
-    corners: list[list[float]] = []
-    for number, line in enumerate(_lines(file), 1):
-        fields = line.split()
-        if not fields:
-            continue
-        label = label_of.get(fields[2]) if len(fields) == _COLUMNS else None
-        if label is None:
-            raise _bad_row(file, number, fields)
-        try:
-            frame, track = _whole(fields[0]), _whole(fields[1])
-            values = [float(field) for field in fields[3:]]
-        except ValueError as error:
-            raise DatasetError(
-                f"not a number: {str(error).partition(':')[2].strip()}",
-                where=f"{file}:{number}",
-                remedy="correct or remove this row",
-            ) from error
-        if frame < 0:
-            raise DatasetError(
-                f"negative frame {frame}",
-                where=f"{file}:{number}",
-                remedy="frames count from 0; correct or remove this row",
-            )
-        if frame >= _MOST_FRAMES or abs(track) >= _MOST_TRACKS:
-            raise DatasetError(
-                f"frame {frame} or track {track} is too large",
-                where=f"{file}:{number}",
-                remedy="correct or remove this row",
-            )
-        numbers.append(number)
-        heads.append((frame, track, label))
-        corners.append(values[3:7])
-    xyxy = np.array(corners, dtype=np.float64).reshape(-1, 4)
-    check_boxes(xyxy, lambda row: f"{file}:{numbers[row]}")
-    head = np.array(heads, dtype=np.int64).reshape(-1, 3)
-    _refuse_repeats(head, numbers, file)
-    kept = head[:, 2] != DROPPED
-    order = np.flatnonzero(kept)[np.argsort(head[kept, 0], kind="stable")]
-    frames, tracks, labels = head[order].T
-    last_frame = int(head[:, 0].max(initial=-1))
-    return _Rows(frames, Boxes(xyxy[order], labels, tracks, labels == IGNORED), last_frame)
-
-
-def _bad_row(file: Path, number: int, fields: list[str]) -> DatasetError:
-    where = f"{file}:{number}"
-    if len(fields) != _COLUMNS:
-        return DatasetError(
-            f"{len(fields)} columns, expected {_COLUMNS}",
-            where=where,
-            remedy="the row is cut short or this is no KITTI tracking label file",
-        )
-    return DatasetError(
-        unknown("class", fields[2], NATIVE_CLASSES), where=where, remedy="correct this row"
-    )
-
-
-def _refuse_repeats(head: NDArray[np.int64], numbers: list[int], file: Path) -> None:
-    """Refuse a track that stands twice in one frame: the sign of a frame pasted twice."""
-    tracked = np.flatnonzero(head[:, 1] >= 0)
-    pairs, first, counts = np.unique(
-        head[tracked, :2], axis=0, return_index=True, return_counts=True
-    )
-    repeated = np.flatnonzero(counts > 1)
-    if len(repeated):
-        frame, track = pairs[repeated[0]]
-        line = numbers[tracked[first[repeated[0]]]]
-        raise DatasetError(
-            f"frame {frame} has track {track} twice",
-            where=f"{file}:{line}",
-            remedy="remove the duplicate rows",
-        )

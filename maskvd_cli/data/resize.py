@@ -10,6 +10,9 @@ from torch import Tensor
 
 from maskvd_cli.core.size import Size
 
+# Rises when the same image gives other pixels; enters the keys of points above 1.
+REVISION = 1
+
 
 def resized(image: NDArray[np.uint8], size: Size) -> Tensor:
     """Return an image (rows, cols, 3) uint8 RGB as (3, size.rows, size.cols) uint8.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import BoxTally, Clip, Frame
 from maskvd_cli.data.base import RAW, Dataset, make_boxes
-from maskvd_cli.data.kitti import DROPPED, IGNORED, LABELS, NATIVE_CLASSES
+from maskvd_cli.data.kitti_labels import DROPPED, IGNORED, LABELS, NATIVE_CLASSES
 from maskvd_cli.data.rendering.frames import render
 from maskvd_cli.data.rendering.labels import clip_rows
 from maskvd_cli.data.rendering.world import (
@@ -92,6 +93,10 @@ class Synthetic(Dataset):
         assert drawn is not None
         return drawn
 
+    def image_fingerprint(self, clips: Sequence[Clip]) -> str:
+        """Return what decides the drawing: no image is drawn for it."""
+        return f"drawn, revision {REVISION}, opencv {cv2.__version__}"
+
     def frames_per_s(self, clip: Clip) -> float | None:
         first = clip.frames[0]
         return FRAMES_PER_S[first.family] if isinstance(first, SyntheticFrame) else None
@@ -132,4 +137,4 @@ class Synthetic(Dataset):
             [label == IGNORED for label in labels],
         )
         self.tally.read += len(boxes)
-        return SyntheticFrame(index, None, SIZE, boxes, "the drawing", *place)
+        return SyntheticFrame(index, None, SIZE, boxes, "the drawing", None, *place)

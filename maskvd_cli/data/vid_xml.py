@@ -15,6 +15,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Boxes
 from maskvd_cli.data.base import check_boxes, make_boxes
 from maskvd_cli.data.coco_json import LARGEST_SIDE, listing
+from maskvd_cli.data.files import read_regular
 
 SYNSETS = {
     "n02691156": "airplane", "n02419796": "antelope", "n02131653": "bear", "n02834778": "bicycle",
@@ -113,7 +114,7 @@ def read_xml(file: Path) -> tuple[Size, Boxes]:
 
 def _parse(file: Path) -> Element:
     try:
-        return ElementTree.fromstring(file.read_bytes(), forbid_dtd=True)
+        return ElementTree.fromstring(read_regular(file), forbid_dtd=True)
     except OSError as error:
         raise DatasetError(f"cannot be read ({error.strerror})", where=file) from error
     except DefusedXmlException as error:
@@ -122,7 +123,7 @@ def _parse(file: Path) -> Element:
             where=file,
             remedy="do not use this file; fetch the annotations from their own source",
         ) from error
-    except (ParseError, ValueError, LookupError) as error:
+    except (ParseError, ValueError, LookupError, RecursionError) as error:
         raise DatasetError(f"no XML ({error})", where=file, remedy=_REMEDY) from error
 
 

@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
 from maskvd_cli.diagnosis.finding import Finding
 
 _NAME = "maskvd"
+# The newest releases that the tests ran with; the oldest are those that the package demands.
+NEWEST_TESTED = {
+    "torch": "2.15",
+    "torchvision": "0.29",
+    "numpy": "2.5",
+    "opencv-python-headless": "5.0",
+    "pandas": "3.1",
+    "pillow": "13.0",
+    "pyarrow": "26.0",
+    "pycocotools": "2.0",
+    "pydantic": "2.14",
+}
 
 
 def software_findings() -> Iterator[Finding]:
-    """Yield Python, torch, torchvision and the video encoder of this installation."""
+    """Yield Python, torch, torchvision, other packages and the video encoder."""
     try:
         classifiers = metadata(_NAME).get_all("Classifier") or []
         needed = requires(_NAME) or []
@@ -28,6 +40,7 @@ def software_findings() -> Iterator[Finding]:
         yield torchvision_finding(version("torchvision"), requires("torchvision") or [])
     except PackageNotFoundError:
         yield Finding("torchvision", "problem", "is not installed", "pip install torchvision")
+    yield from package_findings(needed, _installed)
     yield _film()
 
 
@@ -45,12 +58,50 @@ def python_finding(found: str, classifiers: Iterable[str]) -> Finding:
 
 
 def torch_finding(found: str, needed: Iterable[str]) -> Finding:
-    """Compare torch with the oldest version that maskvd takes."""
-    oldest = _bound(needed, "torch", ">=")
+    """Compare torch with the oldest version that maskvd takes and the newest that it knows."""
+    return _range_finding("torch", found, _bound(needed, "torch", ">="))
+
+
+def package_findings(
+    needed: Iterable[str], installed: Callable[[str], str | None]
+) -> Iterator[Finding]:
+    """Yield one finding for each package, other than torch, outside of its tested range.
+
+    `needed` are the requirements of maskvd; those of its extras count where they are installed.
+    """
+    for line in needed:
+        match = re.match(r"[\w.-]+", line)
+        name = match[0].lower() if match else ""
+        if name in ("", "torch", _NAME):
+            continue
+        found, is_extra = installed(name), "extra ==" in line
+        if found is None:
+            if not is_extra:
+                yield Finding(name, "problem", "is not installed", f"pip install {name}")
+            continue
+        finding = _range_finding(name, found, _bound([line], match[0] if match else "", ">="))
+        if finding.state != "ok":
+            yield finding
+
+
+def _range_finding(name: str, found: str, oldest: str | None) -> Finding:
+    """Compare a version with the oldest that is taken and the newest that was tested."""
+    newest = NEWEST_TESTED.get(name)
     if oldest and _numbers(found) < _numbers(oldest):
-        remedy = f"pip install 'torch>={oldest}' torchvision"
-        return Finding("torch", "problem", f"{found}, older than {oldest}", remedy)
-    return Finding("torch", "ok", found)
+        both = " torchvision" if name == "torch" else ""
+        remedy = f"pip install '{name}>={oldest}'{both}"
+        return Finding(name, "problem", f"{found}, older than {oldest}", remedy)
+    if newest and _numbers(found)[: len(_numbers(newest))] > _numbers(newest):
+        text = f"{found}, newer than {newest}, the newest that was tested"
+        return Finding(name, "note", text, "run the tests (make test), or use a tested version")
+    return Finding(name, "ok", found)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def torchvision_finding(found: str, needed: Iterable[str]) -> Finding:
@@ -95,10 +146,10 @@ def _film() -> Finding:
 
 
 def _bound(needed: Iterable[str], package: str, relation: str) -> str | None:
-    """Return the version that a requirement names: `torch>=2.6` gives 2.6."""
-    pattern = re.compile(rf"{package}\s*\(?{relation}\s*([\w.]+)")
-    found = (pattern.match(line) for line in needed)
-    return next((match[1] for match in found if match), None)
+    """Return the version that a requirement names: `torch<3,>=2.6` gives 2.6 for `>=`."""
+    pattern = re.compile(rf"{re.escape(package)}(?![\w.-])[^;]*?{relation}\s*([\w.]+)")
+    matches = (pattern.match(line) for line in needed)
+    return next((match[1] for match in matches if match), None)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

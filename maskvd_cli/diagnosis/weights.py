@@ -68,6 +68,6 @@ def own_weights(folder: str | None, recipes: Mapping[str, Path]) -> Finding:
     text = f"{here} holds {len(found)} weights file{'s' * (len(found) != 1)}"
     missing = [name for name in wanted if name not in found]
     if missing:
-        remedy = "convert the published file: maskvd convert FILE -o DIR/NAME"
+        remedy = "convert the published file: maskvd convert FILE DIR/NAME"
         return Finding(VARIABLE, "note", f"{text}, not {', '.join(missing)}", remedy)
     return Finding(VARIABLE, "ok", text)

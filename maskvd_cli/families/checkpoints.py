@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,20 @@ import torch
 from torch import Tensor, nn
 
 from maskvd_cli import __version__
+from maskvd_cli.families.declared_sizes import (
+    DeclaredSizeError,
+    check_npz,
+    check_pth,
+    check_tensors,
+)
 from maskvd_cli.families.vitdet.renaming import CheckpointError, listed
+from maskvd_cli.store.arrays import finite_json
 from maskvd_cli.store.atomic import write_bytes
 
 FORMAT_VERSION = 1
 _METADATA = "maskvd"
 _CONTAINERS = ("model", "state_dict")
-_NPZ_FOLDER = "sd/"
+_NPZ_FOLDER, _NPY = "sd/", b"\x93NUMPY"
 _SAFE = "save the tensors alone as .safetensors where you trust the file, and give that"
 Shapes = Mapping[str, Sequence[int]]
 
@@ -34,7 +42,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Reads .safetensors; .pth and .pt (a state dict, alone or under `model` or `state_dict`, beside
     which training state is passed over); .npz (with names under `sd/` only these). No code in a
-    file is ever run: a .pkl, and a .pth that holds more than tensors, is refused.
+    file is ever run: a .pkl, and a .pth that holds more than tensors, is refused. What a file
+    declares is held against its size before it is allocated (`declared_sizes`).
     Raises CheckpointError for these, and for absent, damaged, nested and empty files.
     """
     readers: dict[str, Callable[[Path], Any]] = {
@@ -60,16 +69,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         problem = "is a folder" if path.is_dir() else "no such checkpoint"
         raise CheckpointError(problem, where=path, remedy="give a checkpoint file")
     try:
-        content = readers[suffix](path)
+        tensors = _only_tensors(readers[suffix](path), path)
+        check_tensors(tensors, path)
     except CheckpointError:
         raise
+    except DeclaredSizeError as error:
+        raise CheckpointError(f"refused: {error}", where=path, remedy=_SAFE) from error
     except Exception as error:  # the four formats raise a dozen kinds for damaged files
         raise CheckpointError(
             f"cannot be read as {suffix} ({_reason(error)})",
             where=path,
             remedy="fetch it again, or save its tensors as .safetensors",
         ) from error
-    return _only_tensors(content, path)
+    return tensors
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -80,7 +92,11 @@ def read_metadata(path: Path) -> dict[str, str]:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(_METADATA)
-        metadata: Any = {} if text is None else json.loads(text)
+        metadata: Any = {} if text is None else finite_json(text)
+    except RecursionError as error:
+        raise CheckpointError(
+            "its metadata are nested too deeply", where=path, remedy="save it again"
+        ) from error
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(
             f"cannot be read as .safetensors ({_reason(error)})",
@@ -89,6 +105,13 @@ def read_metadata(path: Path) -> dict[str, str]:
         ) from error
     if not isinstance(metadata, dict):
         raise CheckpointError("its metadata is no JSON object", where=path, remedy="save it again")
+    for key, value in metadata.items():
+        if not isinstance(value, str):
+            raise CheckpointError(
+                f"metadata {key} is a {type(value).__name__}, expected text",
+                where=path,
+                remedy="save it again",
+            )
     version = str(metadata.get("format_version", FORMAT_VERSION))
     if version != str(FORMAT_VERSION):
         raise CheckpointError(
@@ -96,7 +119,7 @@ def read_metadata(path: Path) -> dict[str, str]:
             where=path,
             remedy="use the version of maskvd that wrote it, or convert its source again",
         )
-    return {str(key): str(value) for key, value in metadata.items()}
+    return dict(metadata)
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -174,6 +197,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pth(path: Path) -> object:
+    check_pth(path)
     try:
         with warnings.catch_warnings():
             # What torch warns of here (TorchScript, newer pickles) it then refuses.
@@ -197,9 +221,13 @@ def _read_pth(path: Path) -> object:
 def _read_npz(path: Path) -> dict[str, Tensor]:
     # numpy leaves a file open that turns out to be damaged.
     with path.open("rb") as raw:
+        if not zipfile.is_zipfile(raw):
+            raw.seek(0)
+            is_array = raw.read(len(_NPY)) == _NPY
+            raise TypeError("it is a single array" if is_array else "it is no archive of arrays")
+        check_npz(path)
+        raw.seek(0)
         file = np.load(raw, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise TypeError("it is a single array")
         folder = _NPZ_FOLDER if any(name.startswith(_NPZ_FOLDER) for name in file.files) else ""
         arrays = {name: file[name] for name in file.files if name.startswith(folder)}
     for name, array in arrays.items():

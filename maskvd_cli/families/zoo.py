@@ -1,78 +1,76 @@
-"""The architectures by name."""
+"""The models by name: what all registered families offer."""
 
 from __future__ import annotations
 
-from maskvd_cli.core.errors import UsageError, unknown
-from maskvd_cli.core.size import Size
-from maskvd_cli.families.blocks.arch import ViTArch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
-_DEPTH = 12
-_GLOBAL_BLOCKS = (2, 5, 8, 11)
-_ALL_BLOCKS = tuple(range(_DEPTH))
+from maskvd_cli.core.errors import MaskvdError, UsageError, unknown
+from maskvd_cli.families.base import Arch, Family
+from maskvd_cli.families.registry import families
+from maskvd_cli.families.vitdet.archs import ARCHS
 
-_ARCHS = (
-    ViTArch(
-        name="vitdet-b",
-        description="ViTDet-B: ViT-B with 14 x 14 windows, blocks 3, 6, 9, 12 global",
-        dim=768,
-        heads=12,
-        depth=_DEPTH,
-        patch=16,
-        global_blocks=_GLOBAL_BLOCKS,
-        window=Size(14, 14),
-        position_table=Size(14, 14),
-        relative_table=Size(64, 64),
-        paper="ViTDet (ECCV 2022, arXiv 2203.16527)",
-    ),
-    ViTArch(
-        name="vitdet-b-global",
-        description="plain ViT-B with class token, global attention in all blocks",
-        dim=768,
-        heads=12,
-        depth=_DEPTH,
-        patch=16,
-        global_blocks=_ALL_BLOCKS,
-        window=Size(14, 14),
-        position_table=Size(14, 14),
-        relative_table=None,
-        class_token=True,
-        final_norm=True,
-        paper="MaskVD (WACV 2025), its non-windowed backbone",
-    ),
-    ViTArch(
-        name="vitdet-ti",
-        description="small ViTDet: width 128, 6 x 8 windows, blocks 3, 6, 9, 12 global",
-        dim=128,
-        heads=4,
-        depth=_DEPTH,
-        patch=16,
-        global_blocks=_GLOBAL_BLOCKS,
-        window=Size(6, 8),
-        position_table=Size(12, 40),
-        relative_table=Size(12, 40),
-        paper="ours, after ViTDet",
-    ),
-    ViTArch(
-        name="vitdet-ti-global",
-        description="small plain ViT: width 128, class token, global attention in all blocks",
-        dim=128,
-        heads=4,
-        depth=_DEPTH,
-        patch=16,
-        global_blocks=_ALL_BLOCKS,
-        window=Size(6, 8),
-        position_table=Size(12, 40),
-        relative_table=None,
-        class_token=True,
-        final_norm=True,
-        paper="ours, after MaskVD's non-windowed backbone",
-    ),
-)
-ARCHS = {arch.name: arch for arch in _ARCHS}
+# The architectures of the first family, by the name under which they were known before others.
+__all__ = ["ARCHS", "Entry", "arch_of", "entry", "get_arch", "models"]
 
 
-def get_arch(name: str) -> ViTArch:
+@dataclass(frozen=True)
+class Entry:
+    """A model: its family and its architecture."""
+
+    family: type[Family[Any, Any]]
+    arch: Any
+
+
+def entry(name: str) -> Entry:
+    """Return the model called `name`. Raises UsageError for an unknown one.
+
+    A family that cannot be imported matters only where no other one has the model.
+    """
+    broken: list[MaskvdError] = []
+    known: dict[str, Entry] = {}
+    for made in _loaded(broken):
+        known.update(made)
+    if name in known:
+        return known[name]
+    raise broken[0] if broken else UsageError(unknown("model", name, known))
+
+
+def models() -> dict[str, Entry]:
+    """Return all models by name, in the order of families. Raises MaskvdError for a broken one."""
+    broken: list[MaskvdError] = []
+    known: dict[str, Entry] = {}
+    for made in _loaded(broken):
+        if twice := known.keys() & made.keys():
+            name = min(twice)
+            raise MaskvdError(
+                f"model '{name}' belongs to two families: {known[name].family.name} and "
+                f"{made[name].family.name}",
+                remedy="rename or uninstall one of them",
+            )
+        known.update(made)
+    if broken:
+        raise broken[0]
+    return known
+
+
+def get_arch(name: str) -> Any:
     """Return the architecture called `name`. Raises UsageError for an unknown one."""
-    if name not in ARCHS:
-        raise UsageError(unknown("model", name, ARCHS))
-    return ARCHS[name]
+    return entry(name).arch
+
+
+def arch_of(name: str) -> Arch:
+    """Return what every architecture has of the one called `name`."""
+    arch: Arch = entry(name).arch
+    return arch
+
+
+def _loaded(broken: list[MaskvdError]) -> Iterator[dict[str, Entry]]:
+    for name in families.names():
+        try:
+            family = families.load(name)
+        except MaskvdError as error:
+            broken.append(error)
+            continue
+        yield {arch.name: Entry(family, arch) for arch in family.archs()}

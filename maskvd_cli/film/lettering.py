@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from matplotlib.font_manager import findSystemFonts
+from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
 Colour = tuple[int, int, int]
@@ -24,6 +27,8 @@ _CLASSES: tuple[Colour, ...] = (
     (255, 193, 46), (64, 196, 255), (105, 240, 140), (214, 140, 255), (255, 145, 215),
     (190, 235, 70), (120, 150, 255), (60, 225, 205),
 )  # fmt: skip
+_WIDE_FONTS = ("cjk", "noto", "wqy", "unifont", "fallback", "ipa", "nanum", "han")
+_MOST_FONTS = 200
 _GOLDEN = 0.381966
 _HUES = (0.09, 0.92)
 
@@ -41,9 +46,79 @@ def class_colour(number: int) -> Colour:
 @cache
 def font(size: int, *, bold: bool = False) -> ImageFont.FreeTypeFont:
     """Return DejaVu Sans, which comes with matplotlib, at a height in pixels."""
+    return ImageFont.truetype(str(_dejavu(bold=bold)), size)
+
+
+def lettered(text: str, size: int, *, bold: bool = False) -> tuple[str, ImageFont.FreeTypeFont]:
+    """Return a text with the font to write it in.
+
+    That is DejaVu Sans where it has all characters, else a font of this system that has, else
+    DejaVu Sans with U+XXXX in place of each character that it lacks.
+    """
+    if not missing(text):
+        return text, font(size, bold=bold)
+    other = _font_with(frozenset(text))
+    if other is not None:
+        return text, ImageFont.truetype(str(other), size)
+    return escaped(text), font(size, bold=bold)
+
+
+def escaped(text: str) -> str:
+    """Return the text with `U+XXXX` in place of each character that DejaVu Sans lacks."""
+    lacking = missing(text)
+    spelled = "".join(f"U+{ord(each):04X}\0" if each in lacking else each for each in text)
+    # A space between two of them alone.
+    return spelled.replace("\0U+", " U+").replace("\0", "")
+
+
+def missing(text: str) -> set[str]:
+    """Return the characters that DejaVu Sans lacks."""
+    return {each for each in text if ord(each) not in _characters(_dejavu(bold=False))}
+
+
+def unwritable(texts: Iterable[str]) -> list[str]:
+    """Return the texts that no font here has all characters of."""
+    return [text for text in texts if missing(text) and _font_with(frozenset(text)) is None]
+
+
+@cache
+def _font_with(characters: frozenset[str]) -> Path | None:
+    wanted = {ord(each) for each in characters}
+    return next((path for path in _system_fonts() if wanted <= _characters(path)), None)
+
+
+@cache
+def _system_fonts() -> tuple[Path, ...]:
+    paths = sorted(Path(path) for path in findSystemFonts())
+    # Those that are made for East Asian texts first.
+    paths.sort(key=lambda path: not any(hint in path.name.lower() for hint in _WIDE_FONTS))
+    return tuple(paths[:_MOST_FONTS])
+
+
+@cache
+def _characters(path: Path) -> frozenset[int]:
+    try:
+        return frozenset(FT2Font(str(path)).get_charmap())
+    except (OSError, RuntimeError):  # a font that cannot be read has no characters
+        return frozenset()
+
+
+def _dejavu(*, bold: bool) -> Path:
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
-    folder = Path(str(files("matplotlib"))) / "mpl-data" / "fonts" / "ttf"
-    return ImageFont.truetype(str(folder / name), size)
+    return Path(str(files("matplotlib"))) / "mpl-data" / "fonts" / "ttf" / name
+
+
+def wrapped(text: str, room: float, face: ImageFont.FreeTypeFont, *, most: int) -> list[str]:
+    """Return the text in at most so many lines of `room` pixels, the last one cut if it must be."""
+    lines: list[str] = []
+    words = text.split()
+    while words and len(lines) < most - 1:
+        count = len(words)
+        while count > 1 and face.getlength(" ".join(words[:count])) > room:
+            count -= 1
+        lines.append(shortened(" ".join(words[:count]), room, face))
+        words = words[count:]
+    return [*lines, shortened(" ".join(words), room, face)] if words else lines
 
 
 def shortened(text: str, room: float, face: ImageFont.FreeTypeFont) -> str:

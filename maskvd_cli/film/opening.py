@@ -7,7 +7,8 @@ from pathlib import Path
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.film.choice import choose_task
-from maskvd_cli.film.footage import Footage, clip_of, video_of
+from maskvd_cli.film.footage import Footage, class_names, clip_of, video_of
+from maskvd_cli.film.lettering import escaped, unwritable
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.schema import LimitSection, Recipe
 from maskvd_cli.scenes.scene import Scene, scenes_of
@@ -63,6 +64,9 @@ def open_film(
         remarks.append(
             "masks come from the annotated boxes of the frame before, not the detector's"
         )
+    if unknown := unwritable(class_names(scene)):
+        shown = ", ".join(escaped(name) for name in unknown[:3])
+        remarks.append(f"no font here has all characters of class names; they are written {shown}")
     return Opened(task, scene, footage, tuple(remarks))
 
 

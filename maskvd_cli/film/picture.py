@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
-from PIL import ImageDraw, ImageFont
+from PIL import ImageDraw
 
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.film.footage import Image
-from maskvd_cli.film.lettering import MISSED, MISSED_BY_BOTH, TRUTH, Colour, class_colour, font
+from maskvd_cli.film.lettering import MISSED, MISSED_BY_BOTH, TRUTH, Colour, class_colour, lettered
 from maskvd_cli.film.misses import Verdict
 from maskvd_cli.film.shots import Shot
 
@@ -104,7 +104,7 @@ class _Pen:
     ) -> None:
         self._draw, self._scale = draw, scale
         self._width, self._height = layout.picture.cols, layout.picture.rows
-        self._face: ImageFont.FreeTypeFont = font(max(9, round(layout.text * 0.7)), bold=True)
+        self._text = max(9, round(layout.text * 0.7))
         self._taken: list[Box] = []
         self.line = max(2, round(layout.width / 500))
 
@@ -127,7 +127,8 @@ class _Pen:
     def tag(self, box: Sequence[float], text: str, colour: Colour) -> None:
         """Write on a colour above a box, below or inside it; not at all over another tag."""
         left, top, _, bottom = self._scaled(box)
-        _, high, wide, low = self._face.getbbox(text)
+        text, face = lettered(text, self._text, bold=True)
+        _, high, wide, low = face.getbbox(text)
         width, height = round(wide) + 5, round(low - high) + 5
         x = max(0, min(left, self._width - width))
         for y in (top - height, bottom + 1, top):
@@ -137,7 +138,7 @@ class _Pen:
             self._taken.append(place)
             self._draw.rectangle((x, y, x + width - 1, y + height - 1), fill=colour)
             ink = (255, 255, 255) if colour == MISSED else (16, 18, 22)
-            self._draw.text((x + 2, y + 2 - high), text, font=self._face, fill=ink)
+            self._draw.text((x + 2, y + 2 - high), text, font=face, fill=ink)
             return
 
 

@@ -1,7 +1,7 @@
 """Run a point and dense beside it over a clip; one shot for every frame, all that is shown of it.
 
 The running cost is `gmacs` of the backbone, the counter of matrix products, from the closed forms
-at the tokens that were recomputed.
+at the tokens that were recomputed, or counted where a method has none.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from maskvd_cli.film.kept import Kept, kept_tokens
 from maskvd_cli.film.misses import Labelled, Verdict, verdicts
 from maskvd_cli.methods.base import FrameTrace, TokenTrace
 from maskvd_cli.methods.clips import FrameResult, run_clip
+from maskvd_cli.methods.counting import backbone_macs, watch_of
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.tasks.detections import Detections
 from maskvd_cli.work.plan import PointSpec, baseline_at
@@ -60,21 +61,22 @@ def shots(task: PointSpec, scene: Scene, footage: Footage, score: float) -> Iter
     `score`: the least score of detections that count and are shown. Raises MaskvdError where a
     frame cannot be read or the method cannot run.
     """
-    detector = scene.measured.detector(scene.geometry)
+    detector = scene.measured.model(scene.geometry)
     dense = baseline_at(task.site, scene.geometry.arch)
     clip = footage.clip
     method = task.method(task.params, detector.backbone)
-    own = run_clip(detector, method, clip)
+    own = run_clip(detector, method, clip, watch=watch_of(task.method, detector))
     beside = None
     if task != dense:
-        beside = run_clip(detector, dense.method(dense.params, detector.backbone), clip)
+        reference = dense.method(dense.params, detector.backbone)
+        beside = run_clip(detector, reference, clip, watch=watch_of(dense.method, detector))
     tokens: list[float] = []
     costs: list[tuple[float, float]] = []
     missed = met = 0
     for position, result in enumerate(own):
         reference = result if beside is None else next(beside)
         found, seen = (
-            native_detections(made.detections, scene, footage).above(score)
+            native_detections(made.output, scene, footage).above(score)
             for made in (result, reference)
         )
         objects = seen if footage.objects is None else footage.objects[position]
@@ -86,7 +88,7 @@ def shots(task: PointSpec, scene: Scene, footage: Footage, score: float) -> Iter
         mean, dense_mean = np.mean(costs, axis=0).tolist()
         yield Shot(
             position, footage.stills.native(position), result.trace,
-            kept_tokens(result.trace, scene.geometry.arch, scene.geometry.grid),
+            kept_tokens(result.trace, scene.geometry.grid),
             found, objects, judged, tuple(tokens), Cost(costs[-1][0], mean, dense_mean),
             missed, met,
         )  # fmt: skip
@@ -95,6 +97,8 @@ def shots(task: PointSpec, scene: Scene, footage: Footage, score: float) -> Iter
 def _gmacs(task: PointSpec, scene: Scene, result: FrameResult) -> float:
     made = TokenTrace.of([result.trace])
     macs = task.method.macs(scene.geometry.arch, scene.geometry.grid, task.params, made)
+    if macs is None:
+        return (backbone_macs(result) or 0.0) / GIGA
     return float(np.asarray(macs.matrix, dtype=np.float64).reshape(-1)[0]) / GIGA
 
 

@@ -1,30 +1,36 @@
-"""The strip below the picture: what runs, on which frame, what it costs, what marks mean."""
+"""The strip below the picture: what runs, on which frame, what it costs, what marks mean.
+
+A narrow film has shorter lines, and its chart below them instead of beside them: no number is cut.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from PIL import Image as Pillow
-from PIL import ImageDraw
+from PIL import ImageDraw, ImageFont
 
+from maskvd_cli.film.legend import Mark, draw_marks, marks_of, rows_of, width_of
 from maskvd_cli.film.lettering import (
     CLEAR,
     FAINT,
     GROUND,
     INK,
-    MISSED,
-    MISSED_BY_BOTH,
     RULE,
-    TRUTH,
     Colour,
     font,
     shortened,
+    wrapped,
 )
-from maskvd_cli.film.picture import Layout, outline_dashed
+from maskvd_cli.film.picture import Layout
 from maskvd_cli.film.shots import Shot
 
 _SHARE_OF_CHART = 0.27
 _SMALLER = 0.84
+# Widths of a letter that the lines beside the chart need.
+_NARROW = 52
+_LINES_OF_CHART = 3
+_PALE_RED: Colour = (255, 120, 120)
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,36 @@ class Caption:
     remark: str = ""
 
 
+def is_narrow(layout: Layout) -> bool:
+    """Tell whether there is no room for the chart beside the lines."""
+    return layout.width < _NARROW * layout.text
+
+
 def strip_height(layout: Layout, caption: Caption) -> int:
     """Return the height of the strip in pixels, even."""
-    lines = 5 if caption.skips else 4
+    if is_narrow(layout):
+        facts_below, rows = (5 if caption.skips else 3), len(_rows(layout, caption))
+        # The label and what bright means may take two lines each.
+        lines = 2 + facts_below + _LINES_OF_CHART + 2 + rows
+    else:
+        lines = 5 if caption.skips else 4
     height = lines * _line(layout) + layout.text
     return height + height % 2
+
+
+def _rows(layout: Layout, caption: Caption) -> list[list[Mark]]:
+    if caption.remark:
+        return []
+    marks = marks_of(annotated=caption.annotated, skips=caption.skips)
+    return rows_of(marks, _small(layout), layout.text, layout.width - 2 * _pad(layout))
+
+
+def _small(layout: Layout) -> ImageFont.FreeTypeFont:
+    return font(max(9, round(layout.text * _SMALLER)))
+
+
+def _pad(layout: Layout) -> int:
+    return layout.text // 2
 
 
 def _line(layout: Layout) -> int:
@@ -74,32 +105,92 @@ def facts(shot: Shot, caption: Caption) -> list[str]:
     return [*lines, f"missed because of skipping, so far: {shot.missed} of {shot.met} {of}"]
 
 
+def short_facts(shot: Shot, caption: Caption) -> list[str]:
+    """Return the same as `facts` in lines that fit a narrow film."""
+    tokens, cost = shot.trace.tokens, shot.cost
+    kind = "full" if shot.trace.full else "masked"
+    lines = [
+        f"frame {shot.position + 1}/{caption.frames}  ·  {kind}",
+        f"tokens {tokens:.0f} of {caption.tokens} ({100 * tokens / caption.tokens:.0f} %)",
+    ]
+    if not caption.skips:
+        return [*lines, f"GMACs {cost.gmacs:.2f}"]
+    of = "objects" if caption.annotated else "that dense detects"
+    return [
+        *lines,
+        f"GMACs {cost.gmacs:.2f}, mean {cost.mean_gmacs:.2f}",
+        f"of dense's {cost.dense_gmacs:.2f} ({100 * cost.mean_gmacs / cost.dense_gmacs:.0f} %)",
+        f"missed by skipping: {shot.missed} of {shot.met} {of}",
+    ]
+
+
 def draw_strip(shot: Shot, caption: Caption, layout: Layout) -> Pillow.Image:
     """Return the strip, as wide as the film."""
-    height, line, pad = strip_height(layout, caption), _line(layout), layout.text // 2
-    strip = Pillow.new("RGB", (layout.width, height), GROUND)
+    strip = Pillow.new("RGB", (layout.width, strip_height(layout, caption)), GROUND)
     draw = ImageDraw.Draw(strip)
-    chart = round(layout.width * _SHARE_OF_CHART)
-    room = layout.width - chart - 3 * pad
-    plain, bold = font(layout.text), font(layout.text, bold=True)
-    draw.text((pad, pad), shortened(caption.label, room, bold), font=bold, fill=INK)
-    lines = facts(shot, caption)
-    for row, text in enumerate(lines, start=1):
-        is_red = row == len(_COUNTED) and shot.missed > 0
-        colour = _PALE_RED if is_red else INK if row < len(_COUNTED) else FAINT
-        place = (pad, pad + row * line)
-        draw.text(place, shortened(text, room, plain), font=plain, fill=colour)
-    below = pad + (len(lines) + 1) * line
-    _sparkline(
-        draw, (layout.width - chart - pad, pad, layout.width - pad, below - pad), shot, caption
-    )
-    _legend(draw, (pad, below), layout, shot, caption)
+    if is_narrow(layout):
+        _draw_narrow(draw, shot, caption, layout)
+    else:
+        _draw_wide(draw, shot, caption, layout)
     return strip
 
 
-# Frame, cost, misses.
-_COUNTED = range(3)
-_PALE_RED: Colour = (255, 120, 120)
+def _draw_wide(draw: ImageDraw.ImageDraw, shot: Shot, caption: Caption, layout: Layout) -> None:
+    line, pad = _line(layout), _pad(layout)
+    chart = round(layout.width * _SHARE_OF_CHART)
+    room = layout.width - chart - 3 * pad
+    bold = font(layout.text, bold=True)
+    draw.text((pad, pad), shortened(caption.label, room, bold), font=bold, fill=INK)
+    below = _draw_lines(draw, _coloured(facts(shot, caption), shot), pad + line, room, layout)
+    place = (layout.width - chart - pad, pad, layout.width - pad, below - pad)
+    _sparkline(draw, place, shot, caption)
+    face = _small(layout)
+    if caption.remark:
+        text = shortened(caption.remark, layout.width - 2 * pad, face)
+        draw.text((pad, below), text, font=face, fill=_PALE_RED)
+        return
+    marks = marks_of(annotated=caption.annotated, skips=caption.skips)
+    left = layout.width - pad - width_of(marks, face, layout.text)
+    draw_marks(draw, (left, below), marks, face, layout.text)
+    bright = shortened(shot.kept.legend, left - 2 * pad, face)
+    draw.text((pad, below), bright, font=face, fill=FAINT)
+
+
+def _draw_narrow(draw: ImageDraw.ImageDraw, shot: Shot, caption: Caption, layout: Layout) -> None:
+    line, pad, face = _line(layout), _pad(layout), _small(layout)
+    room, bold = layout.width - 2 * pad, font(layout.text, bold=True)
+    y = pad
+    for text in wrapped(caption.label, room, bold, most=2):
+        draw.text((pad, y), text, font=bold, fill=INK)
+        y += line
+    y = _draw_lines(draw, _coloured(short_facts(shot, caption), shot), y, room, layout)
+    _sparkline(draw, (pad, y, layout.width - pad, y + _LINES_OF_CHART * line - pad), shot, caption)
+    y += _LINES_OF_CHART * line
+    colour = _PALE_RED if caption.remark else FAINT
+    for text in wrapped(caption.remark or shot.kept.legend, room, face, most=2):
+        draw.text((pad, y), text, font=face, fill=colour)
+        y += line
+    for row in _rows(layout, caption):
+        draw_marks(draw, (pad, y), row, face, layout.text)
+        y += line
+
+
+def _coloured(lines: list[str], shot: Shot) -> list[tuple[str, Colour]]:
+    """Return the lines with their colours, red where something was missed by skipping."""
+    return [
+        (text, _PALE_RED if text.startswith("missed") and shot.missed else INK) for text in lines
+    ]
+
+
+def _draw_lines(
+    draw: ImageDraw.ImageDraw, lines: list[tuple[str, Colour]], y: int, room: int, layout: Layout
+) -> int:
+    """Draw lines from `y` on, each cut to `room`; return where the next one would begin."""
+    plain = font(layout.text)
+    for text, colour in lines:
+        draw.text((_pad(layout), y), shortened(text, room, plain), font=plain, fill=colour)
+        y += _line(layout)
+    return y
 
 
 def _sparkline(
@@ -109,7 +200,8 @@ def _sparkline(
     left, top, right, bottom = place
     draw.rectangle((left, top, right, bottom), outline=RULE)
     face = font(max(9, round((bottom - top) * 0.17)))
-    draw.text((left + 4, top + 2), "tokens per frame", font=face, fill=FAINT)
+    title = shortened("tokens per frame", right - left - 8, face)
+    draw.text((left + 4, top + 2), title, font=face, fill=FAINT)
     low, high = bottom - 1, top + 4 + round(face.size * 1.3)
     step = (right - left - 2) / caption.frames
     gap = 1 if step >= 4 else 0
@@ -120,38 +212,3 @@ def _sparkline(
         draw.rectangle(
             (round(start), round(reach), max(round(start), round(end) - 1), low), fill=colour
         )
-
-
-def _legend(
-    draw: ImageDraw.ImageDraw, at: tuple[int, int], layout: Layout, shot: Shot, caption: Caption
-) -> None:
-    """Explain the marks in one line, or what to be careful about."""
-    face = font(max(9, round(layout.text * _SMALLER)))
-    x, y = at
-    if caption.remark:
-        text = shortened(caption.remark, layout.width - 2 * x, face)
-        draw.text(at, text, font=face, fill=_PALE_RED)
-        return
-    draw.text(at, shot.kept.legend, font=face, fill=FAINT)
-    entries: list[tuple[str, Colour, bool]] = []
-    if caption.annotated or caption.skips:
-        entries.append(("object" if caption.annotated else "dense's", TRUTH, False))
-    if caption.skips:
-        entries.append(("missed, dense finds it", MISSED, False))
-        if caption.annotated:
-            entries.append(("missed by both", MISSED_BY_BOTH, True))
-    elif caption.annotated:
-        entries.append(("missed", MISSED_BY_BOTH, True))
-    sample = round(face.size * 1.1)
-    x = layout.width - at[0]
-    for text, colour, is_dashed in reversed(entries):
-        x -= round(face.getlength(text))
-        draw.text((x, y), text, font=face, fill=FAINT)
-        x -= sample + 4
-        middle = y + round(face.size * 0.62)
-        box = (x, middle - sample // 3, x + sample - 1, middle + sample // 3)
-        if is_dashed:
-            outline_dashed(draw, box, colour)
-        else:
-            draw.rectangle(box, outline=colour, width=2 if colour == MISSED else 1)
-        x -= layout.text

@@ -67,6 +67,7 @@ class Video:
             for number, frame in enumerate(_frames(container, stream)):
                 if number >= most:
                     return
+                _check_sides(frame.height, frame.width, self.path)
                 turned = _turned(frame.to_ndarray(format="rgb24"), frame.rotation)
                 yield self._as_first(turned)
 
@@ -94,15 +95,23 @@ def _opened(path: Path) -> Generator[tuple[Any, Any]]:
                 raise DatasetError("holds no video stream", where=path, remedy=_REMEDY)
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            sides = (stream.codec_context.height, stream.codec_context.width)
-            if not all(0 <= side <= _LONGEST_SIDE for side in sides):
-                raise DatasetError(f"frames are {sides[0]}x{sides[1]}", where=path, remedy=_REMEDY)
+            context: Any = stream.codec_context
+            if context is None:
+                raise DatasetError("its codec is not known here", where=path, remedy=_REMEDY)
+            _check_sides(context.height, context.width, path, least=0)
             yield container, stream
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(
             f"cannot be decoded as a video ({reason})", where=path, remedy=_REMEDY
         ) from error
+
+
+def _check_sides(rows: int, cols: int, path: Path, *, least: int = 1) -> None:
+    if not (least <= rows <= _LONGEST_SIDE and least <= cols <= _LONGEST_SIDE):
+        raise DatasetError(
+            f"its frames have no usable size, {rows}x{cols}", where=path, remedy=_REMEDY
+        )
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

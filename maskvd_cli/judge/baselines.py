@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.core.point import changes_nothing
 from maskvd_cli.judge.measured import Interval
 
 BASELINE = "dense"
@@ -16,8 +17,7 @@ CONTROLS = ("oracle", "random")
 
 def is_baseline(row: Any) -> bool:
     """Tell whether a row is plain dense: with no parameter that changes what it computes."""
-    plain = all(value in (None, 1) for value in json.loads(row["params"]).values())
-    return bool(row["method"] == BASELINE and plain)
+    return bool(row["method"] == BASELINE and changes_nothing(json.loads(row["params"])))
 
 
 def control_noise(control: Interval | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.judge.rows import Report
 
@@ -36,9 +37,9 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
     inputs = ", ".join(report.rows["input"].dropna().unique())
     extent = ""
     if stated := dataset.get("statistics"):
-        extent = f", {stated['clips']} clips, {stated['frames']} frames as stated, nothing was read"
+        extent = f", {_extent(stated)} as stated, nothing was read"
     elif not done.empty:
-        extent = f", {done.iloc[0]['clips']} clips, {done.iloc[0]['frames']} frames"
+        extent = f", {_extent(done.iloc[0])}"
     return [
         (
             "dataset",
@@ -47,6 +48,15 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
         *(fact for setting in report.settings for fact in _model_facts(setting, inputs)),
         ("seed", str(report.setting["seed"])),
     ]
+
+
+def _extent(counts: Any) -> str:
+    return f"{_plural(counts['clips'], 'clip')}, {_plural(counts['frames'], 'frame')}"
+
+
+def _plural(number: Any, noun: str) -> str:
+    """Return the number as tables have it, without commas, and its noun."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _model_facts(setting: dict[str, Any], inputs: str) -> list[tuple[str, str]]:
@@ -98,14 +108,19 @@ def warnings(report: Report) -> list[str]:
     notes: list[str] = []
     if subset := subset_text(report.setting):
         notes.append(f"SUBSET ({subset}): not the whole data; compare with nothing else.")
+    total = counted(len(report.rows), "point")
     if pending := report.count("pending"):
         notes.append(
-            f"{pending} of {len(report.rows)} points have not been run yet; the same sweep command "
+            f"{pending} of {total} {_has(pending)} not been run yet; the same sweep command "
             "goes on with them."
         )
     if failed := report.count("failed"):
+        notes.append(f"{failed} of {total} failed; their reasons stand in the table.")
+    ran = report.count("ok")
+    for of, missing in report.missing.items():
         notes.append(
-            f"{failed} of {len(report.rows)} points failed; their reasons stand in the table."
+            f"{missing} of {counted(ran, 'point')} that ran {_has(missing)} no {of} yet; the same "
+            "sweep command goes on with it."
         )
     return [*notes, *report.disturbed]
 
@@ -135,5 +150,10 @@ def _unmeasured(report: Report) -> list[str]:
         )
     failed = int((report.rows["status"].eq("ok") & report.rows["error"].notna()).sum())
     if failed:
-        notes.append(f"{failed} points could not be measured wholly; see the reasons.")
+        points = counted(failed, "point")
+        notes.append(f"{points} could not be measured wholly; see the reasons.")
     return notes
+
+
+def _has(number: int) -> str:
+    return "has" if number == 1 else "have"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,10 +48,14 @@ class Interval:
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """The records of one point by pass, and why files of it cannot be read."""
+    """The records of one point by pass, and why files of it cannot be read.
+
+    `known`: the passes of which a file is there, sound or damaged.
+    """
 
     records: tuple[MeasuredRecord, ...]
     damaged: tuple[ResultError, ...]
+    known: frozenset[str] = frozenset()
 
     def columns(self) -> dict[str, Any]:
         """Return what was measured, by column; what was not has none."""
@@ -78,14 +82,32 @@ def read_measured(run: Run, plan: Plan, key: str) -> MeasuredPoint:
     """Read what the passes of the plan found of a point."""
     records: list[MeasuredRecord] = []
     damaged: list[ResultError] = []
+    known: set[str] = set()
     for of in PASSES if plan.measure else ():
         try:
             record = run.measured(of, key)
         except ResultError as error:
             damaged.append(error)
-        else:
-            records += [record] if record is not None else []
-    return MeasuredPoint(tuple(records), tuple(damaged))
+            known.add(of)
+            continue
+        if record is not None:
+            records.append(record)
+            known.add(of)
+    return MeasuredPoint(tuple(records), tuple(damaged), frozenset(known))
+
+
+def missing_passes(plan: Plan, ran: Sequence[MeasuredPoint]) -> dict[str, int]:
+    """Return of how many of the points that ran each pass of the plan has not run.
+
+    Passes that failed, and files that are damaged, are told in their rows.
+    """
+    wanted: list[str] = (plan.measure or {}).get("metrics", [])
+    missing: dict[str, int] = {}
+    for of in wanted:
+        count = sum(of not in point.known for point in ran)
+        if count:
+            missing[of] = count
+    return missing
 
 
 def setting_columns(setting: dict[str, Any]) -> dict[str, Any]:
@@ -102,8 +124,8 @@ def subset_text(setting: dict[str, Any]) -> str | None:
     if not subset:
         return None
     clips, frames = subset.get("clips"), subset.get("frames")
-    parts = [f"first {clips} clips"] if clips else []
-    parts += [f"first {frames} frames of each clip"] if frames else []
+    parts = [f"first {clips} clip{'s' if clips > 1 else ''}"] if clips else []
+    parts += [f"first {frames} frame{'s' if frames > 1 else ''} of each clip"] if frames else []
     return ("smoke: " if subset.get("smoke") else "") + ", ".join(parts)
 
 

@@ -51,6 +51,7 @@ class Report:
     other software. `settings`: of the finished points, one for each model. `names`: for each row
     what sentences call its point. `controls`: what dense against itself gave, by latency session.
     `disturbed`: what disturbed the sessions. `published`: the published row of a point, by key.
+    `missing`: of how many points that ran a pass has not run, by pass.
     """
 
     rows: pd.DataFrame
@@ -65,6 +66,7 @@ class Report:
     controls: dict[str, Interval] = field(default_factory=dict[str, Interval])
     disturbed: tuple[str, ...] = ()
     published: dict[str, Match] = field(default_factory=dict[str, Match])
+    missing: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -117,7 +119,14 @@ def read_report(run: Run) -> Report:
         controls=controls,
         disturbed=tuple(measured.disturbance_warnings(passes)),
         published={key: match for key, match in match_of.items() if match is not None},
+        missing=measured.missing_passes(
+            plan, [p for r, p in zip(read, passes, strict=True) if _ran(r)]
+        ),
     )
+
+
+def _ran(record: PointRecord | ResultError | None) -> bool:
+    return isinstance(record, PointRecord) and record.status == "ok"
 
 
 def _front(

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.machine.gpu import GpuFacts, read_gpu
+from maskvd_cli.recipe.schema import DEVICE_PATTERN
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device called `auto`, `cpu` or `cuda`; auto is the GPU where there is one.
+    """Return the device called `auto`, `cpu`, `cuda` or `cuda:1`; auto: the GPU where there is one.
 
-    Raises UsageError for `cuda` where torch sees none.
+    A GPU named by number becomes torch's current one, so that its streams, events and counters of
+    memory are meant wherever torch is asked without a device.
+    Raises UsageError for another word, and for a GPU that torch does not see.
     """
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("torch sees no CUDA device here", remedy="set device: cpu or auto")
-    return torch.device("cuda" if available and name != "cpu" else "cpu")
+    if not re.fullmatch(DEVICE_PATTERN, name):
+        remedy = "use auto, cpu, cuda or, of several GPUs, cuda:1"
+        raise UsageError(f"'{name}' is no device", remedy=remedy)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and count == 0):
+        return torch.device("cpu")
+    number = name.partition(":")[2]
+    if int(number or 0) >= count:
+        raise UsageError(
+            f"there is no device '{name}' here: torch sees {_counted(count)}",
+            remedy="use cpu, or auto for the GPU where there is one",
+        )
+    if not number:
+        return torch.device("cuda")
+    device = torch.device("cuda", int(number))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _counted(count: int) -> str:
+    """Say how many GPUs there are, and what they are called."""
+    if count <= 1:
+        return "one CUDA device, cuda:0" if count else "no CUDA device"
+    return f"{count} CUDA devices, cuda:0 to cuda:{count - 1}"
 
 
 def device_facts(device: torch.device) -> dict[str, Any]:

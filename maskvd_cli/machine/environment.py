@@ -72,7 +72,8 @@ def _git_state() -> str | None:
 
 
 def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(_SOURCE), *arguments]
+    # Without the option, `git status` writes the index of a checkout that it only looks at.
+    command = ["git", "--no-optional-locks", "-C", str(_SOURCE), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     return done.stdout.strip()
 

@@ -30,6 +30,9 @@ class Stopwatch(ABC):
     def stop(self) -> dict[str, float]:
         """Return `<part>_ms` of every part, and `total_ms`, of the frame."""
 
+    def abandon(self) -> None:  # noqa: B027 - most have nothing to end
+        """End a frame that failed, of which nothing is asked."""
+
 
 class NoStopwatch(Stopwatch):
     """Measures nothing and costs nothing: for passes that are not about time."""

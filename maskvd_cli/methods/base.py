@@ -1,4 +1,4 @@
-"""What every method is: parameters, a step per frame, its state, its costs, a trace of its tokens.
+"""What every method is: parameters, a frame's way through the model, its state, its costs.
 
 `plan` needs annotations only: their boxes stand for the detector's.
 """
@@ -7,159 +7,57 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import PLAIN_VIT, TOKENS
 from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.methods.frame import ClipView, FrameContext, Selection
+from maskvd_cli.methods.params import Params
+from maskvd_cli.methods.stages import Stages
+from maskvd_cli.methods.trace import FrameTrace, TokenTrace, every_token
+
+__all__ = [
+    "ClipView",
+    "FrameContext",
+    "FrameTrace",
+    "Macs",
+    "Method",
+    "Params",
+    "Selection",
+    "Stages",
+    "TokenMethod",
+    "TokenTrace",
+    "every_token",
+    "scatter",
+    "token_bytes",
+]
 
 FLOAT32_BYTES = 4
-
-
-class Params(BaseModel):
-    """Hyperparameters of a method: strict types, no unknown keys, not changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
+NOTHING = Selection()
+Role = Literal["method", "control", "baseline"]
 P = TypeVar("P", bound=Params)
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ClipView:
-    """What a method may know of a clip from its annotations alone.
-
-    `boxes` (n, 4) float64 xyxy in input pixels and `frame_of` (n,) int64, the position in the clip
-    of the frame that each box belongs to; `real` (N,) bool, tokens that are not wholly padding;
-    all None where only the number of frames is known. `region_scores` (N,) float64 of the heatmap,
-    or None where the sweep has none.
-    """
-
-    frames: int
-    input: Size
-    patch: int
-    boxes: Tensor | None = None
-    frame_of: Tensor | None = None
-    region_scores: Tensor | None = None
-    real: Tensor | None = None
-
-    @property
-    def grid(self) -> Size:
-        """The token grid."""
-        return self.input.tiles(self.patch)
-
-    @property
-    def tokens(self) -> int:
-        """N, the number of tokens of a full frame."""
-        return self.grid.area
-
-    def known(self, part: T | None, method: str) -> T:
-        """Return a part of the annotations. Raises UsageError where they are not there."""
-        if part is None:
-            raise UsageError(
-                f"{method} needs annotated frames, and only the number of frames is known",
-                remedy="give the dataset itself (dataset.root)",
-            )
-        return part
-
-
-@dataclass(frozen=True)
-class FrameContext:
-    """What a method may know of a frame before it computes it.
-
-    `index` counts from 0 in the clip; `input` and `content` are the padded input and the part of it
-    that the frame covers, in pixels. `boxes` (n, 4) xyxy in input pixels and `scores` (n,) are the
-    detections of the previous frame, None before the first; `region_scores` (N,) of the heatmap;
-    `truth` (m, 4) the annotated boxes of this very frame, for the oracle alone. All on the CPU.
-    Raises UsageError for a frame that does not lie in the input.
-    """
-
-    index: int
-    input: Size
-    content: Size
-    patch: int
-    boxes: Tensor | None = None
-    scores: Tensor | None = None
-    region_scores: Tensor | None = None
-    truth: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        rows, cols = self.content
-        if not (0 < rows <= self.input.rows and 0 < cols <= self.input.cols):
-            raise UsageError(
-                f"frame {self.content} does not lie in input {self.input} (rows x columns)",
-                remedy="make the frame smaller or the input larger",
-            )
-
-    @property
-    def grid(self) -> Size:
-        """The token grid."""
-        return self.input.tiles(self.patch)
-
-
-@dataclass(frozen=True)
-class FrameTrace:
-    """What one step recomputed.
-
-    `tokens` pushed through the token-wise layers (a mean where they differ); `full`: all of them;
-    `counts`: what the closed forms need besides; `selected`: sorted token indices by the name of
-    what selected them, on the device of the backbone.
-    """
-
-    tokens: float
-    full: bool
-    counts: Mapping[str, int] = field(default_factory=dict)
-    selected: Mapping[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class TokenTrace:
-    """What the frames of a clip recomputed, one entry per frame, for the closed forms.
-
-    `tokens` float64 and `full` bool as in FrameTrace; `counts` int64 by name; `kept` (frames, N)
-    bool where one set of tokens serves the whole backbone and is known.
-    """
-
-    tokens: NDArray[np.float64]
-    full: NDArray[np.bool_]
-    counts: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
-    kept: Tensor | None = None
-
-    @classmethod
-    def of(cls, frames: Sequence[FrameTrace]) -> TokenTrace:
-        """Stack the traces of single steps."""
-        names = {name for frame in frames for name in frame.counts}
-        return cls(
-            np.array([frame.tokens for frame in frames], dtype=np.float64),
-            np.array([frame.full for frame in frames], dtype=np.bool_),
-            {
-                name: np.array([frame.counts[name] for frame in frames], dtype=np.int64)
-                for name in sorted(names)
-            },
-        )
-
-    @property
-    def whole_tokens(self) -> NDArray[np.int64]:
-        """`tokens` as integers, for methods whose layers all see the same tokens."""
-        return self.tokens.astype(np.int64)
 
 
 class Method(ABC, Generic[P]):
-    """A way of running the backbone over a clip.
+    """A way of running a model over a clip, frame by frame.
 
     `revision` rises when the same parameters give other results, so that stored points of the
     former revision are not taken for them. `naming`: parameters that stand in a point's name also
     where they have their default. `batched`: clips may run side by side in a batch.
+
+    `needs`: what the backbone must have, in the words of `families.blocks.traits`; `knows`: all
+    that it may have, None for anything; `refuses`: why not, for words that are not known, with
+    `{model}` in its place. `needs_truth`: a frame's own annotated boxes are looked up for it.
+
+    For reports: `role`; `columns`, parameters with a column of their own and its header; `colour`
+    (#rrggbb) and `mark` (in matplotlib's naming), None: chosen by whoever draws.
     """
 
     name: ClassVar[str]
@@ -170,14 +68,28 @@ class Method(ABC, Generic[P]):
     naming: ClassVar[tuple[str, ...]] = ()
     batched: ClassVar[bool] = False
 
-    def __init__(self, params: P, backbone: VisionTransformer) -> None:
+    needs: ClassVar[frozenset[str]] = frozenset()
+    knows: ClassVar[frozenset[str] | None] = None
+    refuses: ClassVar[Mapping[str, str]] = {}
+    needs_truth: ClassVar[bool] = False
+
+    role: ClassVar[Role] = "method"
+    columns: ClassVar[Mapping[str, str]] = {}
+    colour: ClassVar[str | None] = None
+    mark: ClassVar[str | None] = None
+
+    # For debugging: features that are not finite raise in `step`. The heads of a detector check
+    # their own outputs, so sweeps do without, and no method pays for it on the clock.
+    checks_features = False
+
+    def __init__(self, params: P, backbone: Any) -> None:
         self.params: P = self.resolve(params, backbone.arch)
         self.backbone = backbone
         self.trace: FrameTrace | None = None
         self._grid: Size | None = None
 
     def reset(self) -> None:
-        """Forget the clip: the next step starts another one."""
+        """Forget the clip: the next frame starts another one."""
         self.forget()
         self.trace = None
         self._grid = None
@@ -186,20 +98,58 @@ class Method(ABC, Generic[P]):
     def forget(self) -> None:
         """Drop everything that is kept between frames."""
 
-    def step(self, tokens: Tensor, frame: FrameContext) -> Tensor:
-        """Return the features (B, N, D) of embedded patches (B, N, D), positions not yet added.
+    def run(self, images: Sequence[Tensor], frame: FrameContext, stages: Stages) -> Any:
+        """Return the output of one frame of one clip; `trace` then tells what was recomputed.
 
-        `trace` then tells what was recomputed. Nothing returned shares storage with the state or
-        with `tokens`. Raises UsageError for a batch that the method cannot run side by side, and
-        for another grid than the clip's. A step that fails resets the method, since its state may
-        be half of one frame and half of another.
+        By default: embed, select, step, finish. A method that skips a frame sets `trace` itself
+        and returns `stages.last`; one that gates pixels changes `images`, (3, rows, cols) uint8,
+        only as copies. All that it does is timed.
         """
+        embedded = stages.embed(images)
+        selection = stages.select(lambda: self.select(frame))
+        return stages.finish(self.step(embedded, frame, selection or NOTHING))
+
+    def select(self, frame: FrameContext) -> Selection | None:
+        """Return what is selected before the frame runs; None where nothing is selected ahead."""
+        del frame
+        return None
+
+    def step(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection | None = None
+    ) -> Tensor:
+        """Return the backbone's features of embedded patches (B, N, D), positions not yet added.
+
+        Another backbone takes and gives what its family says. Without a `selection` the method
+        selects here. `trace` then tells what was recomputed. Nothing returned shares storage with
+        the state or with `tokens`. Raises UsageError for a batch that the method cannot run side
+        by side, and for another grid than the clip's. A step that fails resets the method, since
+        its state may be half of one frame and half of another.
+        """
+        self._check(tokens, frame)
+        try:
+            selected = self.select(frame) if selection is None else selection
+            features, self.trace = self.compute(tokens, frame, selected or NOTHING)
+            if self.checks_features:
+                check_finite(features, frame.index)
+        except BaseException:
+            self.reset()
+            raise
+        self._grid = frame.grid
+        return features
+
+    @abstractmethod
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
+        """Do what `step` promises, with what `select` returned, an empty selection for None."""
+
+    def _check(self, tokens: Tensor, frame: FrameContext) -> None:
         if len(tokens) > 1 and not self.batched:
             raise UsageError(
                 f"{self.name} chooses its tokens clip by clip, but a batch of {len(tokens)} came",
                 remedy="run one clip at a time",
             )
-        if tokens.shape[1] != frame.grid.area:
+        if TOKENS in self.backbone.arch.has and tokens.shape[1] != frame.grid.area:
             raise UsageError(
                 f"{tokens.shape[1]} tokens came for a grid of {frame.grid} (rows x columns)",
                 remedy="embed the padded input",
@@ -209,17 +159,6 @@ class Method(ABC, Generic[P]):
                 f"a grid of {frame.grid} came in a clip of {self._grid} (rows x columns)",
                 remedy="reset where the input's size changes",
             )
-        try:
-            features, self.trace = self.compute(tokens, frame)
-        except BaseException:
-            self.reset()
-            raise
-        self._grid = frame.grid
-        return features
-
-    @abstractmethod
-    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
-        """Do what `step` promises."""
 
     @abstractmethod
     def state(self) -> Iterable[Tensor]:
@@ -230,7 +169,7 @@ class Method(ABC, Generic[P]):
         return sum(tensor.numel() * tensor.element_size() for tensor in self.state())
 
     @classmethod
-    def resolve(cls, params: P, arch: ViTArch) -> P:
+    def resolve(cls, params: P, arch: Any) -> P:
         """Fill parameters that depend on the backbone; raises UsageError for what does not fit."""
         del arch
         return params
@@ -248,20 +187,37 @@ class Method(ABC, Generic[P]):
         return False
 
     @classmethod
-    @abstractmethod
-    def plan(cls, params: P, arch: ViTArch, view: ClipView) -> TokenTrace:
-        """Return what a clip's frames recompute, from annotations alone.
+    def has_closed_forms(cls, arch: Any) -> bool:
+        """Tell whether `plan`, `macs` and `planned_state_bytes` know a backbone.
 
-        Raises UsageError where that depends on the pixels.
+        Without them a point needs the model to run, and its operations are counted.
         """
+        del arch
+        forms = ("plan", "macs", "planned_state_bytes")
+        return all(
+            getattr(cls, form).__func__ is not getattr(Method, form).__func__ for form in forms
+        )
 
     @classmethod
-    @abstractmethod
-    def macs(cls, arch: ViTArch, grid: Size, params: P, trace: TokenTrace) -> Macs:
-        """Return the backbone's MACs of every frame of a trace, in closed form."""
+    def plan(cls, params: P, arch: Any, view: ClipView) -> TokenTrace | None:
+        """Return what a clip's frames recompute, from annotations alone; None: it cannot be told.
+
+        Raises UsageError where these parameters make it depend on the pixels.
+        """
+        del params, arch, view
+        return None
 
     @classmethod
-    def published_at(cls, arch: ViTArch, grid: Size, params: P, tokens: int) -> int | None:
+    def macs(cls, arch: Any, grid: Size, params: P, trace: TokenTrace) -> Macs | None:
+        """Return the backbone's MACs of every frame of a trace, in closed form.
+
+        None: the operations are counted while the model runs.
+        """
+        del arch, grid, params, trace
+        return None
+
+    @classmethod
+    def published_at(cls, arch: Any, grid: Size, params: P, tokens: int) -> int | None:
         """Return the published counter for a frame with this many kept tokens.
 
         A polynomial of at most second degree in `tokens`; None where more than that decides.
@@ -270,9 +226,27 @@ class Method(ABC, Generic[P]):
         return None
 
     @classmethod
-    @abstractmethod
-    def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: P) -> int:
-        """Return the bytes kept between frames in closed form, in float32."""
+    def planned_state_bytes(cls, arch: Any, grid: Size, params: P) -> int | None:
+        """Return the bytes kept between frames in closed form, in float32; None: not known."""
+        del arch, grid, params
+        return None
+
+
+class TokenMethod(Method[P]):
+    """A method that composes the steps of a plain vision transformer's blocks."""
+
+    needs = frozenset((TOKENS,))
+    knows = PLAIN_VIT
+    backbone: VisionTransformer
+
+
+def check_finite(features: Tensor, index: int) -> None:
+    """Raise UsageError unless all features of frame `index` are finite."""
+    if not bool(torch.isfinite(features).all()):
+        raise UsageError(
+            f"the features of frame {index} are not all finite",
+            remedy="run in float32, or check the checkpoint",
+        )
 
 
 def token_bytes(arch: ViTArch, grid: Size) -> int:
@@ -283,13 +257,3 @@ def token_bytes(arch: ViTArch, grid: Size) -> int:
 def scatter(base: Tensor, index: Tensor, rows: Tensor) -> Tensor:
     """Return a copy of `base` (B, N, X) with `rows` (B, n, X) written at `index` (n,)."""
     return base.index_copy(1, index, rows)
-
-
-def every_token(frames: int, grid: Size, **counts: int) -> TokenTrace:
-    """Return the trace of frames that are all full; `counts` are the same on each."""
-    return TokenTrace(
-        np.full(frames, grid.area, dtype=np.float64),
-        np.ones(frames, dtype=np.bool_),
-        {name: np.full(frames, value, dtype=np.int64) for name, value in counts.items()},
-        torch.ones(frames, grid.area, dtype=torch.bool),
-    )

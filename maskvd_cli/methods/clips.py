@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.base import BACKBONE, HEAD, Model
 from maskvd_cli.machine.stopwatch import NoStopwatch, Stopwatch
-from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Params
-from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Params, Stages
+from maskvd_cli.methods.stages import SELECTION
 
 
 @dataclass(frozen=True)
@@ -42,60 +43,83 @@ class ClipInput:
             return None
         return self.view.boxes[self.view.frame_of == position]
 
-    def context(self, position: int, before: Detections | None) -> FrameContext:
-        """Return what a method may know of a frame; `before`: detections of the frame before."""
-        boxes = scores = None
-        if position and self.from_labels:
-            boxes = self.objects(position - 1)
-        elif position and before is not None:
-            boxes, scores = before.xyxy, before.scores
+    def context(
+        self, position: int, boxes: Tensor | None, scores: Tensor | None, truth: Tensor | None
+    ) -> FrameContext:
+        """Return what a method may know of a frame beside the clip; None: it may not."""
+        view = self.view
         return FrameContext(
-            position, self.view.input, self.content, self.view.patch, boxes, scores,
-            self.view.region_scores, self.objects(position),
-        )  # fmt: skip
+            position,
+            view.input,
+            self.content,
+            view.patch,
+            boxes,
+            scores,
+            view.region_scores,
+            truth,
+        )
 
 
 @dataclass(frozen=True)
 class FrameResult:
-    """What one frame gave: detections on the CPU in input pixels, the trace, and its times."""
+    """What one frame gave: its output on the CPU, the trace, its times, and the parts that ran.
 
-    detections: Detections
+    A detector's output is in input pixels. `ran`: which of `embed` and `head` the method called.
+    """
+
+    output: Any
     trace: FrameTrace
     times: dict[str, float]
+    ran: frozenset[str] = frozenset()
+
+    @property
+    def detections(self) -> Any:
+        """The output, where it is a detector's."""
+        return self.output
 
 
 @torch.inference_mode()
 def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed by whom
-    detector: Detector,
+    model: Model,
     method: Method[Params],
     clip: ClipInput,
     position: int,
-    before: Detections | None,
+    before: Any | None,
     watch: Stopwatch,
 ) -> FrameResult:
-    """Run one frame from its decoded and resized image to detections on the CPU.
+    """Run one frame from its decoded and resized image to its output on the CPU.
 
-    Everything that the method needs lies between start and stop of the watch; decoding, resizing
-    and reading annotations do not.
+    `before`: the output of the frame before. Everything that the method needs lies between start
+    and stop of the watch; decoding, resizing and reading annotations do not. A frame that fails
+    resets the method.
     """
     image = clip.images[position]
-    labelled = clip.context(position, None) if clip.from_labels else None
-    watch.start()
-    context = labelled or clip.context(position, before)
-    watch.lap("mask")
-    tokens = detector.embed([image])
-    watch.lap("embed")
-    features = method.step(tokens, context)
-    watch.lap("backbone")
-    found = detector.detect(features)[0].to("cpu")
-    watch.lap("head")
-    times = watch.stop()
-    assert method.trace is not None
-    return FrameResult(found, method.trace, times)
+    truth = clip.objects(position) if method.needs_truth else None
+    labelled = clip.objects(position - 1) if position and clip.from_labels else None
+    stages = Stages(model, watch, before)
+    try:
+        watch.start()
+        boxes = scores = None
+        if clip.from_labels:
+            boxes = labelled
+        elif position and before is not None:
+            boxes, scores = before.xyxy, before.scores
+        frame = clip.context(position, boxes, scores, truth)
+        watch.lap(SELECTION)
+        output = method.run([image], frame, stages)
+        if HEAD not in stages.ran:
+            watch.lap(BACKBONE)
+        times = watch.stop()
+    except BaseException:
+        watch.abandon()
+        method.reset()
+        raise
+    assert method.trace is not None, f"{method.name} left no trace of frame {position}"
+    return FrameResult(output, method.trace, times, frozenset(stages.ran))
 
 
 def run_clip(
-    detector: Detector,
+    model: Model,
     method: Method[Params],
     clip: ClipInput,
     frames: int | None = None,
@@ -104,8 +128,8 @@ def run_clip(
     """Reset the method and run the first `frames` of a clip, all of them by default."""
     watch = watch or NoStopwatch()
     method.reset()
-    before: Detections | None = None
+    before: Any | None = None
     for position in range(min(frames or len(clip), len(clip))):
-        result = run_frame(detector, method, clip, position, before, watch)
-        before = result.detections
+        result = run_frame(model, method, clip, position, before, watch)
+        before = result.output
         yield result

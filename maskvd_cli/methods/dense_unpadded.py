@@ -21,18 +21,20 @@ from maskvd_cli.methods.base import (
     ClipView,
     FrameContext,
     FrameTrace,
-    Method,
     Params,
+    Selection,
+    TokenMethod,
     TokenTrace,
     scatter,
 )
+from maskvd_cli.methods.trace import MASK
 
 
 class DenseUnpaddedParams(Params):
     """No hyperparameters: the frame's size decides."""
 
 
-class DenseUnpadded(Method[DenseUnpaddedParams]):
+class DenseUnpadded(TokenMethod[DenseUnpaddedParams]):
     """Dense on the tokens that reach into the frame; the features of the others are zero.
 
     Absolute and relative positions are those of the padded grid. Windows that reach over the frame
@@ -45,17 +47,21 @@ class DenseUnpadded(Method[DenseUnpaddedParams]):
     paper = "control"
     params_type = DenseUnpaddedParams
     batched = True
+    role = "control"
+    colour, mark = "#7f7f7f", "P"
 
     def forget(self) -> None:
         """Do nothing: no state is kept."""
 
-    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
         backbone, grid = self.backbone, frame.grid
         inside = frame.content.tiles(frame.patch)
         real = real_tokens(frame.content, frame.input, frame.patch)
         index = real.nonzero().squeeze(1).to(tokens.device)
         counts = {"rows": inside.rows, "cols": inside.cols}
-        trace = FrameTrace(inside.area, inside == grid, counts, {"mask": index})
+        trace = FrameTrace(inside.area, inside == grid, counts, {MASK: index}, {MASK: 1.0})
         # Nothing to leave out: a control must not pay for indexing that no code would do.
         if inside == grid:
             return backbone(tokens, grid), trace

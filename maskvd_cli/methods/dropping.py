@@ -178,8 +178,26 @@ class ProgressiveDropping:
         selected["survivors"] = travelling.index
         selected = {name: _sorted(index, grid, self.fuse) for name, index in selected.items()}
         whole = is_whole(stages, grid)
-        trace = FrameTrace(mean_tokens(stages), whole, {"start": start}, selected)
+        trace = FrameTrace(
+            mean_tokens(stages),
+            whole,
+            {"start": start},
+            selected,
+            _shares(stages),
+            f"kept through many of {len(stages)} blocks",
+        )
         return Survivors(backbone.finish(travelling.tokens), travelling.index, whole, trace)
+
+
+def _shares(stages: Sequence[Stage]) -> dict[str, float]:
+    """Return which part of the blocks the tokens of each set leave; all leave those before."""
+    drops = [number for number, stage in enumerate(stages) if stage.drops]
+    ends = [*drops[1:], len(stages)]
+    shares = {
+        f"blocks.{first}.kept": (end - first) / len(stages)
+        for first, end in zip(drops, ends, strict=False)
+    }
+    return {**shares, "survivors": 0.0}
 
 
 def _best_first(scores: Tensor, index: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ computes A v; tokenwise keeps nothing of attention.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -64,6 +64,8 @@ class Eventful(GatedMethod[EventfulParams]):
     description = "recomputes tokens that moved since their last update, and what attends to them"
     paper = "Eventful Transformers (ICCV 2023, arXiv 2308.13494)"
     params_type = EventfulParams
+    columns: ClassVar = {"r": "r", "update": "update", "pool": "pool"}
+    colour, mark = "#d55e00", "s"
 
     def __init__(self, params: EventfulParams, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)

@@ -7,7 +7,7 @@ tokens that did not survive are zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.zoo import ARCHS
+from maskvd_cli.families.blocks.traits import CLASS_TOKEN, RELATIVE_POSITIONS, TOKENS, WINDOWS
 from maskvd_cli.methods.base import (
     ClipView,
     FrameContext,
     FrameTrace,
-    Method,
     Params,
+    Selection,
+    TokenMethod,
     TokenTrace,
 )
 from maskvd_cli.methods.dropping import (
@@ -35,12 +36,13 @@ from maskvd_cli.methods.dropping import (
     mean_tokens,
     stages_of,
 )
+from maskvd_cli.methods.params import Varied
 
 
 class DroppingParams(Params):
     """Where tokens are dropped, and how many go on."""
 
-    keep_rate: float = Field(
+    keep_rate: Annotated[float, Varied.steps(0.3, 0.95, 0.05)] = Field(
         default=0.7, gt=0, le=1, description="share of a block's tokens that go on where it drops"
     )
     # A recipe has lists where a tuple keeps the parameters unchangeable.
@@ -65,14 +67,13 @@ class DroppingParams(Params):
 D = TypeVar("D", bound=DroppingParams)
 
 
-def fitting(params: D, arch: ViTArch, method: str) -> D:
-    """Return the parameters. Raises UsageError for a windowed backbone and blocks it has not."""
-    if arch.windowed_depth:
-        plain = " or ".join(name for name, known in ARCHS.items() if not known.windowed_depth)
-        raise UsageError(
-            f"{method} drops tokens, and the windows of {arch.name} need all of them",
-            remedy=f"use {plain}",
-        )
+# Dropping leaves no whole windows.
+DROPS_IN = frozenset((TOKENS, RELATIVE_POSITIONS, CLASS_TOKEN))
+WHY_NO_WINDOWS = {WINDOWS: "drops tokens, and the windows of {model} need all of them"}
+
+
+def fitting(params: D, arch: ViTArch) -> D:
+    """Return the parameters. Raises UsageError for blocks that the backbone has not."""
     if params.drop_blocks[-1] >= arch.depth:
         raise UsageError(
             f"drop_blocks {list(params.drop_blocks)}: {arch.name} has blocks 0..{arch.depth - 1}",
@@ -89,7 +90,7 @@ class EViTParams(DroppingParams):
     )
 
 
-class EViT(Method[EViTParams]):
+class EViT(TokenMethod[EViTParams]):
     """All tokens enter the first block; survivors are written onto zeros.
 
     MACs: `dropping_macs`.
@@ -101,11 +102,17 @@ class EViT(Method[EViTParams]):
     params_type = EViTParams
     naming = ("keep_rate",)
     batched = True
+    knows = DROPS_IN
+    refuses = WHY_NO_WINDOWS
+    columns: ClassVar = {"keep_rate": "param_keep_rate"}
+    colour, mark = "#009e73", "^"
 
     def forget(self) -> None:
         """Do nothing: no state is kept."""
 
-    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
         rates = self.params.keep_rates(self.backbone.arch)
         dropping = ProgressiveDropping(self.backbone, rates, self.params.fuse)
         survivors = dropping.run(tokens, frame.grid)
@@ -117,7 +124,7 @@ class EViT(Method[EViTParams]):
 
     @classmethod
     def resolve(cls, params: EViTParams, arch: ViTArch) -> EViTParams:
-        return fitting(params, arch, cls.name)
+        return fitting(params, arch)
 
     @classmethod
     def constant_on_repeats(cls, params: EViTParams) -> bool:

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
@@ -26,16 +25,24 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods import eventful_costs
-from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, TokenTrace
+from maskvd_cli.methods.base import (
+    ClipView,
+    FrameContext,
+    FrameTrace,
+    Selection,
+    TokenMethod,
+    TokenTrace,
+)
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gates import GateParams, Layer, TokenGate
 from maskvd_cli.methods.pooling import check_pool, check_poolable
+from maskvd_cli.methods.trace import SetsWhenAsked
 
 G = TypeVar("G", bound=GateParams)
 _GATES = ("qkv", "projection", "mlp")
 
 
-class GatedMethod(Method[G]):
+class GatedMethod(TokenMethod[G]):
     """The first frame of a clip is dense; later ones recompute what goes through the gates.
 
     A class token is one more token of the sequence: gates choose it like any other. Counts of the
@@ -43,7 +50,6 @@ class GatedMethod(Method[G]):
     `mlp`; of the first, those in global blocks, `global_qkv`; `global_keys`, columns of global
     attention that were recomputed; and `dense`, 1 on frames that were run densely. Its `tokens`
     are the mean over all gates, at most N. `selected`: (B, m) by gate, such as `blocks.3.qkv`.
-    Features that are not finite raise UsageError, as the state would carry them on.
     """
 
     batched = True
@@ -61,7 +67,9 @@ class GatedMethod(Method[G]):
             if gate.reference is not None and gate.output is not None:
                 yield from (gate.reference, gate.output)
 
-    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
         self.check(len(tokens), frame.grid)
         x = self.backbone.with_class_token(tokens + self.backbone.positions_on(frame.grid))
         selected: dict[str, Tensor | None] = {}
@@ -79,7 +87,6 @@ class GatedMethod(Method[G]):
             hidden, at_mlp = self._normed_gate(f"{name}.mlp", x, block.norm2, block.mlp)
             x = x + hidden
             selected |= {f"{name}.qkv": index, f"{name}.projection": at, f"{name}.mlp": at_mlp}
-        _check_finite(x, frame.index)
         return self.backbone.finish(x), self._trace(x, frame.grid, selected, keys)
 
     def check(self, batch: int, grid: Size) -> None:
@@ -116,21 +123,27 @@ class GatedMethod(Method[G]):
         self, x: Tensor, grid: Size, selected: Mapping[str, Tensor | None], keys: int
     ) -> FrameTrace:
         batch, length, _ = x.shape
-        every = torch.arange(length, device=x.device).expand(batch, -1)
-        chosen = {name: every if index is None else index for name, index in selected.items()}
+        arch = self.backbone.arch
+        chosen = SetsWhenAsked(selected, batch, length, x.device)
+        sizes = chosen.sizes()
         through = {
-            gate: [
-                chosen[f"blocks.{number}.{gate}"].shape[1]
-                for number in range(self.backbone.arch.depth)
-            ]
+            gate: [sizes[f"blocks.{number}.{gate}"] for number in range(arch.depth)]
             for gate in _GATES
         }
         counts = {gate: sum(tokens) for gate, tokens in through.items()}
         mean = sum(counts.values()) / len(chosen)
-        counts["global_qkv"] = sum(through["qkv"][b] for b in self.backbone.arch.global_blocks)
+        counts["global_qkv"] = sum(through["qkv"][block] for block in arch.global_blocks)
         counts["global_keys"] = keys
         counts["dense"] = int(all(index is None for index in selected.values()))
-        return FrameTrace(min(mean, grid.area), mean == length, counts, chosen)
+        return FrameTrace(
+            min(mean, grid.area),
+            mean == length,
+            counts,
+            chosen,
+            dict.fromkeys(chosen, 1 / len(chosen)),
+            f"recomputed at many of {len(chosen)} gates",
+            arch.lead,
+        )
 
     @classmethod
     def update(cls, params: G) -> GlobalUpdate:
@@ -183,11 +196,3 @@ class GatedMethod(Method[G]):
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: G) -> int:
         return eventful_costs.state_bytes(arch, grid, cls.update(params))
-
-
-def _check_finite(features: Tensor, index: int) -> None:
-    if not bool(torch.isfinite(features).all()):
-        raise UsageError(
-            f"the features of frame {index} are not all finite",
-            remedy="run in float32, or check the checkpoint",
-        )

@@ -16,7 +16,7 @@ arXiv 2308.13494), section 4.1 and its code.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.masks.static import kept_tokens
-from maskvd_cli.methods.base import Params
+from maskvd_cli.methods.params import TOKEN_COUNTS, Params
 
 Layer = Callable[[Tensor], Tensor]
 _MEASURES = {"top_r": "r", "threshold": "threshold", "top_fraction": "fraction"}
@@ -38,7 +38,7 @@ class GateParams(Params):
         description="the r tokens, or the fraction of all tokens, that moved most go through a "
         "gate, or all that moved by more than threshold (L2 norm)",
     )
-    r: int | None = Field(
+    r: Annotated[int | None, TOKEN_COUNTS] = Field(
         default=None, ge=1, description="top_r: tokens per gate, a class token counted in"
     )
     threshold: float | None = Field(

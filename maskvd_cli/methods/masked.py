@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 import torch
 from pydantic import Field
@@ -19,12 +19,14 @@ from maskvd_cli.methods.base import (
     ClipView,
     FrameContext,
     FrameTrace,
-    Method,
     Params,
+    Selection,
+    TokenMethod,
     TokenTrace,
 )
 from maskvd_cli.methods.masked_costs import Version
 from maskvd_cli.methods.masked_execution import MaskedExecution
+from maskvd_cli.methods.params import Varied
 
 
 class MaskedParams(Params):
@@ -36,7 +38,7 @@ class MaskedParams(Params):
         "tokens (published code, the default); T caches block inputs in windowed blocks and global "
         "blocks see kept tokens only (paper's text); H caches QKV in windowed blocks, else as T",
     )
-    period: int = Field(
+    period: Annotated[int, Varied((2, 4, 8, 16, 32))] = Field(
         default=8, ge=1, le=1_000_000, description="P: every P-th frame of a clip is full"
     )
 
@@ -44,13 +46,14 @@ class MaskedParams(Params):
 M = TypeVar("M", bound=MaskedParams)
 
 
-class MaskedMethod(Method[M]):
+class MaskedMethod(TokenMethod[M]):
     """Frame t is full where t % period == 0; others recompute the tokens of `choose`.
 
     MACs: `masked_costs.executed`; state: `masked_costs.state_bytes`.
     """
 
     naming = ("version", "period")
+    columns: ClassVar = {"version": "version", "period": "period"}
 
     def __init__(self, params: M, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)
@@ -59,12 +62,16 @@ class MaskedMethod(Method[M]):
     def forget(self) -> None:
         self.execution.reset()
 
-    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def select(self, frame: FrameContext) -> Selection:
         if frame.index % self.params.period == 0:
-            kept = torch.ones(frame.grid.area, dtype=torch.bool)
-        else:
-            kept = self.choose(frame)
-        return self.execution.run(tokens, frame.grid, kept)
+            return Selection(torch.ones(frame.grid.area, dtype=torch.bool))
+        return Selection(self.choose(frame))
+
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
+        assert selection.kept is not None
+        return self.execution.run(tokens, frame.grid, selection.kept)
 
     @abstractmethod
     def choose(self, frame: FrameContext) -> Tensor:
@@ -72,7 +79,7 @@ class MaskedMethod(Method[M]):
 
     @classmethod
     @abstractmethod
-    def select(cls, params: M, view: ClipView) -> Tensor:
+    def planned(cls, params: M, view: ClipView) -> Tensor:
         """Return the tokens recomputed on each frame of a clip, (frames, N) bool."""
 
     def state(self) -> Iterable[Tensor]:
@@ -89,7 +96,7 @@ class MaskedMethod(Method[M]):
 
     @classmethod
     def plan(cls, params: M, arch: ViTArch, view: ClipView) -> TokenTrace:
-        return masked_costs.mask_trace(cls.select(params, view), arch, view.grid)
+        return masked_costs.mask_trace(cls.planned(params, view), arch, view.grid)
 
     @classmethod
     def macs(cls, arch: ViTArch, grid: Size, params: M, trace: TokenTrace) -> Macs:

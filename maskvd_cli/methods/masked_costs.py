@@ -20,7 +20,12 @@ Version = Literal["C", "T", "H"]
 
 
 def full_counts(arch: ViTArch, grid: Size) -> dict[str, int]:
-    """Return the counts of a full frame: every place of every window asks, padding too."""
+    """Return the counts of a full frame: every place of every window asks, padding too.
+
+    Nothing without windows.
+    """
+    if not arch.windowed_depth:
+        return {}
     return {"window_queries": arch.padded(grid).area, "window_keys": grid.area}
 
 
@@ -28,22 +33,26 @@ def mask_trace(kept: Tensor, arch: ViTArch, grid: Size) -> TokenTrace:
     """Return the trace of frames that recompute `kept` (frames, N) bool."""
     tokens = kept.sum(1)
     full = tokens == grid.area
-    which = window_places(grid, arch.window)[:, 0]
-    sizes = torch.bincount(which)
-    per_window = torch.zeros(len(kept), len(sizes), dtype=torch.int64)
-    per_window.index_add_(1, which, kept.to(torch.int64))
-    active = per_window > 0
-    queries = active.sum(1) * per_window.amax(1)
-    counts = {
-        "window_queries": queries.where(~full, torch.tensor(arch.padded(grid).area)),
-        "window_keys": (active * sizes).sum(1),
-    }
+    counts = _window_counts(kept, full, arch, grid) if arch.windowed_depth else {}
     return TokenTrace(
         tokens.to(torch.float64).numpy(),
         full.numpy(),
         {name: count.numpy() for name, count in counts.items()},
         kept,
     )
+
+
+def _window_counts(kept: Tensor, full: Tensor, arch: ViTArch, grid: Size) -> dict[str, Tensor]:
+    which = window_places(grid, arch.window)[:, 0]
+    sizes = torch.bincount(which)
+    per_window = torch.zeros(len(kept), len(sizes), dtype=torch.int64)
+    per_window.index_add_(1, which, kept.to(torch.int64))
+    active = per_window > 0
+    queries = active.sum(1) * per_window.amax(1)
+    return {
+        "window_queries": queries.where(~full, torch.tensor(arch.padded(grid).area)),
+        "window_keys": (active * sizes).sum(1),
+    }
 
 
 def executed(arch: ViTArch, grid: Size, version: Version | None, trace: TokenTrace) -> Macs:

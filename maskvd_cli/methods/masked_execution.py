@@ -29,6 +29,7 @@ from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.families.blocks.windows import window_layout, window_places
 from maskvd_cli.methods.base import FrameTrace, scatter
 from maskvd_cli.methods.masked_costs import Version, full_counts
+from maskvd_cli.methods.trace import MASK
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class Chosen:
     places: Tensor
 
     @classmethod
-    def of(cls, kept: Tensor, grid: Size, window: Size, device: torch.device) -> Chosen:
-        """Lay out the tokens of a mask (N,) bool on the CPU."""
+    def of(cls, kept: Tensor, grid: Size, window: Size | None, device: torch.device) -> Chosen:
+        """Lay out the tokens of a mask (N,) bool on the CPU; without windows, `index` alone."""
         index = kept.nonzero().squeeze(1)
+        if window is None:
+            return cls(index.to(device), *(index.new_empty(0) for _ in range(6)))
         which, place = window_places(grid, window)[index].unbind(1)
         active, which, counts = which.unique(return_inverse=True, return_counts=True)
         order = which.argsort(stable=True)
@@ -67,6 +70,13 @@ class Chosen:
         layout = torch.searchsorted(near, tokens).clamp(max=max(len(near) - 1, 0))
         return cls(*(part.to(device) for part in (
             index, near, layout, outside, which, slot, places)))  # fmt: skip
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What the closed forms of windowed backbones need; nothing without windows."""
+        if self.places.dim() < 2:
+            return {}
+        return {"window_queries": self.places.numel(), "window_keys": len(self.near)}
 
 
 class MaskedExecution:
@@ -111,12 +121,13 @@ class MaskedExecution:
             index = torch.arange(grid.area, device=tokens.device)
         else:
             base = self._base(tokens)
-            chosen = Chosen.of(kept, grid, self.backbone.arch.window, tokens.device)
-            counts = {"window_queries": chosen.places.numel(), "window_keys": len(chosen.near)}
-            index = chosen.index
+            arch = self.backbone.arch
+            window = arch.window if arch.windowed_depth else None
+            chosen = Chosen.of(kept, grid, window, tokens.device)
+            counts, index = chosen.counts, chosen.index
             features = self._masked(base, sequence, grid, chosen)
         self.reference = features.clone()
-        trace = FrameTrace(len(index), len(index) == grid.area, counts, {"mask": index})
+        trace = FrameTrace(len(index), len(index) == grid.area, counts, {MASK: index}, {MASK: 1.0})
         return features, trace
 
     def _full(self, sequence: Tensor, grid: Size) -> Tensor:

@@ -7,7 +7,7 @@ takes the rest from caches; how, is told in `masked_execution`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -21,6 +21,7 @@ from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
 from maskvd_cli.masks.static import static_mask
 from maskvd_cli.methods.base import ClipView, FrameContext
 from maskvd_cli.methods.masked import MaskedMethod, MaskedParams
+from maskvd_cli.methods.params import MARGINS, Varied
 
 
 class MaskVDParams(MaskedParams):
@@ -29,13 +30,15 @@ class MaskVDParams(MaskedParams):
     mask: Literal["combined", "static", "dynamic"] = Field(
         default="combined", description="static or dynamic mask alone, or the union of both"
     )
-    static_keep_rate: float = Field(
+    static_keep_rate: Annotated[float, Varied.steps(0.05, 0.9, 0.05)] = Field(
         default=0.1, ge=0, le=1, description="k_s: share of all tokens in the static mask"
     )
-    score_threshold: float = Field(
+    score_threshold: Annotated[float, Varied.steps(0, 0.9, 0.1, with_scores=True)] = Field(
         default=0.5, ge=0, le=1, description="boxes above this score make the dynamic mask"
     )
-    margin: int = Field(default=0, ge=0, le=16384, description="pixels that grow each box")
+    margin: Annotated[int, MARGINS] = Field(
+        default=0, ge=0, le=16384, description="pixels that grow each box"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -62,6 +65,15 @@ class MaskVD(MaskedMethod[MaskVDParams]):
     revision = 2
     params_type = MaskVDParams
     naming = ("version", "period", "static_keep_rate")
+    columns: ClassVar = {
+        "version": "version",
+        "mask": "mask",
+        "period": "period",
+        "static_keep_rate": "static_keep_rate",
+        "score_threshold": "score_threshold",
+        "margin": "margin",
+    }
+    colour, mark = "#0072b2", "o"
 
     def __init__(self, params: MaskVDParams, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)
@@ -103,7 +115,7 @@ class MaskVD(MaskedMethod[MaskVDParams]):
         return params.mask != "dynamic" and params.static_keep_rate > 0
 
     @classmethod
-    def select(cls, params: MaskVDParams, view: ClipView) -> Tensor:
+    def planned(cls, params: MaskVDParams, view: ClipView) -> Tensor:
         static = dynamic = None
         if cls.needs_heatmap(params):
             scores = view.known(view.region_scores, cls.name)

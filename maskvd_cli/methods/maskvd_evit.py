@@ -8,8 +8,10 @@ onto zeros, which the paper's text contradicts.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
@@ -18,13 +20,26 @@ from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import ClipView, FrameTrace, TokenTrace
 from maskvd_cli.methods.dropping import ProgressiveDropping
-from maskvd_cli.methods.evit import DroppingParams, dropping_macs, dropping_trace, fitting
+from maskvd_cli.methods.evit import (
+    DROPS_IN,
+    WHY_NO_WINDOWS,
+    DroppingParams,
+    dropping_macs,
+    dropping_trace,
+    fitting,
+)
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
+from maskvd_cli.methods.params import Varied
+from maskvd_cli.methods.trace import MASK
 
 
 class MaskVDEViTParams(DroppingParams, MaskVDParams):
     """MaskVD's parameters, without version, and EViT's."""
+
+    keep_rate: Annotated[float, Varied.steps(0.5, 0.95, 0.05)] = Field(
+        default=0.7, gt=0, le=1, description="share of a block's tokens that go on where it drops"
+    )
 
 
 class DroppingExecution(MaskedExecution):
@@ -63,8 +78,10 @@ class DroppingExecution(MaskedExecution):
             features = base
             trace = FrameTrace(0, full=False, counts={"start": 0}, selected={"survivors": mask})
         self.reference = features.clone()
-        selected = {"mask": mask, **trace.selected}
-        return features, FrameTrace(trace.tokens, trace.full, trace.counts, selected)
+        # Between the mask and the first drop, blocks see the tokens of the mask.
+        shares = {MASK: 1.0 - sum(trace.shares.values()), **trace.shares}
+        selected = {MASK: mask, **trace.selected}
+        return features, replace(trace, selected=selected, shares=shares)
 
 
 class MaskVDEViT(MaskVD):
@@ -80,6 +97,10 @@ class MaskVDEViT(MaskVD):
     revision = 1
     params_type = MaskVDEViTParams
     naming = ("period", "static_keep_rate", "keep_rate")
+    knows = DROPS_IN
+    refuses = WHY_NO_WINDOWS
+    columns: ClassVar = {**MaskVD.columns, "keep_rate": "param_keep_rate"}
+    colour, mark = "#56b4e9", "v"
 
     def __init__(self, params: MaskVDParams, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)
@@ -87,7 +108,7 @@ class MaskVDEViT(MaskVD):
 
     @classmethod
     def resolve(cls, params: MaskVDParams, arch: ViTArch) -> MaskVDParams:
-        return super().resolve(fitting(_own(params), arch, cls.name), arch)
+        return super().resolve(fitting(_own(params), arch), arch)
 
     @classmethod
     def constant_on_repeats(cls, params: MaskVDParams) -> bool:
@@ -95,7 +116,7 @@ class MaskVDEViT(MaskVD):
 
     @classmethod
     def plan(cls, params: MaskVDParams, arch: ViTArch, view: ClipView) -> TokenTrace:
-        start = cls.select(params, view).sum(1).numpy()
+        start = cls.planned(params, view).sum(1).numpy()
         return dropping_trace(start, start == view.tokens, _rates(params, arch), view.grid)
 
     @classmethod

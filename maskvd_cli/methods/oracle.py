@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 from pydantic import Field
 from torch import Tensor
 
@@ -10,12 +12,15 @@ from maskvd_cli.masks.combined import scheduled
 from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
 from maskvd_cli.methods.base import ClipView, FrameContext
 from maskvd_cli.methods.masked import MaskedMethod, MaskedParams
+from maskvd_cli.methods.params import MARGINS
 
 
 class OracleParams(MaskedParams):
     """How far boxes are grown."""
 
-    margin: int = Field(default=0, ge=0, le=16384, description="pixels that grow each box")
+    margin: Annotated[int, MARGINS] = Field(
+        default=0, ge=0, le=16384, description="pixels that grow each box"
+    )
 
 
 class Oracle(MaskedMethod[OracleParams]):
@@ -26,6 +31,10 @@ class Oracle(MaskedMethod[OracleParams]):
     paper = "control"
     params_type = OracleParams
     naming = ("version", "period")
+    needs_truth = True
+    role = "control"
+    columns: ClassVar = {"version": "version", "period": "period", "margin": "margin"}
+    colour, mark = "#cc79a7", "X"
 
     def choose(self, frame: FrameContext) -> Tensor:
         if frame.truth is None:
@@ -36,7 +45,7 @@ class Oracle(MaskedMethod[OracleParams]):
         return dynamic_mask(frame.truth, frame.input, frame.patch, margin=self.params.margin)
 
     @classmethod
-    def select(cls, params: OracleParams, view: ClipView) -> Tensor:
+    def planned(cls, params: OracleParams, view: ClipView) -> Tensor:
         own = dynamic_masks(
             view.known(view.boxes, cls.name), view.known(view.frame_of, cls.name),
             view.frames, view.input, view.patch, margin=params.margin,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -10,12 +12,13 @@ from maskvd_cli.masks.combined import scheduled
 from maskvd_cli.masks.static import kept_tokens
 from maskvd_cli.methods.base import ClipView, FrameContext
 from maskvd_cli.methods.masked import MaskedMethod, MaskedParams
+from maskvd_cli.methods.params import Varied
 
 
 class RandomParams(MaskedParams):
     """How many tokens are drawn, and with which seed."""
 
-    keep_rate: float = Field(
+    keep_rate: Annotated[float, Varied.steps(0.05, 0.9, 0.05)] = Field(
         default=0.3, ge=0, le=1, description="share of all tokens that a masked frame recomputes"
     )
     seed: int = Field(default=0, ge=0, lt=2**32, description="of the draws")
@@ -29,12 +32,15 @@ class RandomTokens(MaskedMethod[RandomParams]):
     paper = "control"
     params_type = RandomParams
     naming = ("version", "period", "keep_rate")
+    role = "control"
+    columns: ClassVar = {"version": "version", "period": "period", "keep_rate": "param_keep_rate"}
+    colour, mark = "#b2a300", "x"
 
     def choose(self, frame: FrameContext) -> Tensor:
         return _draw(self.params, frame.index, frame.grid.area)
 
     @classmethod
-    def select(cls, params: RandomParams, view: ClipView) -> Tensor:
+    def planned(cls, params: RandomParams, view: ClipView) -> Tensor:
         drawn = [_draw(params, index, view.tokens) for index in range(view.frames)]
         return scheduled(params.period, view.frames, view.tokens, own=torch.stack(drawn))
 

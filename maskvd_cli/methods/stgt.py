@@ -11,6 +11,8 @@ form here is that of Eventful Transformers' code (ICCV 2023, arXiv 2308.13494, s
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
@@ -34,6 +36,8 @@ class STGT(GatedMethod[STGTParams]):
     description = "recomputes tokens that moved since the previous frame; dense attention"
     paper = "STGT (NeurIPS-W 2021), as in Eventful Transformers (ICCV 2023, arXiv 2308.13494)"
     params_type = STGTParams
+    columns: ClassVar = {"r": "r", "pool": "pool"}
+    colour, mark = "#e69f00", "D"
     forgets = True
 
     def attend(

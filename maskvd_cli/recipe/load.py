@@ -265,6 +265,11 @@ def _with_absolute_paths(
         full = absolute_path(recipe.dataset.root, path, document, file, problems)
         dataset = recipe.dataset.model_copy(update={"root": full})
         recipe = recipe.model_copy(update={"dataset": dataset})
+    if recipe.heatmap.file is not None:
+        path = ("heatmap", "file")
+        full = absolute_path(recipe.heatmap.file, path, document, file, problems)
+        heatmap = recipe.heatmap.model_copy(update={"file": full})
+        recipe = recipe.model_copy(update={"heatmap": heatmap})
     models: list[ModelSection] = []
     for model, place in zip(recipe.models, _model_places(data), strict=True):
         full = model.weights

@@ -11,8 +11,9 @@ from maskvd_cli.recipe.source import Document, KeyPath, parse
 
 
 def holds_path(key: KeyPath) -> bool:
-    """Tell whether the value at a key is a path: dataset.root, and the weights of a model."""
-    return key == ("dataset", "root") or (key[0] == "model" and key[-1] == "weights")
+    """Tell whether the value at a key is a path: of the dataset, a heatmap, a model's weights."""
+    paths = (("dataset", "root"), ("heatmap", "file"))
+    return key in paths or (key[0] == "model" and key[-1] == "weights")
 
 
 def apply(document: Document, assignments: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
@@ -47,6 +48,20 @@ FrameText = Annotated[
 ]
 CanvasText = Annotated[
     str, _size_or("input"), Field(json_schema_extra={"pattern": f"^({_PATTERN}|input)$"})
+]
+
+# Where a model runs; the number is torch's, among the GPUs that it sees.
+DEVICE_PATTERN = "auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?"
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(DEVICE_PATTERN, text):
+        raise ValueError("write auto, cpu, cuda or, of several GPUs, cuda:1")
+    return text
+
+
+DeviceText = Annotated[
+    str, AfterValidator(_device), Field(json_schema_extra={"pattern": f"^({DEVICE_PATTERN})$"})
 ]
 
 
@@ -165,6 +180,12 @@ class HeatmapSection(Section):
     clips: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="only the first so many clips of the split; default: all"
     )
+    file: str | None = Field(
+        default=None,
+        description="take the heatmap from this file, relative to the recipe, in place of a split: "
+        ".npz of `maskvd heatmap`, or .npy with an array of rows x columns such as MaskVD's "
+        "heatmap_kitti.npy",
+    )
 
 
 class ModelSection(Section):
@@ -178,7 +199,7 @@ class ModelSection(Section):
     frame: FrameText | None = Field(
         default=None,
         description="stretch frames to rows x columns, or fit: keep their aspect; default: the "
-        "dataset's",
+        "dataset's at its own input, else fit",
     )
     weights: str | None = Field(
         default=None,
@@ -280,8 +301,10 @@ class Recipe(Section):
         "default: all that need no special hardware, without those that need a truth where the "
         "weights are random; tokens and GMACs are always counted",
     )
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="where the model runs; auto: the GPU where there is one"
+    device: DeviceText = Field(
+        default="auto",
+        description="where the model runs: auto (the GPU where there is one), cpu, cuda, or one of "
+        "several GPUs, cuda:1",
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="of weights, activations and what methods keep"

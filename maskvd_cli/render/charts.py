@@ -7,71 +7,62 @@ from typing import Any
 from maskvd_cli.judge.baselines import CONTROLS
 from maskvd_cli.judge.pareto import front
 from maskvd_cli.judge.rows import Report
-from maskvd_cli.render.charting import (
-    FRONT,
-    MUTED,
-    PAPER,
-    AllSeries,
-    Chart,
-    Rows,
-    interval,
-    known,
-    layout,
-    point_rows,
-    scatter,
-    series_of,
-    wrapped,
-)
+from maskvd_cli.render.chart.description import Axis, Line, Look, Panel, Place, front_line
+from maskvd_cli.render.chart.panels import AXES, interval, panel_of
+from maskvd_cli.render.chart.plotly import figure
+from maskvd_cli.render.charting import MUTED, PAPER, Chart, Rows, known, point_rows, point_table
 from maskvd_cli.render.cost_charts import ages, stages, without_accuracy
 from maskvd_cli.render.styles import style_of
 
-_LATENCY = "latency per frame, mean (ms)"
-_GMACS = "backbone GMACs per frame"
-_PAPERS_GMACS = "backbone GMACs per frame, papers' counter"
+_PERCENT = (0.0, 100.0)
 
 
 def charts(report: Report) -> list[Chart]:
     """Return the charts that a report has data for, in reading order."""
-    rows, series = point_rows(report), series_of(report)
-    made = [
-        _against_latency(report, rows, series),
-        _against_gmacs(report, rows, series),
-        *([] if known(rows, "map50") else without_accuracy(rows, series)),
+    rows = point_rows(report)
+    drawn = [
+        _against_latency(report, rows),
+        _against_gmacs(report, rows),
+        *([] if known(rows, "map50") else without_accuracy(report, rows)),
         stages(rows),
-        ages(report, rows, series),
+        ages(report),
     ]
-    return [chart for chart in made if chart is not None]
+    return [chart for chart in drawn if chart is not None]
 
 
-def _against_latency(report: Report, rows: Rows, series: AllSeries) -> Chart | None:
-    if not (found := known(rows, "map50", "latency_mean_ms")):
+def _against_latency(report: Report, rows: Rows) -> Chart | None:
+    if not (shown := known(rows, "map50", "latency_mean_ms")):
         return None
     papers = _papers(report, rows, "paper_latency_ms", "ms")
-    traces = [_front(found, "latency_mean_ms"), *scatter(found, series, "latency_mean_ms", "map50")]
-    caption = _caption(found, "mean latency, full frames weighted by their share") + (
+    caption = _caption(shown, "mean latency, full frames weighted by their share") + (
         " Points with a dot inside are the papers' own, measured on other hardware."
         if papers
         else ""
     )
-    figure = {"data": [*traces, *papers], "layout": _tradeoff_layout(_LATENCY)}
-    return Chart("map50-latency", "mAP50 against latency", caption, figure)
+    drawn = _tradeoff(report, shown, "latency_mean_ms", papers)
+    return Chart("map50-latency", "mAP50 against latency", caption, drawn)
 
 
-def _against_gmacs(report: Report, rows: Rows, series: AllSeries) -> Chart | None:
-    if not (found := known(rows, "map50", "gmacs")):
+def _against_gmacs(report: Report, rows: Rows) -> Chart | None:
+    if not (shown := known(rows, "map50", "gmacs")):
         return None
     papers = _papers(report, rows, "paper_gmacs", "GMACs")
     # Published values are only comparable under the counter that made them.
     column = "gmacs_published" if papers else "gmacs"
-    traces = [_front(found, column), *scatter(found, series, column, "map50")]
-    caption = _caption(found, "1e9 multiply-accumulates of the backbone") + (
+    caption = _caption(shown, "1e9 multiply-accumulates of the backbone") + (
         " Points with a dot inside are the papers' own, on their own data and weights."
         if papers
         else ""
     )
-    x_title = _PAPERS_GMACS if papers else _GMACS
-    figure = {"data": [*traces, *papers], "layout": _tradeoff_layout(x_title)}
-    return Chart("map50-gmacs", "mAP50 against GMACs", caption, figure)
+    drawn = _tradeoff(report, shown, column, papers)
+    return Chart("map50-gmacs", "mAP50 against GMACs", caption, drawn)
+
+
+def _tradeoff(report: Report, rows: Rows, cost: str, papers: list[Line]) -> dict[str, Any]:
+    """Return quality against a cost with the front below and the papers' points above."""
+    panel = panel_of(point_table(report), cost, "map50", hover=True, free=True)
+    lines = [_front(rows, cost), *panel.lines, *papers]
+    return figure(Panel(panel.x, Axis(AXES["map50"].title, bounds=_PERCENT), lines))
 
 
 def _caption(rows: Rows, cost: str) -> str:
@@ -81,55 +72,40 @@ def _caption(rows: Rows, cost: str) -> str:
     return text
 
 
-def _tradeoff_layout(x_title: str) -> dict[str, Any]:
-    made = layout(x_title, "mAP50 (%)")
-    made["yaxis"] |= {"minallowed": 0, "maxallowed": 100}
-    return made
-
-
-def _front(rows: Rows, x: str) -> dict[str, Any]:
-    """Return the Pareto front as a staircase: what is reached at each cost, controls aside."""
+def _front(rows: Rows, cost: str) -> Line:
+    """Return the Pareto front, controls aside."""
     rows = [row for row in rows if row["method"] not in CONTROLS]
-    cost, quality = ([float(row[name]) for row in rows] for name in (x, "map50"))
-    chosen = zip(cost, quality, front(cost, quality), strict=True)
-    steps = sorted((at, reached) for at, reached, is_on in chosen if is_on)
-    return {
-        "type": "scatter", "mode": "lines", "name": "Pareto front", "legendgroup": FRONT,
-        "x": [at for at, _ in steps], "y": [reached for _, reached in steps],
-        "line": {"color": MUTED, "width": 1.6, "dash": "dash", "shape": "hv"},
-        "hoverinfo": "skip",
-    }  # fmt: skip
+    costs, qualities = ([float(row[name]) for row in rows] for name in (cost, "map50"))
+    chosen = zip(costs, qualities, front(costs, qualities), strict=True)
+    return front_line([Place(at, reached) for at, reached, is_on in chosen if is_on], MUTED)
 
 
-def _papers(report: Report, rows: Rows, x: str, unit: str) -> list[dict[str, Any]]:
-    """Return the published points at a cost as one trace; none where papers tell none."""
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+def _papers(report: Report, rows: Rows, x: str, unit: str) -> list[Line]:
+    """Return the published points at a cost, a line without strokes for each; none where none."""
+    printed: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in known(rows, x, "paper_map50"):
-        found.setdefault((row["method"], row[x], row["paper_map50"]), row)
-    if not found:
-        return []
-    shown = list(found.values())
-    styles = [style_of(row["method"]) for row in shown]
+        printed.setdefault((row["method"], row[x], row["paper_map50"]), row)
     return [
-        {
-            "type": "scatter", "mode": "markers", "name": "papers", "legendgroup": PAPER,
-            "x": [row[x] for row in shown], "y": [row["paper_map50"] for row in shown],
-            "hovertext": [_paper_hover(report, row, f"{row[x]:g} {unit}") for row in shown],
-            "hoverinfo": "text",
-            "marker": {
-                "symbol": [f"{style.symbol.removesuffix('-thin')}-open-dot" for style in styles],
-                "color": [style.colour for style in styles],
-                "size": 12, "line": {"width": 1.5},
-            },
-        }
-    ]  # fmt: skip
+        Line(
+            "papers",
+            PAPER,
+            _printed(str(row["method"])),
+            [Place(row[x], row["paper_map50"], hover=_paper_hover(report, row, x, unit))],
+        )
+        for row in printed.values()
+    ]
 
 
-def _paper_hover(report: Report, row: dict[str, Any], cost: str) -> str:
+def _printed(method: str) -> Look:
+    style = style_of(method)
+    return Look(style.colour, style.mark, hollow=True, dash=None, dot=True)
+
+
+def _paper_hover(report: Report, row: dict[str, Any], x: str, unit: str) -> tuple[str, ...]:
     hardware = report.published[row["key"]].hardware or "hardware that the paper does not name"
-    return "<br>".join([
-        f"<b>{wrapped(row['name'])}</b>",
-        wrapped(f"printed in {row['paper']}, {row['paper_table']}"),
-        f"mAP50 {row['paper_map50']:g} %, {cost}",
-        wrapped(f"on {hardware}"),
-    ])  # fmt: skip
+    return (
+        str(row["name"]),
+        f"printed in {row['paper']}, {row['paper_table']}",
+        f"mAP50 {row['paper_map50']:g} %, {row[x]:g} {unit}",
+        f"on {hardware}",
+    )

@@ -18,7 +18,8 @@ _GAP = 2
 
 def print_report(report: Report, console: Console) -> None:
     """Print table, legend, verdict, notes and provenance; narrow terminals get fewer columns."""
-    human = human_table(report).fitted(console.width, _GAP)
+    whole = human_table(report)
+    human = whole.fitted(console.width, _GAP)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
     for index, column in enumerate(human.columns):
         least = column.least_width([row[index] for row in human.cells])
@@ -36,6 +37,8 @@ def print_report(report: Report, console: Console) -> None:
         table.add_row(*(escape(cell) for cell in row), style=style)
     console.print(table)
     console.print(escape(human.legend), style="dim", highlight=False)
+    if missing := whole.left_out(human):
+        console.print(escape(missing), style="dim", highlight=False)
     _print_verdict(report, console)
     for note in closing_notes(report):
         console.print(f"- {escape(note)}", highlight=False)

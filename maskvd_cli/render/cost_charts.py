@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.rows import Report
+from maskvd_cli.render.chart.description import Axis, Line, Look, Panel, Place
+from maskvd_cli.render.chart.lines import strands_of
+from maskvd_cli.render.chart.panels import AXES, panel_of
+from maskvd_cli.render.chart.plotly import figure
 from maskvd_cli.render.charting import (
     TEXT,
-    AllSeries,
     Chart,
     Rows,
     bars_layout,
-    joined,
     known,
-    layout,
-    marker,
-    scatter,
+    point_table,
     wrapped,
 )
 from maskvd_cli.store.measured import AgeAccuracy
@@ -25,45 +24,36 @@ from maskvd_cli.store.measured import AgeAccuracy
 _PARTS = (
     ("mask", "#aa3377"), ("embed", "#228833"), ("backbone", "#4477aa"), ("head", "#b8860b"),
 )  # fmt: skip
-_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_COUNTER = "GMACs, papers' counter"
 
 
-def without_accuracy(rows: Rows, series: AllSeries) -> list[Chart]:
+def without_accuracy(report: Report, rows: Rows) -> list[Chart]:
     """Return what stands where no mAP50 is known: latency against GMACs, and GMACs themselves."""
     return [
-        *_latency_against_gmacs(rows, series),
-        *_gmacs_by_keep_rate(rows, series),
+        *_latency_against_gmacs(report, rows),
+        *_gmacs_by_keep_rate(report, rows),
         *_gmacs_by_point(rows),
     ]
 
 
-def _latency_against_gmacs(rows: Rows, series: AllSeries) -> list[Chart]:
-    if not (found := known(rows, "latency_mean_ms", "gmacs")):
+def _latency_against_gmacs(report: Report, rows: Rows) -> list[Chart]:
+    if not known(rows, "latency_mean_ms", "gmacs"):
         return []
-    made = layout("backbone GMACs per frame", "latency per frame, mean (ms)")
-    for axis in ("xaxis", "yaxis"):
-        made[axis]["rangemode"] = "tozero"
+    panel = panel_of(point_table(report), "gmacs", "latency_mean_ms", hover=True)
     caption = (
         "Mean time per frame against 1e9 multiply-accumulates of the backbone. A method on the "
         "straight line from the origin to dense would turn every saved product into saved time."
     )
-    figure = {"data": scatter(found, series, "gmacs", "latency_mean_ms"), "layout": made}
-    return [Chart("latency-gmacs", "Latency against GMACs", caption, figure)]
+    return [Chart("latency-gmacs", "Latency against GMACs", caption, figure(panel))]
 
 
-def _gmacs_by_keep_rate(rows: Rows, series: AllSeries) -> list[Chart]:
-    found = known(rows, "static_keep_rate", "gmacs_published")
-    if len({row["static_keep_rate"] for row in found}) < 2:
+def _gmacs_by_keep_rate(report: Report, rows: Rows) -> list[Chart]:
+    shown = known(rows, "static_keep_rate", "gmacs_published")
+    if len({row["static_keep_rate"] for row in shown}) < 2:
         return []
-    made = layout("static keep rate k_s", _COUNTER)
-    made["yaxis"]["rangemode"] = "tozero"
-    traces = scatter(found, series, "static_keep_rate", "gmacs_published")
-    for nth, trace in enumerate(traces):
-        trace["line"]["dash"] = _DASHES[nth % len(_DASHES)]
+    panel = panel_of(point_table(report), "static_keep_rate", "gmacs_published", hover=True)
     caption = "What the static mask lets through against cost, one line per version and period."
-    figure = {"data": traces, "layout": made}
-    return [Chart("gmacs-keep-rate", "GMACs against the static keep rate", caption, figure)]
+    title = "GMACs against the static keep rate"
+    return [Chart("gmacs-keep-rate", title, caption, figure(panel))]
 
 
 def _gmacs_by_point(rows: Rows) -> list[Chart]:
@@ -139,40 +129,46 @@ def stages(rows: Rows) -> Chart | None:
     )
 
 
-def ages(report: Report, rows: Rows, series: AllSeries) -> Chart | None:
+def ages(report: Report) -> Chart | None:
     """Return mAP50 by frames since the last full one; None where all frames are full.
 
     Points without any full frame carry nothing from frame to frame and are left out.
     """
-    found = [(row, _by_age(report, row["key"])) for row in rows if row["full_frame_share"]]
-    found = [(row, ages) for row, ages in found if len(ages) > 1]
-    if not found:
+    table = point_table(report)
+    shown: list[tuple[Line, list[AgeAccuracy]]] = []
+    for strand in strands_of(table[table["full_frame_share"] > 0]):
+        for _, row in strand.rows.iterrows():
+            of_point = _by_age(report, str(row["key"]))
+            if len(of_point) > 1:
+                nth = sum(line.group == strand.group for line, _ in shown)
+                shown.append(
+                    (
+                        _age_line(str(row["name"]), strand.group, strand.look, nth, of_point),
+                        of_point,
+                    )
+                )
+    if not shown:
         return None
-    order = {age.first: _span(age) for _, ages in found for age in ages}
-    buckets = [order[first] for first in sorted(order)]
-    drawn: dict[str, int] = {}
-    traces: list[dict[str, Any]] = []
-    for row, by_age in found:
-        of = series[row["model"], row["method"]]
-        nth = drawn[of.group] = drawn.get(of.group, -1) + 1
-        traces.append({
-            "type": "scatter", "mode": "lines+markers", "legendgroup": of.group,
-            "name": escape(row["name"], quote=False), "marker": marker(of, 7),
-            "x": [_span(age) for age in by_age], "y": [age.map50 for age in by_age],
-            "line": {**joined(of), "dash": _DASHES[nth % len(_DASHES)]}, "hoverinfo": "text",
-            "hovertext": [_age_text(row, age) for age in by_age],
-        })  # fmt: skip
-    made = layout("frames since the last full frame", "mAP50 (%)")
-    made["yaxis"] |= {"minallowed": 0, "maxallowed": 100}
-    made["xaxis"] |= {"type": "category", "categoryorder": "array", "categoryarray": buckets}
+    order = {age.first: _span(age) for _, of_point in shown for age in of_point}
+    buckets = tuple(order[first] for first in sorted(order))
+    across = Axis("frames since the last full frame", categories=buckets)
+    panel = Panel(across, Axis(AXES["map50"].title, bounds=(0, 100)), [line for line, _ in shown])
     caption = (
         "How fast results grow stale, one line per point: mAP50 of the frames alone that lie so "
         "many frames after a full one. Buckets hold different frames, so compare points within one."
     )
-    cells = [[row["name"], *_age_cells(by_age, buckets)] for row, by_age in found]
-    figure = {"data": traces, "layout": made}
+    position = {str(name): at for at, name in enumerate(report.names)}
+    ordered = sorted(shown, key=lambda one: position[one[0].label])
+    cells = [[line.label, *_age_cells(of_point, buckets)] for line, of_point in ordered]
+    headers = ("point", *buckets)
     title = "mAP50 against frame age"
-    return Chart("ages", title, caption, figure, headers=("point", *buckets), cells=cells)
+    return Chart("ages", title, caption, figure(panel), headers=headers, cells=cells)
+
+
+def _age_line(name: str, group: str, look: Look, nth: int, of_point: list[AgeAccuracy]) -> Line:
+    own = Look(look.colour, look.mark, look.hollow, nth, 0.8)
+    places = [Place(_span(age), age.map50, hover=_age_text(name, age)) for age in of_point]
+    return Line(name, group, own, places)
 
 
 def _by_age(report: Report, key: str) -> list[AgeAccuracy]:
@@ -190,12 +186,11 @@ def _span(age: AgeAccuracy) -> str:
     return str(age.first) if age.first == age.last else f"{age.first} to {age.last}"
 
 
-def _age_text(row: dict[str, Any], age: AgeAccuracy) -> str:
+def _age_text(name: str, age: AgeAccuracy) -> tuple[str, ...]:
     score = "without objects" if age.map50 is None else f"mAP50 {age.map50:.2f} %"
-    lines = [f"age {_span(age)}: {score}", f"{age.frames} frames, {age.objects} objects"]
-    return "<br>".join([f"<b>{wrapped(row['name'])}</b>", *lines])
+    return name, f"age {_span(age)}: {score}", f"{age.frames} frames, {age.objects} objects"
 
 
-def _age_cells(by_age: list[AgeAccuracy], buckets: list[str]) -> list[str]:
+def _age_cells(by_age: list[AgeAccuracy], buckets: tuple[str, ...]) -> list[str]:
     found = {_span(age): "" if age.map50 is None else f"{age.map50:.2f}" for age in by_age}
     return [found.get(bucket, "") for bucket in buckets]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.core.shown import shown
 from maskvd_cli.judge.facts import closing_notes, facts
 from maskvd_cli.judge.paper_check import paper_checks, tally
 from maskvd_cli.judge.rows import Report
@@ -18,6 +19,17 @@ from maskvd_cli.render.escaping import inert_text, markdown_text
 from maskvd_cli.render.sections import Section, analysis
 from maskvd_cli.render.tables import human_table
 
+# A bracket or a star that begins a row would be an option of the line break before it.
+_TEX = {
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    **{mark: f"{{{mark}}}" for mark in "[]*"},
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
 _FREE_TEXT = ("label", "error", "params", "dominated_by")
 
 
@@ -126,15 +138,15 @@ def _verdict_lines(report: Report) -> list[str]:
 
 
 def _comment(text: str) -> str:
-    """Keep a comment on one line, so that nothing of it is typeset."""
-    return " ".join(text.split())
+    """Keep a comment on one line, so that nothing of it is typeset.
+
+    TeX turns `^^M` and its like into the end of a line before it knows of comments.
+    """
+    return " ".join(shown(text).split()).replace("^", "^ ")
 
 
 def _tex(text: str) -> str:
-    escaped = text.replace("\\", r"\textbackslash ")
-    for mark in ("&", "%", "$", "#", "_", "{", "}"):
-        escaped = escaped.replace(mark, f"\\{mark}")
-    return escaped
+    return "".join(_TEX.get(character, character) for character in shown(text))
 
 
 FORMATS: dict[str, Callable[[Report], str]] = {

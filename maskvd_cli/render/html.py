@@ -14,7 +14,9 @@ from jinja2 import Environment, StrictUndefined
 
 from maskvd_cli.judge.facts import facts, remarks, warnings
 from maskvd_cli.judge.rows import Report
-from maskvd_cli.render.charting import DARK, FRONT, MUTED, PAPER, Chart, series_of
+from maskvd_cli.render.chart.lines import Strand, strands_of
+from maskvd_cli.render.chart.plotly import SYMBOLS
+from maskvd_cli.render.charting import DARK, FRONT, MUTED, PAPER, Chart, point_table
 from maskvd_cli.render.charts import charts
 from maskvd_cli.render.sections import Section, analysis
 from maskvd_cli.render.tables import LEGEND, human_table
@@ -151,21 +153,22 @@ def _legend(report: Report, drawn: list[Chart]) -> list[_Entry]:
     """Return the switches for the groups that the charts draw."""
     traces = [trace for chart in drawn if chart.grouped for trace in chart.figure["data"]]
     groups = {trace["legendgroup"] for trace in traces}
-    entries = [
-        _Entry(
-            found.group, found.group, _SWATCHES[found.style.symbol], found.style.colour,
-            DARK.get(found.style.colour, found.style.colour),
-            found.hollow or found.style.symbol in _LINES,
-        )
-        for found in series_of(report).values()
-        if found.group in groups
-    ]  # fmt: skip
+    entries: dict[str, _Entry] = {}
+    for strand in strands_of(point_table(report)):
+        if strand.group in groups and strand.group not in entries:
+            entries[strand.group] = _entry(strand)
     others = ((FRONT, "Pareto front"), (PAPER, "papers' own points (other hardware and data)"))
-    return entries + [
+    return [*entries.values()] + [
         _Entry(group, label, _SWATCHES[group], MUTED, DARK[MUTED], True)
         for group, label in others
         if group in groups
     ]
+
+
+def _entry(strand: Strand) -> _Entry:
+    look, symbol = strand.look, SYMBOLS[strand.look.mark]
+    dark, hollow = DARK.get(look.colour, look.colour), look.hollow or symbol in _LINES
+    return _Entry(strand.group, strand.group, _SWATCHES[symbol], look.colour, dark, hollow)
 
 
 def _more_warnings(report: Report) -> list[str]:

@@ -7,26 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Style:
-    """Colour, the mark in matplotlib's naming, and the same mark in plotly's."""
+    """Colour, and the mark in matplotlib's naming."""
 
     colour: str
     mark: str
-    symbol: str
 
 
 # Told apart in colour and, for whoever sees none, in shape (Okabe and Ito's colours).
 STYLES = {
-    "dense": Style("#000000", "*", "star"),
-    "dense-unpadded": Style("#7f7f7f", "P", "cross"),
-    "maskvd": Style("#0072b2", "o", "circle"),
-    "eventful": Style("#d55e00", "s", "square"),
-    "stgt": Style("#e69f00", "D", "diamond"),
-    "evit": Style("#009e73", "^", "triangle-up"),
-    "maskvd+evit": Style("#56b4e9", "v", "triangle-down"),
-    "oracle": Style("#cc79a7", "X", "x"),
-    "random": Style("#b2a300", "x", "x-thin"),
+    "dense": Style("#000000", "*"),
+    "dense-unpadded": Style("#7f7f7f", "P"),
+    "maskvd": Style("#0072b2", "o"),
+    "eventful": Style("#d55e00", "s"),
+    "stgt": Style("#e69f00", "D"),
+    "evit": Style("#009e73", "^"),
+    "maskvd+evit": Style("#56b4e9", "v"),
+    "oracle": Style("#cc79a7", "X"),
+    "random": Style("#b2a300", "x"),
 }
-OTHER = Style("#555555", "h", "hexagon")
+OTHER = Style("#555555", "h")
 
 
 def style_of(method: str) -> Style:

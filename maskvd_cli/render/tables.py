@@ -62,25 +62,25 @@ _CUT = 7
 
 _HUMAN = (
     Column("method", "method", str, text=True),
-    Column("model", "model", str, text=True),
+    Column("model", "model", str, text=True, narrow=9),
     Column("input", "input", str, text=True),
-    Column("version", "ver.", str, spare=1, text=True),
+    Column("version", "ver.", str, spare=4, text=True),
     Column("mask", "mask", str, text=True),
     Column("period", "P", str),
     Column("static_keep_rate", "k_s", "{:g}".format),
     Column("score_threshold", "threshold", "{:g}".format),
     Column("margin", "margin", str),
     Column("setting", "setting", str, text=True, wraps=8),
-    Column("tokens", "tokens", _number(1), spare=2),
+    Column("tokens", "tokens", _number(1), spare=4),
     Column("paper_tokens", "paper", _number(0), spare=5),
     Column("tokens_deviation_percent", "dev. %", _signed, spare=5),
     Column("keep_rate", "keep %", _percent, spare=8),
     Column("paper_keep_rate", "paper", _percent, spare=8),
     Column("keep_rate_real", "real %", _percent, spare=9),
     Column("full_frame_share", "full %", _percent, spare=10),
-    Column("gmacs", "GMACs", _number(2), spare=7),
+    Column("gmacs", "GMACs", _number(2), spare=2),
     Column("gmacs_detector", "detector GMACs", _number(2), spare=9),
-    Column("gmacs_published", "publ. counter", _number(2), spare=3),
+    Column("gmacs_published", "publ. counter", _number(2), spare=4),
     Column("gmacs_published_at_mean_tokens", "at mean", _number(2), spare=7),
     Column("paper_gmacs", "paper", _number(2), spare=5),
     Column("gmacs_deviation_percent", "dev. %", _signed, spare=5),
@@ -90,7 +90,7 @@ _HUMAN = (
     Column("paper_map50", "paper mAP50", _number(2), spare=12),
     Column("map", "mAP", _number(2), spare=8),
     Column("change_text", "change of mAP50", str, narrow=8),
-    Column("latency_ms", "latency ms", _number(2), spare=2),
+    Column("latency_ms", "latency ms", _number(2), spare=3),
     Column("paper_latency_ms", "paper", _number(2), spare=12),
     Column("latency_mean_ms", "mean ms", _number(2), spare=6),
     Column("latency_p90_ms", "p90 ms", _number(2), spare=11),
@@ -166,7 +166,7 @@ class HumanTable:
         table = self._without(width, gap, _LAST)
         if table.width(gap) > width:
             columns = tuple(
-                replace(column, wraps=column.narrow or column.wraps, cut=column.wraps > 0)
+                replace(column, wraps=column.narrow or column.wraps, cut=column.narrow > 0)
                 for column in table.columns
             )
             table = HumanTable(columns, table.cells)._without(width, gap, 0)
@@ -177,6 +177,14 @@ class HumanTable:
             )
             table = HumanTable(columns, table.cells)
         return table
+
+    def left_out(self, fitted: HumanTable) -> str:
+        """Return which columns a narrower table lacks and how to see them; empty for none."""
+        kept = {column.source for column in fitted.columns}
+        names = [column.header for column in self.columns if column.source not in kept]
+        if not names:
+            return ""
+        return f"left out: {', '.join(names)}; a wider terminal or --format markdown shows them"
 
     def _without(self, width: int, gap: int, least: int) -> HumanTable:
         """Leave out columns whose `spare` is above `least` until a line fits."""

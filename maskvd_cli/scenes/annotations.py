@@ -19,15 +19,16 @@ from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.placement import placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip
-from maskvd_cli.data.base import Dataset, fingerprint
+from maskvd_cli.data.base import FRAME_INPUT, Dataset, fingerprint
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import LimitSection, Recipe, limit_of
 from maskvd_cli.scenes.geometry import Geometry
+from maskvd_cli.scenes.given_heatmap import heatmap_from_file
 from maskvd_cli.scenes.heatmap import (
-    Heatmap,
     HeatmapSpec,
+    ObjectHeatmap,
     input_scores,
     make_heatmap,
     native_scores,
@@ -43,11 +44,12 @@ class Annotations(Source):
 
     def __init__(self, recipe: Recipe) -> None:
         self._section = recipe.heatmap
+        self._recipe = recipe
         self._limit = limit_of(recipe)
         self._type: type[Dataset] = datasets.load(recipe.dataset.name)
         self._given = Path(recipe.dataset.root) if recipe.dataset.root else None
         self.dataset = self._type(self._given, recipe.dataset.split, recipe.dataset.protocol)
-        self._heatmaps: dict[HeatmapSpec, Heatmap] = {}
+        self._heatmaps: dict[HeatmapSpec, ObjectHeatmap] = {}
         self._views: dict[Geometry, list[ClipView]] = {}
         self._scores_of: dict[tuple[Geometry, Size], torch.Tensor] = {}
 
@@ -85,11 +87,20 @@ class Annotations(Source):
         }
 
     @cached_property
-    def _fingerprint(self) -> str:
-        return fingerprint(self.dataset.classes, self.clips)
+    def images(self) -> str | None:
+        """A cheap digest of the images, for the keys of points that see them; None without any."""
+        return self.dataset.image_fingerprint(self.clips)
 
-    def heatmap(self, geometry: Geometry) -> Heatmap:
-        """Return the object heatmap of the training split."""
+    @cached_property
+    def _fingerprint(self) -> str:
+        clips = self.clips
+        known = self.dataset.whole_fingerprint
+        if known is not None and self._limit is None:
+            return known
+        return fingerprint(self.dataset.classes, clips)
+
+    def heatmap(self, geometry: Geometry) -> ObjectHeatmap:
+        """Return the object heatmap: of the training split, or the one in the recipe's file."""
         section = self._section
         spec = HeatmapSpec.of(
             self._type,
@@ -104,15 +115,31 @@ class Annotations(Source):
         # In native pixels the input decides nothing, and the boxes need not be read again.
         key = spec if spec.canvas is None else replace(spec, input=spec.canvas, frame=None)
         if key not in self._heatmaps:
-            self._heatmaps[key] = make_heatmap(self._type, self._given, spec)
+            self._heatmaps[key] = self._read_heatmap(spec)
         return self._heatmaps[key]
+
+    def _read_heatmap(self, spec: HeatmapSpec) -> ObjectHeatmap:
+        if self._section.file is not None:
+            return heatmap_from_file(Path(self._section.file), spec, self._section.canvas)
+        try:
+            return make_heatmap(self._type, self._given, spec, self.dataset.protocol)
+        except DatasetError as error:
+            if spec.split == self.dataset.split:
+                raise
+            learnt = (
+                f"or take the heatmap from another split (--set heatmap.split="
+                f"{self.dataset.split}) or file (--set heatmap.file=FILE)"
+            )
+            raise DatasetError(
+                f"{error.message} (needed for the heatmap)",
+                where=error.where,
+                remedy=f"{error.remedy}, {learnt}" if error.remedy else learnt[3:],
+            ) from error
 
     def heatmap_setting(self, geometry: Geometry) -> dict[str, Any]:
         heatmap = self.heatmap(geometry)
-        metadata = heatmap.metadata()
-        kept = ("split", "classes", "canvas", "coordinates", "accumulate", "fingerprint")
-        align = self._section.align if heatmap.spec.canvas else None
-        return {key: metadata[key] for key in kept} | {"align": align}
+        align = None if heatmap.lies_on_input else self._section.align
+        return heatmap.setting() | {"align": align}
 
     def frames(self) -> list[tuple[str, Sequence[int]]]:
         return [(clip.name, [frame.index for frame in clip.frames]) for clip in self.clips]
@@ -135,7 +162,7 @@ class Annotations(Source):
         heatmap, patch = self.heatmap(geometry), geometry.arch.patch
         key = geometry, native
         if key not in self._scores_of:
-            if heatmap.spec.canvas is None:
+            if heatmap.lies_on_input:
                 scores = input_scores(heatmap.counts, patch)
             else:
                 content = placement(native, geometry.frame, geometry.input).content
@@ -145,16 +172,24 @@ class Annotations(Source):
         return self._scores_of[key]
 
     def notes(self) -> list[str]:
-        """Return what the readers of both splits remarked, and whether the heatmap is of a part."""
-        read = [self.dataset, *(heatmap.dataset for heatmap in self._heatmaps.values())]
-        notes = (dataset.tally.note() for dataset in read)
-        heatmaps = (heatmap.metadata() for heatmap in self._heatmaps.values())
-        parts = [
-            f"Heatmap from the {made['subset']} of {made['split']}: {made['frames']} frames."
-            for made in heatmaps
-            if "subset" in made
+        """Return what the readers of both splits remarked, and where the heatmap comes from."""
+        notes = [*self.dataset.remarks(), *self._notes_on_frames()]
+        for heatmap in self._heatmaps.values():
+            notes += [heatmap.origin(), *heatmap.remarks(self.dataset, self.clips)]
+        return list(dict.fromkeys(notes))
+
+    def _notes_on_frames(self) -> list[str]:
+        """Say where frames keep their aspect though the dataset's own frame does not."""
+        own = self._type.frame
+        models = [model for model in self._recipe.models if model.frame is None]
+        inputs = [Size.parse(text) for model in models for text in model.input]
+        fitted = sorted({size for size in inputs if own and self._type.frame_at(size) is None})
+        if not fitted:
+            return []
+        return [
+            f"Frames keep their aspect in {', '.join(map(str, fitted))} (frame: fit): the frame "
+            f"{own} of {self.dataset.name} belongs to {FRAME_INPUT}."
         ]
-        return [note for note in dict.fromkeys([*notes, *parts]) if note]
 
 
 def _view(clip: Clip, geometry: Geometry) -> ClipView:

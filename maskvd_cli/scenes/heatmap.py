@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from maskvd_cli import __version__
 from maskvd_cli.core.errors import DatasetError, UsageError
 from maskvd_cli.core.placement import check_frame
 from maskvd_cli.core.size import Size
+from maskvd_cli.core.types import Clip
+from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import Dataset
 from maskvd_cli.data.gather import Gathered, gather, protocol_for
+from maskvd_cli.data.overlap import shared_frames
 from maskvd_cli.machine.threads import single_thread
 from maskvd_cli.masks.heatmap import accumulate, accumulate_union
 from maskvd_cli.masks.static import normalised, on_input, region_scores
@@ -75,14 +79,73 @@ def _size(text: str) -> Size:
         raise UsageError(f"canvas {error}; or write `{ON_INPUT}`") from error
 
 
+class ObjectHeatmap(ABC):
+    """Counts per pixel, `counts` (rows, cols) float64, and where they come from."""
+
+    counts: Tensor
+
+    @property
+    @abstractmethod
+    def lies_on_input(self) -> bool:
+        """Whether boxes were placed as the model sees them, rather than in native pixels."""
+
+    @abstractmethod
+    def metadata(self) -> dict[str, Any]:
+        """Return what a reader of the heatmap's file needs to know, as JSON values."""
+
+    @abstractmethod
+    def setting(self) -> dict[str, Any]:
+        """Return what decides the counts, as JSON values for the keys of points."""
+
+    @abstractmethod
+    def origin(self) -> str:
+        """Return one sentence on file, split, frames and classes."""
+
+    @abstractmethod
+    def remarks(self, evaluated: Dataset, clips: Sequence[Clip]) -> list[str]:
+        """Return what a reader of results must know, above all of frames seen before."""
+
+
 @dataclass(frozen=True)
-class Heatmap:
-    """Counts per pixel, (rows, cols) float64, and where they come from."""
+class Heatmap(ObjectHeatmap):
+    """A heatmap of a split's annotations."""
 
     counts: Tensor
     spec: HeatmapSpec
     gathered: Gathered
     dataset: Dataset
+
+    @property
+    def lies_on_input(self) -> bool:
+        return self.spec.canvas is None
+
+    def setting(self) -> dict[str, Any]:
+        metadata = self.metadata()
+        kept = ("split", "classes", "canvas", "coordinates", "accumulate", "fingerprint")
+        return {key: metadata[key] for key in kept}
+
+    def origin(self) -> str:
+        spec, gathered, source = self.spec, self.gathered, self.dataset.annotation_source
+        root = self.dataset.root
+        inside = source != root and source.is_relative_to(root)
+        place = source.relative_to(root) if inside else source.name
+        part = "" if spec.clips is None else "the first "
+        classes = {"all": "all boxes", "protocol": "boxes of the evaluated classes"}
+        what = classes.get(_text(spec.classes), f"boxes of {_text(spec.classes)}")
+        return (
+            f"Heatmap from {place} ({self.dataset.name}, split {spec.split}): "
+            f"{part}{counted(gathered.clips, 'clip')}, {counted(gathered.frames, 'frame')}, {what}."
+        )
+
+    def remarks(self, evaluated: Dataset, clips: Sequence[Clip]) -> list[str]:
+        seen = shared_frames(self.gathered.places, evaluated.annotation_source, clips)
+        frames = sum(map(len, clips))
+        told = [
+            f"The heatmap was made from {seen} of the {counted(frames, 'frame')} that are "
+            "evaluated, so static masks know where their objects are: take it from another split "
+            "or file (--set heatmap.split=..., --set heatmap.file=...)."
+        ]
+        return [*self.dataset.remarks(), *(told if seen else [])]
 
     def metadata(self) -> dict[str, Any]:
         """Return what a reader of the file needs to know, as JSON values."""
@@ -103,22 +166,30 @@ class Heatmap:
             "fingerprint": gathered.fingerprint,
             "tool_version": __version__,
         }
-        return made if spec.clips is None else {**made, "subset": f"first {spec.clips} clips"}
+        if spec.clips is None:
+            return made
+        return {**made, "subset": f"first {counted(spec.clips, 'clip')}"}
 
 
 @single_thread()
-def make_heatmap(dataset_type: type[Dataset], root: Path | None, spec: HeatmapSpec) -> Heatmap:
+def make_heatmap(
+    dataset_type: type[Dataset],
+    root: Path | None,
+    spec: HeatmapSpec,
+    evaluated: str | None = None,
+) -> Heatmap:
     """Read the split's annotations and accumulate the chosen boxes.
 
-    Raises DatasetError for unusable annotations and where no box of these classes exists.
+    `evaluated` is the protocol of what is evaluated, where that is known. Raises DatasetError for
+    unusable annotations and where no box of these classes exists.
     """
-    dataset = dataset_type(root, spec.split, protocol_for(spec.classes, dataset_type))
+    dataset = dataset_type(root, spec.split, protocol_for(spec.classes, dataset_type, evaluated))
     placed = None if spec.canvas else (spec.input, spec.frame)
     gathered = gather(dataset, spec.classes, placed, spec.clips)
     if not len(gathered.xyxy):
         raise DatasetError(
             f"no box of classes '{_text(spec.classes)}' in split {spec.split} "
-            f"({gathered.frames} frames)",
+            f"({counted(gathered.frames, 'frame')})",
             where=dataset.root,
             remedy="choose other classes or another split",
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Any
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.base import EMBED, HEAD, Stage, cost_of
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import Recipe, limit_of
 from maskvd_cli.scenes.annotations import Annotations
 from maskvd_cli.scenes.frames import FrameFeed, KeptFrames
 from maskvd_cli.scenes.geometry import Geometry, Site
+from maskvd_cli.scenes.loaded import Held
+from maskvd_cli.scenes.revisions import revisions_of
 from maskvd_cli.scenes.source import Source
 from maskvd_cli.scenes.stated import Statistics
 from maskvd_cli.scenes.weights import Weights
@@ -40,13 +43,28 @@ class Scene:
         self.geometry = geometry
         self.source = source
 
-    @property
-    def heads(self) -> HeadArch | None:
-        """Pyramid, RPN and box head, or None where the number of classes is not known."""
+    @cached_property
+    def shape(self) -> Any:
+        """The family's shape of the heads, or None where the number of classes is not known."""
         if self.weights is not None:
-            return self.weights.heads
-        classes = self.source.classes
-        return None if classes is None else HeadArch(classes=classes)
+            return self.weights.shape
+        classes, geometry = self.source.classes, self.geometry
+        return None if classes is None else geometry.family.random_shape(geometry.arch, classes)
+
+    @cached_property
+    def stages(self) -> Sequence[Stage]:
+        """The model's parts beside the backbone; none where the shape is not known."""
+        geometry = self.geometry
+        if self.shape is None:
+            return ()
+        return geometry.family.stages(geometry.arch, self.shape, geometry.grid)
+
+    def around_macs(self, output: Any = None, ran: Collection[str] = (EMBED, HEAD)) -> float | None:
+        """Return the MACs beside the backbone at an output, at the most where it is None.
+
+        `ran`: the parts that ran. None where they are not known, or must be counted.
+        """
+        return cost_of(self.stages, output, ran) if self.stages else None
 
     @property
     def measured(self) -> Weights:
@@ -69,15 +87,9 @@ class Scene:
     @cached_property
     def setting(self) -> dict[str, Any]:
         """What all points of the scene share and what decides their results."""
-        heads = self.heads
-        shape = None
-        if heads is not None:
-            shape = {
-                "classes": heads.classes,
-                "channels": heads.channels,
-                "hidden": heads.hidden,
-                "proposals": heads.post_nms,
-            }
+        heads = None
+        if self.shape is not None:
+            heads = self.geometry.family.shape_setting(self.shape)
         measured = {}
         if self.weights is not None:
             measured = {
@@ -85,10 +97,11 @@ class Scene:
             }
         return {
             "dataset": self.source.setting(),
-            "model": {**self.geometry.setting(), "heads": shape},
+            "model": {**self.geometry.setting(), "heads": heads},
             "detections": self.detections,
             "seed": self.recipe.seed,
             **measured,
+            **revisions_of(self.geometry.family),
             **subset_of(self.recipe),
         }
 
@@ -102,8 +115,8 @@ class Scene:
         return self.source.views(self.geometry, with_scores=with_scores)
 
     def notes(self) -> list[str]:
-        """Return what a reader of the results must know of the source."""
-        return self.source.notes()
+        """Return what a reader of the results must know of the source and the weights."""
+        return [*self.source.notes(), *(self.weights.notes() if self.weights else ())]
 
 
 def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
@@ -120,7 +133,8 @@ def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
     weights: dict[str, Weights] = {}
     kept = KeptFrames()
     if isinstance(source, Annotations) and recipe.model.weights is not None:
-        weights = {made.model.name: Weights(made, source.dataset.classes) for made in each}
+        held, classes = Held(), source.dataset.classes
+        weights = {single.model.name: Weights(single, classes, held) for single in each}
     return {
         (None if single.model.name == recipe.model.name else single.model.name, text): Scene(
             single, detections, geometry, source, weights.get(single.model.name), kept=kept

@@ -1,50 +1,45 @@
-"""The detector that a measured sweep runs: its weights, heads, device and precision."""
+"""The model that a measured sweep runs: its weights, heads, device and precision."""
 
 # torch's own annotations are incomplete.
 # pyright: reportUnknownMemberType=false
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from maskvd_cli.core.errors import UsageError, unknown
+from maskvd_cli.families.base import Model, WeightsFile
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
-from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.machine.device import DTYPES, resolve_device
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
 from maskvd_cli.scenes.geometry import Geometry
-
-_WIDTHS = {
-    "classes": "box_head.classes.bias",
-    "channels": "rpn.convs.0.bias",
-    "hidden": "box_head.fc.bias",
-}
+from maskvd_cli.scenes.loaded import Held
 
 
 class Weights:
     """Weights as the recipe names them, read once; `classes` are the dataset's.
 
+    `shape` is the family's shape of the heads; `held` keeps the model in use, and may be shared.
     Raises CheckpointError for a file that cannot be used, UsageError for classes that do not fit.
     """
 
-    def __init__(self, recipe: Recipe, classes: Sequence[str]) -> None:
+    def __init__(self, recipe: Recipe, classes: Sequence[str], held: Held | None = None) -> None:
         assert recipe.model.weights is not None
         self.random = recipe.model.weights == RANDOM_WEIGHTS
         self.device = resolve_device(recipe.device)
         self.precision = recipe.precision
+        self.entry = entry(recipe.model.name)
+        self._held = held or Held()
         self._path = Path(recipe.model.weights)
         self._seed = recipe.seed
-        self._detectors: dict[Geometry, Detector] = {}
         self._named = recipe.model.classes
         self._classes = list(classes)
-        self._tensors = None if self.random else read_tensors(self._path)
-        self.heads = self._head_arch()
+        self._file = None if self.random else _read(self._path)
+        self.shape = self._shape()
         self.label_of = self._labels()
 
     @cached_property
@@ -59,64 +54,55 @@ class Weights:
             "classes": self._named,
             "device": self.device.type,
             "precision": self.precision,
-            "anchor_sizes": list(self.heads.anchor_sizes),
-            "anchor_ratios": list(self.heads.anchor_ratios),
+            **self.entry.family.measured_setting(self.shape),
         }
 
-    def detector(self, geometry: Geometry) -> Detector:
-        """Return the detector for an input, loaded strictly, made once, in evaluation mode."""
-        if geometry not in self._detectors:
-            made = Detector(geometry.arch, self.heads, geometry.input, seed=self._seed)
-            if self._tensors is not None:
-                load_into(made, self._tensors, self._path)
-            made.requires_grad_(False).eval()
-            self._detectors[geometry] = made.to(self.device, DTYPES[self.precision])
-        return self._detectors[geometry]
+    def notes(self) -> list[str]:
+        """Return what a reader of the results must know of the weights."""
+        if self._file is None:
+            return []
+        return self.entry.family.notes(self.entry.arch, self.shape, self._file)
 
-    def _head_arch(self) -> HeadArch:
-        if self._tensors is None:
-            return HeadArch(classes=len(self._named or self._classes))
-        missing = [name for name in _WIDTHS.values() if name not in self._tensors]
-        if missing:
-            raise UsageError(
-                f"{self._path} holds no {missing[0]}, so it is no detector of maskvd",
-                remedy="convert the published file first: maskvd convert",
-            )
-        widths = {part: len(self._tensors[name]) for part, name in _WIDTHS.items()}
-        widths["classes"] -= 1
-        parts: dict[str, Any] = {**_said_heads(self._metadata), **widths}
-        return HeadArch(**parts)
+    def model(self, geometry: Geometry) -> Model:
+        """Return the model for an input, loaded strictly, in evaluation mode.
 
-    @cached_property
-    def _metadata(self) -> Mapping[str, str]:
-        """What our own training wrote beside the tensors; nothing in files of others."""
-        is_ours = self._path.suffix.lower() == ".safetensors" and not self.random
-        return read_metadata(self._path) if is_ours else {}
+        It is held until another one is asked for; then it is freed, unless somebody else holds it.
+        """
+        return self._held.get((id(self), geometry), lambda: self._made(geometry))
+
+    # What every measured pass calls it as long as detection is the only task.
+    detector = model
+
+    def _made(self, geometry: Geometry) -> Model:
+        made = geometry.family.build(geometry.arch, self.shape, geometry.input, seed=self._seed)
+        if self._file is not None:
+            load_into(made, self._file.tensors, self._path)
+        made.requires_grad_(False).eval()
+        return made.to(self.device, DTYPES[self.precision])
+
+    def _shape(self) -> Any:
+        family, arch = self.entry.family, self.entry.arch
+        if self._file is None:
+            return family.random_shape(arch, len(self._named or self._classes))
+        return family.shape_of(arch, self._file)
 
     def _labels(self) -> tuple[int | None, ...]:
-        """Return, for every class of the detector, the dataset's class or None."""
-        said: list[str] | None = json.loads(self._metadata.get("classes", "null"))
+        """Return, for every class of the model, the dataset's class or None."""
+        said = None if self._file is None else self.entry.family.class_names(self.shape, self._file)
         names = self._named or said or self._classes
         for name in names:
             if name is not None and name not in self._classes:
                 raise UsageError(f"model.classes: {unknown('class', name, self._classes)}")
-        if len(names) != self.heads.classes:
+        if len(names) != self.shape.classes:
             raise UsageError(
-                f"the weights have {self.heads.classes} classes, not {len(names)} "
+                f"the weights have {self.shape.classes} classes, not {len(names)} "
                 f"({', '.join(str(name) for name in names)})",
                 remedy="say in model.classes which of the dataset's each stands for, null for none",
             )
         return tuple(None if name is None else self._classes.index(name) for name in names)
 
 
-def _said_heads(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the file says of its heads; where it says nothing they are ViTDet-B's."""
-    said: dict[str, Any] = json.loads(metadata.get("heads", "{}"))
-    known = {field.name for field in fields(HeadArch)}
-    # What concerns training alone is nested.
-    plain = {name: value for name, value in said.items() if not isinstance(value, dict)}
-    return {
-        name: tuple(cast(list[float], value)) if isinstance(value, list) else value
-        for name, value in plain.items()
-        if name in known
-    }
+def _read(path: Path) -> WeightsFile:
+    """Read tensors, and what our own training wrote beside them; files of others say nothing."""
+    is_ours = path.suffix.lower() == ".safetensors"
+    return WeightsFile(path, read_tensors(path), read_metadata(path) if is_ours else {})

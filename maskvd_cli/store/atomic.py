@@ -62,6 +62,16 @@ def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def is_leftover(path: Path) -> bool:
+    """Tell whether a file or folder is one of those that a killed process leaves behind."""
+    return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
+
+
+def has_leftovers(folder: Path) -> bool:
+    """Tell whether a killed process left temporary files or folders below `folder`."""
+    return any(True for _ in folder.rglob(f"{_PREFIX}*{_SUFFIX}"))
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders below `folder` that a killed process left behind."""
     for path in list(folder.rglob(f"{_PREFIX}*{_SUFFIX}")):

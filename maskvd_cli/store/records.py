@@ -95,14 +95,15 @@ def gzipped(content: dict[str, Any]) -> bytes:
     return gzip.compress(sealed_text(content, indent=None), compresslevel=6, mtime=0)
 
 
-def read_gzip(path: Path, digest: str | None = None) -> dict[str, Any]:
-    """Read a gzipped JSON object; `digest`: the file's sha256 where a record names it.
+def read_gzip(path: Path, check: Callable[[dict[str, Any]], T], digest: str | None = None) -> T:
+    """Read a gzipped JSON object that `check` accepts; it raises ValueError for another.
 
-    Raises ResultError where it is absent, damaged, another file, or a bomb.
+    `digest`: the file's sha256 where a record names it. Raises ResultError where the file is
+    absent, damaged, another, or a bomb.
     """
     packed = _bytes(path, _LARGEST_GZIP)
     _check(path, packed, digest)
-    return _sound(path, lambda: unsealed(read_object(_unpacked(packed).decode())))
+    return _sound(path, lambda: check(unsealed(read_object(_unpacked(packed).decode()))))
 
 
 def read_table(path: Path, digest: str | None = None) -> pd.DataFrame:

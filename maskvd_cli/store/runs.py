@@ -23,6 +23,7 @@ import pandas as pd
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.filenames import file_name
 from maskvd_cli.store.atomic import write_bytes
+from maskvd_cli.store.detections import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
 from maskvd_cli.store.parts import Arrays, read_parts, write_parts
@@ -130,7 +131,8 @@ class Run:
 
         Raises ResultError where they are absent or damaged.
         """
-        return read_gzip(self.folder / _predictions(key), self._digest(key, _predictions(key)))
+        place = _predictions(key)
+        return read_gzip(self.folder / place, checked_predictions, self._digest(key, place))
 
     def parts(self, key: str) -> set[int]:
         """Return the numbers of the clips that a point has a piece of."""
@@ -169,7 +171,7 @@ class Run:
 
     def truth(self) -> dict[str, Any]:
         """Read the annotations of an earlier version. Raises ResultError."""
-        return read_gzip(self.folder / LISTED_TRUTH)
+        return read_gzip(self.folder / LISTED_TRUTH, checked_truth)
 
     def write_truth(self, truth: dict[str, Any]) -> None:
         """Write annotations as earlier versions did."""

@@ -63,7 +63,10 @@ class Metrics(Stored):
     )
     full_frame_share: Real = Field(description="share of frames that recompute every token")
     gmacs: Real = Field(description="backbone, matrix products, mean over frames, 1e9 MACs")
-    gmacs_published: Real = Field(description="backbone, the papers' counter, mean over frames")
+    gmacs_published: Real | None = Field(
+        description="backbone, the papers' counter, mean over frames; None where the method has no "
+        "closed form of it"
+    )
     gmacs_detector: Real | None = Field(
         default=None,
         description="patch embedding, backbone as in gmacs, pyramid, RPN, and box head, matrix "
@@ -248,6 +251,17 @@ class PlannedPoint(Stored):
     )
 
 
+class Protocol(_Read):
+    """What reports and sweeps read of how a pass is measured."""
+
+    rounds: Count | None = Field(default=None, description="how often each frame is timed")
+    frames: Count | None = Field(default=None, description="in each round, or in all")
+    warmup: Count | None = Field(default=None, description="frames that are not timed")
+    resamples: Count | None = Field(default=None, description="of a bootstrap")
+    seed: Count | None = Field(default=None, description="of its draws")
+    seconds: Real | None = Field(default=None, description="least time of work")
+
+
 class Plan(Stored):
     """`plan.json`, written before anything runs, so that a reader knows what is missing."""
 
@@ -292,8 +306,7 @@ class Plan(Stored):
         if not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):  # pyright: ignore
             raise ValueError("metrics is no list of names")
         for name in metrics:  # pyright: ignore[reportUnknownVariableType]
-            if not isinstance(measure.get(name), dict):  # pyright: ignore[reportUnknownArgumentType]
-                raise ValueError(f"nothing says how {name} is measured")
+            Protocol.model_validate(measure.get(name, {}))  # pyright: ignore[reportUnknownArgumentType]
         return measure
 
     @field_validator("created")

@@ -13,18 +13,22 @@ class Detections:
     """The detections of one image, best first.
 
     `xyxy` (n, 4) float32 in pixels of the padded input; `scores` (n,) float32; `labels` (n,) int64.
+    `proposals`: how many candidates they were chosen from, which some heads' costs depend on; None
+    where that is not told.
     """
 
     xyxy: Tensor
     scores: Tensor
     labels: Tensor
+    proposals: int | None = None
 
     def __len__(self) -> int:
         return len(self.xyxy)
 
     def to(self, device: torch.device | str) -> Detections:
         """Return the same detections on another device."""
-        return Detections(self.xyxy.to(device), self.scores.to(device), self.labels.to(device))
+        boxes, scores, labels = (part.to(device) for part in (self.xyxy, self.scores, self.labels))
+        return Detections(boxes, scores, labels, self.proposals)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.types import Clip
+from maskvd_cli.store.detections import check_fit
 from maskvd_cli.store.runs import Run, part_of
 from maskvd_cli.tasks.ages import ages
 from maskvd_cli.tasks.base import Arrays, Evaluation, Task
@@ -71,6 +72,7 @@ class StoredTruth:
         if self.listing is None:
             raise ValueError("predictions of an earlier version, but no truth of it")
         stored = self.run.predictions(key)
+        check_fit(self.run.truth(), stored)
         made = self.listing.outputs(stored["results"]), self.listing.ages(stored["frames"])
         for arrays, since in zip(*made, strict=True):
             yield Outputs(arrays, since)

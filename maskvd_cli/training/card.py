@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from maskvd_cli.training.setup import Training
@@ -53,7 +54,8 @@ def _data(training: Training) -> list[tuple[str, str]]:
     ]
     if recipe.init is not None:
         new = ", ".join(recipe.allow_missing) if training.fresh else "none"
-        rows.append(("initial weights", f"{training.identity()['recipe']['init']}; new: {new}"))
+        name = Path(recipe.init).name
+        rows.append(("initial weights", f"{name}, sha256 `{training.init_sha256}`; new: {new}"))
     if recipe.mask is not None:
         rows.append(("mask", f"static, keep rate {recipe.mask.static_keep_rate}"))
     return rows

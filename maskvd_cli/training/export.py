@@ -15,8 +15,8 @@ from maskvd_cli.families.checkpoints import load_into, save, sha256_of
 from maskvd_cli.machine.environment import environment
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.training.card import model_card
+from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import evaluate
-from maskvd_cli.training.folder import Progress
 from maskvd_cli.training.setup import Training
 
 

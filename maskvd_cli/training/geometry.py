@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
+from maskvd_cli.families.base import check_trainable
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
-from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
 
 
@@ -25,7 +26,7 @@ class Geometry:
     def of(cls, recipe: TrainingRecipe) -> Geometry:
         """Resolve the recipe's sizes. Raises UsageError where the frame does not fit."""
         input_size = Size.parse(recipe.model.input)
-        default = datasets.load(recipe.dataset.name).frame
+        default = datasets.load(recipe.dataset.name).frame_at(input_size)
         return cls(input_size, frame_size(recipe.model.frame, default, input_size))
 
     def placed(self, native: Size) -> Placement:
@@ -35,24 +36,26 @@ class Geometry:
 
 def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
     """Return pyramid, RPN and box head of the recipe's model; strides follow the patch."""
-    plain = HeadArch()
-    return replace(
-        plain,
+    return HeadArch.for_patch(
+        arch.patch,
         classes=classes,
         channels=model.channels,
         hidden=model.hidden,
-        strides=tuple(arch.patch * 2**level // 4 for level in range(5)),
         anchor_sizes=model.anchor_sizes,
         anchor_ratios=model.anchor_ratios,
         post_nms=model.test_proposals,
         training_pre_nms=2 * model.proposals,
         training_post_nms=model.proposals,
-        box_sampling=replace(plain.box_sampling, count=model.regions),
+        box_sampling=replace(HeadArch.box_sampling, count=model.regions),
     )
 
 
 def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
-    """Return the recipe's detector with weights drawn from its seed. UsageError: sizes."""
-    arch = get_arch(recipe.model.name)
-    heads = head_arch(recipe.model, arch, classes)
-    return Detector(arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)
+    """Return the recipe's detector with weights drawn from its seed.
+
+    Raises UsageError for sizes that do not fit, and for a family that cannot be trained.
+    """
+    model = entry(recipe.model.name)
+    check_trainable(model.family, recipe.model.name)
+    heads = head_arch(recipe.model, model.arch, classes)
+    return Detector(model.arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)

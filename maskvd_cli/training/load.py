@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.zoo import ARCHS
+from maskvd_cli.families.zoo import models
 from maskvd_cli.recipe import overrides
 from maskvd_cli.recipe.paths import absolute_path
 from maskvd_cli.recipe.source import Document, read_file
@@ -65,7 +65,7 @@ def _unknown_names(data: dict[str, Any], document: Document) -> Iterator[str]:
         if given is not None and given not in known:
             yield document.problem(path, unknown(kind, given, known))
 
-    yield from check(("model", "name"), "model", list(ARCHS))
+    yield from check(("model", "name"), "model", list(models()))
     yield from check(("dataset", "name"), "dataset", datasets.names())
     name = word("dataset", "name")
     if name in datasets.names():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import Accuracy, evaluate
 from maskvd_cli.training.export import export
-from maskvd_cli.training.folder import Progress, TrainingFolder
+from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.loading import TrainingFrames, batches
 from maskvd_cli.training.setup import Training
 from maskvd_cli.training.steps import StepReport, run_step
@@ -32,10 +32,11 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """The facts of a finished training, and whether it was finished before."""
+    """The facts of a finished training, whether it was finished before, and what to know of it."""
 
     result: dict[str, Any]
     was_finished: bool
+    notes: tuple[str, ...] = ()
 
 
 def run_training(
@@ -47,11 +48,9 @@ def run_training(
     not. With `must_continue` a folder without a checkpoint is an error. Raises ResultError.
     """
     with folder.locked():
-        folder.claim(training)
-        if (finished := folder.result()) is not None and Path(
-            folder.path / finished["file"]
-        ).exists():
-            return Outcome(finished, was_finished=True)
+        notes = tuple(folder.claim(training))
+        if (finished := folder.result(training)) is not None:
+            return Outcome(finished, was_finished=True, notes=notes)
         if must_continue and not folder.has_checkpoint():
             raise ResultError(
                 "holds no checkpoint to go on with",
@@ -65,7 +64,7 @@ def run_training(
         result = export(training, folder.path, progress)
         folder.log({"kind": "result", "step": progress.step, **result["accuracy"]})
         folder.finish(result)
-        return Outcome(result, was_finished=False)
+        return Outcome(result, was_finished=False, notes=notes)
 
 
 class _Run:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.errors import DatasetError, UsageError
+from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
 from maskvd_cli.training.geometry import Geometry, new_detector
@@ -18,6 +20,7 @@ from maskvd_cli.training.load import LoadedTraining
 from maskvd_cli.training.masking import training_mask
 from maskvd_cli.training.optimiser import adamw, average_of
 from maskvd_cli.training.recipe import FREE, TrainingRecipe
+from maskvd_cli.training.records import IDENTITY_VERSION
 from maskvd_cli.training.schedule import Schedule
 
 
@@ -58,34 +61,28 @@ class Training:
         wanted = self.recipe.precision
         return wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
 
-    def identity(self) -> dict[str, Any]:
-        """Return all that decides the weights, as JSON values; places of files play no role."""
+    @cached_property
+    def init_sha256(self) -> str | None:
+        """SHA-256 of the initial weights' file, None where the training begins without."""
+        return None if self.recipe.init is None else sha256_of(Path(self.recipe.init))
+
+    def identity(self, version: int = IDENTITY_VERSION) -> dict[str, Any]:
+        """Return all that decides the weights, as JSON values; places of files play no role.
+
+        Version 1, of earlier folders, has the file name of initial weights in place of their
+        SHA-256.
+        """
         content = self.recipe.model_dump(mode="json", by_alias=True, exclude=set(FREE))
         content["dataset"].pop("root")
         if self.recipe.init:
-            content["init"] = Path(self.recipe.init).name
+            content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
+            **({"version": version} if version > 1 else {}),
             "recipe": content,
             "geometry": {key: value and str(value) for key, value in asdict(self.geometry).items()},
             "frames": len(self.learnt),
             "annotations": self.learnt.fingerprint,
         }
-
-
-def chosen_device(word: str) -> torch.device:
-    """Return the device called `auto`, `cpu`, `cuda` or `cuda:1`. Raises UsageError if absent."""
-    if word == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(word)
-    except RuntimeError as error:
-        raise UsageError(f"'{word}' is no device", remedy="use auto, cpu or cuda") from error
-    known = device.type == "cpu" or (
-        device.type == "cuda" and (device.index or 0) < torch.cuda.device_count()
-    )
-    if not known:
-        raise UsageError(f"there is no device '{word}' here", remedy="use --device cpu")
-    return device
 
 
 def prepare(loaded: LoadedTraining, device: torch.device) -> Training:

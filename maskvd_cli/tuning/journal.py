@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -53,9 +53,9 @@ class Trial(Stored):
 
 
 class Confirmation(Stored):
-    """Which points were measured again, in which run."""
+    """Which points were measured again, in which run: the name of a folder beside the search's."""
 
-    run: str
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     keys: list[str]
 
 
@@ -105,7 +105,7 @@ def find_journal(runs: list[Run], settings: Mapping[str, Any]) -> Journal | None
     """
     for run in reversed(runs):
         path = run.folder / FOLDER / _FILE
-        if not path.is_file():
+        if not path.is_file() or path.is_symlink():
             continue
         content = _read(path)
         if content.settings == settings:

@@ -12,6 +12,8 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from maskvd_cli.render.chart.description import Axis, Level, Line, Look, Panel, Place, front_line
+from maskvd_cli.render.chart.pyplot import draw_panel, handle, level_handle
 from maskvd_cli.store.atomic import write_atomic
 from maskvd_cli.tuning.choice import explored_front
 from maskvd_cli.tuning.goal import Goal
@@ -21,11 +23,11 @@ from maskvd_cli.tuning.search import Outcome
 _DOTS_PER_INCH = 150
 _SIZE_INCHES = (7.5, 4.8)
 _ALLOWED, _OVER, _CHOSEN = "#0072b2", "#999999", "#d55e00"
-_AXES: dict[Objective, str] = {
-    "latency": "time of a frame (share of dense's)",
-    "gmacs": "backbone GMACs per frame, mean",
-    "tokens": "recomputed tokens per frame, mean",
-    "peak": "peak memory (MiB)",
+_AXES: dict[Objective, Axis] = {
+    "latency": Axis("time of a frame (share of dense's)", from_zero=True),
+    "gmacs": Axis("backbone GMACs per frame, mean", from_zero=True),
+    "tokens": Axis("recomputed tokens per frame, mean", from_zero=True),
+    "peak": Axis("peak memory (MiB)", from_zero=True),
 }
 
 
@@ -42,32 +44,12 @@ def draw_search(paths: Sequence[Path], outcome: Outcome, goal: Goal, title: str)
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
     axis: Any = figure.subplots()
-    for colour, label, allowed in ((_ALLOWED, "allowed", True), (_OVER, "over the limit", False)):
-        group = [trial for trial in drawn if goal.allows(trial) == allowed]
-        if group:
-            axis.errorbar(
-                *_places(group), xerr=_widths(group), fmt="o" if allowed else "x", color=colour,
-                label=f"{label} ({len(group)})", elinewidth=0.8, markersize=5, alpha=0.85,
-            )  # fmt: skip
-    axis.plot(
-        *_places(explored_front(drawn)), color=_ALLOWED, linewidth=1, alpha=0.6, label="front"
+    panel = _panel(drawn, outcome, goal)
+    draw_panel(axis, panel)
+    entries = [*map(handle, panel.lines), *map(level_handle, panel.levels)]
+    figure.legend(
+        handles=entries, fontsize=8, frameon=False, loc="outside lower center", ncols=len(entries)
     )
-    if outcome.dense.cost is not None:
-        axis.plot(*_places([outcome.dense]), "*", color="black", markersize=13, label="dense")
-    if goal.max_map_drop is not None:
-        limit = outcome.dense.map50 - goal.max_map_drop
-        axis.axhline(limit, color=_OVER, linestyle="--", linewidth=1,
-                     label=f"limit: dense - {goal.max_map_drop:g}")  # fmt: skip
-    if outcome.choice is not None:
-        axis.plot(
-            *_places([outcome.choice.trial]), "o", markersize=13, markerfacecolor="none",
-            markeredgecolor=_CHOSEN, markeredgewidth=2, label="chosen",
-        )  # fmt: skip
-    axis.set_xlabel(_AXES[goal.objective])
-    axis.set_ylabel("mAP50 (%)")
-    axis.set_xlim(left=0)
-    axis.grid(alpha=0.25)
-    figure.legend(fontsize=8, frameon=False, loc="outside lower center", ncols=6)
     hidden = sum(trial.state == "ok" and trial.cost is None for trial in trials)
     note = f"\n{hidden} over the limit were not timed" if hidden else ""
     figure.suptitle(f"{title}{note}", fontsize=10)
@@ -81,16 +63,36 @@ def draw_search(paths: Sequence[Path], outcome: Outcome, goal: Goal, title: str)
     return True
 
 
-def _places(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
-    return (
-        [trial.cost.value for trial in trials if trial.cost is not None],
-        [trial.map50 or 0.0 for trial in trials],
-    )
+def _panel(drawn: Sequence[Trial], outcome: Outcome, goal: Goal) -> Panel:
+    """Return the trials, their front, dense, the limit and the choice."""
+    looks = ((_ALLOWED, "o", "allowed", True), (_OVER, "x", "over the limit", False))
+    lines: list[Line] = []
+    for colour, mark, label, allowed in looks:
+        group = [trial for trial in drawn if goal.allows(trial) == allowed]
+        if group:
+            look = Look(colour, mark, dash=None, size=1.3)
+            lines.append(Line(f"{label} ({len(group)})", label, look, _places(group)))
+    lines.append(front_line(_places(explored_front(drawn)), _ALLOWED, "front"))
+    if outcome.dense.cost is not None:
+        lines.append(_one("dense", outcome.dense, Look("#000000", "*", dash=None, size=3.2)))
+    if outcome.choice is not None:
+        ring = Look(_CHOSEN, "o", hollow=True, dash=None, size=3.2)
+        lines.insert(0, _one("chosen", outcome.choice.trial, ring))
+    levels: list[Level] = []
+    if goal.max_map_drop is not None and outcome.dense.map50 is not None:
+        limit = outcome.dense.map50 - goal.max_map_drop
+        label = f"limit: dense - {goal.max_map_drop:g}"
+        levels.append(Level(limit, label, Look(_OVER, "", dash=1)))
+    return Panel(_AXES[goal.objective], Axis("mAP50 (%)"), lines, levels)
 
 
-def _widths(trials: Sequence[Trial]) -> list[list[float]]:
-    """Return how far the intervals reach below and above each cost."""
-    costs = [trial.cost for trial in trials if trial.cost is not None]
-    below = [0.0 if c.low is None else max(c.value - c.low, 0.0) for c in costs]
-    above = [0.0 if c.high is None else max(c.high - c.value, 0.0) for c in costs]
-    return [below, above]
+def _one(label: str, trial: Trial, look: Look) -> Line:
+    return Line(label, label, look, _places([trial]))
+
+
+def _places(trials: Sequence[Trial]) -> list[Place]:
+    return [
+        Place(trial.cost.value, trial.map50, x_low=trial.cost.low, x_high=trial.cost.high)
+        for trial in trials
+        if trial.cost is not None
+    ]

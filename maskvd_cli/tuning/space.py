@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from maskvd_cli.core.errors import RecipeError, UsageError, unknown
+from maskvd_cli.methods.params import varied
+from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.source import parse
 
 Place = tuple[int, ...]
@@ -18,25 +20,6 @@ Place = tuple[int, ...]
 _MOST_VALUES = 1000
 _STEPS = 20
 _DEFAULT = "default"
-_KEPT = (0.05, 0.9, 0.05)
-_MASKVD: dict[str, tuple[float, float, float] | list[float]] = {
-    "period": [2, 4, 8, 16, 32],
-    "static_keep_rate": _KEPT,
-    "score_threshold": (0.0, 0.9, 0.1),
-}
-# Low, high and step, or the values themselves.
-_RANGES: dict[str, dict[str, tuple[float, float, float] | list[float]]] = {
-    "maskvd": _MASKVD,
-    "maskvd+evit": {**_MASKVD, "keep_rate": (0.5, 0.95, 0.05)},
-    "evit": {"keep_rate": (0.3, 0.95, 0.05)},
-    "random": {"period": _MASKVD["period"], "keep_rate": _KEPT},
-    "oracle": {"period": _MASKVD["period"]},
-}
-# In quarters of a token's side: up to two tokens.
-_MARGINS = (0, 2, 4, 6, 8)
-_WITH_MARGIN = ("maskvd", "maskvd+evit", "oracle")
-_WITH_R = ("eventful", "stgt")
-_PARTS_OF_N = 16
 
 
 @dataclass(frozen=True)
@@ -71,22 +54,12 @@ class Space:
 def declared_ranges(
     method: str, tokens: int, patch: int, *, with_scores: bool
 ) -> dict[str, list[Any]]:
-    """Return what is varied of a shipped method where the user says nothing; empty for others.
+    """Return what the method itself says is varied of it; empty where it says nothing.
 
     `tokens`: N of the input; `patch`: a token's side in pixels, which margins are made of.
     `with_scores`: whether boxes have scores, so that a threshold matters.
     """
-    found = {
-        name: _steps(*given) if isinstance(given, tuple) else list(given)
-        for name, given in _RANGES.get(method, {}).items()
-        if with_scores or name != "score_threshold"
-    }
-    if method in _WITH_MARGIN:
-        found["margin"] = [quarters * patch // 4 for quarters in _MARGINS]
-    if method in _WITH_R:
-        parts = range(1, _PARTS_OF_N + 1)
-        found["r"] = sorted({max(tokens * part // _PARTS_OF_N, 1) for part in parts})
-    return found
+    return varied(methods.load(method).params_type, tokens, patch, scores=with_scores)
 
 
 def space_of(

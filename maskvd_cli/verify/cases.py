@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
@@ -21,11 +22,24 @@ from maskvd_cli.families.checkpoints import read_tensors
 from maskvd_cli.families.vitdet.renaming import Converted, to_our_names
 
 _WEIGHTS = "sd/"
+_MOST_BYTES = 1 << 31
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
 
 
 class GoldenError(MaskvdError):
     """A golden folder or case that cannot be read, or holds what no method here computes."""
+
+
+class UnknownKindError(GoldenError):
+    """A readable case of a kind that this version has nothing to compare with.
+
+    `kind` names it by what its configuration describes, or by the first word of its name.
+    """
+
+    def __init__(self, message: str, *, kind: str, where: object = None) -> None:
+        # It comes from the file and goes to a terminal.
+        self.kind = "".join(letter if letter.isprintable() else "?" for letter in kind[:80])
+        super().__init__(message, where=where)
 
 
 @dataclass
@@ -35,7 +49,7 @@ class Verdict:
     `deviation` by precision: the largest absolute difference, where outputs of that precision are
     there. `selections` index sets were compared, of which `mismatches` differ; `counted` frames
     were compared with the authors' counter, of which `miscounted` differ. `problem`: why the case
-    could not be run.
+    could not be run; `unknown`: its kind, where that is unknown to this version.
     """
 
     case: str
@@ -46,6 +60,7 @@ class Verdict:
     counted: int = 0
     miscounted: int = 0
     problem: str | None = None
+    unknown: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -112,18 +127,34 @@ class Golden:
         }
 
 
+@dataclass(frozen=True)
+class Description:
+    """What tells the kind of a case: its configuration and the names of its arrays."""
+
+    name: str
+    config: dict[str, Any]
+    arrays: frozenset[str]
+
+    @property
+    def kind(self) -> str:
+        """A word for its kind where no runner knows it: a layer, or the name's first word."""
+        layer = self.config.get("layer")
+        return f"layer {layer}" if isinstance(layer, str) else self.name.partition("_")[0]
+
+
 def case_files(folder: Path) -> list[Path]:
-    """Return the cases of a folder; files of weights alone are none.
+    """Return the cases below a folder; files of weights alone are none.
 
     Raises GoldenError where there is no folder or no case.
     """
     if not os.path.isdir(folder):
         problem = "is no folder" if os.path.exists(folder) else "no such folder"
         raise GoldenError(problem, where=folder, remedy="name a folder of golden cases (.npz)")
-    found = [path for path in sorted(folder.glob("*.npz")) if not _weights_alone(path)]
-    if not found:
+    files = [path for path in sorted(folder.rglob("*.npz")) if path.is_file()]
+    cases = [path for path in files if not _weights_alone(path)]
+    if not cases:
         raise GoldenError("no golden case (.npz with a config) here", where=folder)
-    return found
+    return cases
 
 
 def _weights_alone(path: Path) -> bool:
@@ -135,26 +166,44 @@ def _weights_alone(path: Path) -> bool:
         return False
 
 
+def describe(path: Path) -> Description:
+    """Read what a case is, without its arrays and weights. Raises GoldenError where damaged."""
+    with _reading(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        config = json.loads(str(file["config"]))
+        if not isinstance(config, dict):
+            raise ValueError("its config is no JSON object")
+        return Description(path.stem, config, frozenset(file.files))
+
+
 def read_case(path: Path) -> Golden:
     """Read a case with its weights, from the file itself or from the one that it names.
 
     Raises GoldenError for a damaged file, CheckpointError for unusable weights.
     """
-    try:
-        # numpy leaves a file open that it cannot read.
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files if not name.startswith(_WEIGHTS)}
-            own_weights = any(name.startswith(_WEIGHTS) for name in file.files)
+    # numpy leaves a file open that it cannot read.
+    with _reading(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files if not name.startswith(_WEIGHTS)}
+        own_weights = any(name.startswith(_WEIGHTS) for name in file.files)
         config = json.loads(str(arrays.pop("config")))
         weights = path if own_weights else path.parent / Path(str(config["weights"])).name
-    except Exception as error:  # zipfile, zlib, numpy and json raise many kinds for damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise GoldenError(f"no readable golden case ({reason})", where=path) from error
     # Renaming adds positions to class tokens; in float32 that would round before float64 runs.
     wide = {name: tensor.double() for name, tensor in read_tensors(weights).items()}
     sides = (config.get("backbone_config") or config).get("position_encoding_size")
     table = Size(*sides) if sides else None
     return Golden(path.stem, config, arrays, to_our_names(wide, where=weights, table=table))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn whatever reading a damaged file raises into a GoldenError; refuse one too large."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MOST_BYTES:
+                raise ValueError("more than 2 GiB when unpacked")
+        yield
+    except Exception as error:  # zipfile, zlib, numpy and json raise many kinds for damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise GoldenError(f"no readable golden case ({reason})", where=path) from error
 
 
 def precisions(case: Golden, output: str) -> Iterator[tuple[torch.dtype, str]]:

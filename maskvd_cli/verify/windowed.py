@@ -19,7 +19,8 @@ from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.verify.cases import Golden, GoldenError, Verdict, precisions
 
-_UPDATES = {
+# The authors' classes of blocks, and what Eventful's `update` calls them.
+BLOCKS = {
     "EventfulBlock": "full",
     "EventfulMatmul1Block": "qk",
     "EventfulTokenwiseBlock": "tokenwise",
@@ -90,9 +91,9 @@ def method_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     kind = config.get("block_class")
     if kind is None:
         return "dense", pool
-    if kind not in _UPDATES:
+    if kind not in BLOCKS:
         raise GoldenError(f"no method computes blocks of class {kind}")
-    if block.get("stgt") and _UPDATES[kind] != "tokenwise":
+    if block.get("stgt") and BLOCKS[kind] != "tokenwise":
         raise GoldenError(f"no method computes STGT's gates in blocks of class {kind}")
     params: dict[str, Any] = {}
     if config.get("r") is not None:
@@ -107,7 +108,7 @@ def method_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         return "stgt", params | pool
     if block.get("matmul_2_cast") is not None:
         params["av_precision"] = "half"
-    return "eventful", params | pool | {"update": _UPDATES[kind]}
+    return "eventful", params | pool | {"update": BLOCKS[kind]}
 
 
 def _told(name: str, params: dict[str, Any]) -> str:
@@ -182,6 +183,7 @@ def _compare_counts(  # noqa: PLR0913, PLR0917 - the case, its shape, and what w
         kind = methods.load(name)
         resolved = kind.resolve(kind.params_type.model_validate(params), arch)
         macs = kind.macs(arch, grid, resolved, trace)
+    assert macs is not None, f"{name} has closed forms"
     counted = json.loads(str(case.arrays["counts"]))
     for ours, theirs in zip(np.asarray(macs.published).tolist(), counted, strict=True):
         verdict.count(ours, sum(theirs.values()))

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.data.base import RAW
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.zoo import ARCHS
+from maskvd_cli.families.zoo import models
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.recipe.load import Catalog, Choices
@@ -19,7 +19,7 @@ def catalog() -> Catalog:
     """Return the registered methods, models, datasets and metrics as a recipe's vocabulary."""
     return Catalog(
         methods=methods.names(),
-        models=sorted(ARCHS),
+        models=sorted(models()),
         datasets=datasets.names(),
         params_of=_params_of,
         choices_of=_choices_of,

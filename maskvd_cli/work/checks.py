@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskvd_cli.core.errors import DatasetError, MaskvdError
+from maskvd_cli.core.words import counted
 from maskvd_cli.families.checkpoints import read_tensors
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
@@ -54,7 +55,8 @@ def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
         frames = sum(map(len, made.clips))
         annotations.append(made)
         name = f"{made.dataset.name} {made.dataset.split}, {made.dataset.protocol}"
-        return f"{name}: {len(made.clips)} clips, {frames} frames in {made.root}"
+        extent = f"{counted(len(made.clips), 'clip')}, {counted(frames, 'frame')}"
+        return f"{name}: {extent} in {made.root}"
 
     yield _checked("dataset", dataset)
     if annotations:
@@ -75,7 +77,7 @@ def _of_annotations(recipe: Recipe, found: Annotations, tasks: list[PointSpec]) 
 
 def _heatmap(found: Annotations, geometry: Geometry) -> str:
     made = found.heatmap(geometry)
-    return f"{len(made.gathered.xyxy)} boxes on {made.gathered.frames} frames of {made.spec.split}"
+    return " ".join([made.origin(), *made.remarks(found.dataset, found.clips)])
 
 
 def _images(found: Annotations) -> str:
@@ -83,21 +85,22 @@ def _images(found: Annotations) -> str:
     # Drawn frames have no files, and where no frame has one, reading the first says so.
     in_files = any(frame.file for frame in frames)
     absent = [
-        f"frame {frame.index} of {clip.name}"
+        f"frame {frame.index} of {clip.name} ({frame.file or frame.sought or 'no file'})"
         for clip in found.clips
         for frame in clip.frames
         if in_files and not (frame.file and frame.file.is_file())
     ]
     if absent:
         raise DatasetError(
-            f"{len(absent)} of {len(frames)} images are missing, for example {absent[0]}",
+            f"{len(absent)} of {counted(len(frames), 'image')} are missing, for example "
+            f"{absent[0]}",
             where=found.root,
             remedy="complete the dataset, or plan without a model (--set model.weights=null)",
         )
     for clip in found.clips:
         for frame in {0: clip.frames[0], 1: clip.frames[-1]}.values():
             found.dataset.image(frame)
-    return f"{len(frames)} frames; first and last of every clip can be read"
+    return f"{counted(len(frames), 'frame')}; first and last of every clip can be read"
 
 
 def _weights(recipe: Recipe, classes: tuple[str, ...] | None) -> str:
@@ -105,7 +108,7 @@ def _weights(recipe: Recipe, classes: tuple[str, ...] | None) -> str:
     assert file is not None
     if classes is None and file != RANDOM_WEIGHTS:
         tensors = read_tensors(Path(file))
-        return f"{file}, {len(tensors)} tensors; fit is not checked without the dataset"
+        return f"{file}, {counted(len(tensors), 'tensor')}; fit is not checked without the dataset"
     weights = Weights(recipe, classes or ())
     weights.detector(Geometry.of(recipe, recipe.model.input[0]))
     return f"{recipe.model.weights}, sha256 {weights.digest[:12]}, runs on {weights.device.type}"

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.families.blocks.costs import Tokens
 from maskvd_cli.methods.base import ClipView, TokenTrace
+from maskvd_cli.methods.fit import unplanned
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.work.plan import PointSpec
 
@@ -47,16 +49,32 @@ class Counted:
         }
 
 
-def counted(
-    spec: PointSpec, scene: Scene, view: ClipView, trace: TokenTrace, real: NDArray[np.float64]
+def counted(  # noqa: PLR0913, PLR0917 - the point, the clip, and what was seen of it
+    spec: PointSpec,
+    scene: Scene,
+    view: ClipView,
+    trace: TokenTrace,
+    real: NDArray[np.float64],
+    executed: NDArray[np.float64] | None = None,
 ) -> Counted:
-    """Evaluate the closed forms on a clip's trace; `real` as in `Counted`."""
-    macs = spec.method.macs(scene.geometry.arch, scene.geometry.grid, spec.params, trace)
+    """Evaluate the closed forms on a clip's trace; `real` as in `Counted`.
+
+    `executed` (frames,): MACs that were counted while the model ran, which stand where the method
+    has no closed form; the published counter is then not known, NaN. Raises UsageError without.
+    """
+    arch = scene.geometry.arch
+    macs = spec.method.macs(arch, scene.geometry.grid, spec.params, trace)
     known = np.nan if view.real is None else float(view.real.sum())
     all_real = np.full(view.frames, known)
-    return Counted(
-        trace, real, all_real, _each(macs.matrix, view.frames), _each(macs.published, view.frames)
-    )
+    if macs is not None:
+        matrix = _each(macs.matrix, view.frames)
+        return Counted(trace, real, all_real, matrix, _each(macs.published, view.frames))
+    if executed is None:
+        raise UsageError(
+            unplanned(spec.method, arch) or f"{spec.method.name} states no cost",
+            remedy="give a model to run (model.weights)",
+        )
+    return Counted(trace, real, all_real, executed, np.full(view.frames, np.nan))
 
 
 def _each(costs: Tokens, frames: int) -> NDArray[np.float64]:

@@ -71,6 +71,12 @@ def illustrate(run: Run, items: Sequence[Item], on_talk: Callable[[str], None]) 
             return
 
 
+def is_illustrated(run: Run, items: Sequence[Item]) -> bool:
+    """Tell whether `illustrate` has nothing to write: all is there, or nothing can be drawn."""
+    heatmap = not _nearest(items, combined=False) or _is_there(read_heatmap, run)
+    return heatmap and (not _nearest(items, combined=True) or _is_there(read_illustration, run))
+
+
 def _is_there(read: Any, run: Run) -> bool:
     """Tell whether a file can be read, or is a newer maskvd's, which is never overwritten."""
     try:

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from maskvd_cli.families.vitdet.head_costs import embedding_macs, head_macs
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.piece import OUTPUT, Piece
 from maskvd_cli.store.schema import Metrics
@@ -77,7 +76,10 @@ def _samples(scene: Scene, joined: dict[str, NDArray[Any]]) -> pd.DataFrame:
         if name.startswith(COUNT):
             columns[f"count_{name.removeprefix(COUNT)}"] = values
     if PROPOSALS in joined:
-        columns["proposals"] = joined[PROPOSALS]
+        proposals = joined[PROPOSALS]
+        columns["proposals"] = pd.array(
+            [None if count < 0 else int(count) for count in proposals], dtype="Int64"
+        )
     samples = pd.DataFrame(columns)
     return samples.astype({"real_tokens": "Int64", "all_real_tokens": "Int64"})
 
@@ -96,6 +98,8 @@ def _metrics(
     mean = float(samples["tokens"].mean())
     real, all_real = samples["real_tokens"], samples["all_real_tokens"]
     around = _around(scene, joined)
+    published = float(joined["published"].mean()) / GIGA
+    state = spec.method.planned_state_bytes(arch, grid, spec.params)
     return Metrics(
         clips=clips,
         frames=len(samples),
@@ -104,13 +108,13 @@ def _metrics(
         keep_rate_real=None if real.isna().any() else float(real.sum() / all_real.sum()),
         full_frame_share=float(samples["is_full"].mean()),
         gmacs=gmacs,
-        gmacs_published=float(joined["published"].mean()) / GIGA,
+        gmacs_published=None if np.isnan(published) else published,
         gmacs_detector=None if around is None else gmacs + around,
         gmacs_published_at_mean_tokens=(
             None if curve is None else curve[0] + curve[1] * mean + curve[2] * mean**2
         ),
         cost_curve=curve,
-        state_bytes=spec.method.planned_state_bytes(arch, grid, spec.params),
+        state_bytes=0 if state is None else state,
     )
 
 
@@ -121,10 +125,8 @@ def _around(scene: Scene, joined: dict[str, NDArray[Any]]) -> float | None:
     """
     if AROUND in joined:
         return float(joined[AROUND].mean()) / GIGA
-    arch, grid, heads = scene.geometry.arch, scene.geometry.grid, scene.heads
-    if heads is None:
-        return None
-    return (embedding_macs(arch, grid) + head_macs(arch, heads, grid, heads.post_nms)) / GIGA
+    around = scene.around_macs()
+    return None if around is None else around / GIGA
 
 
 def cost_curve(spec: PointSpec, scene: Scene) -> tuple[float, float, float] | None:

@@ -106,16 +106,34 @@ class Passes:
         self, metric: type[Metric], protocol: Mapping[str, Any], scene: Scene, group: Sequence[Item]
     ) -> None:
         """Measure what is missing of the points of one model at one input."""
+        wanted, baseline = self._wanted(metric, protocol, scene, group)
+        missing = [i.point.key for i in group if not self._present(wanted, i.point.key)]
+        for keys in [missing] if metric.together else [[key] for key in missing]:
+            if keys:
+                self._session(wanted, keys, baseline)
+
+    def are_done(self, items: Sequence[Item]) -> bool:
+        """Tell whether every record of the plan is there; with `earlier` empty nothing is written."""
+        measure = self.plan.measure or {}
+        for name in measure.get("metrics", ()):
+            metric, protocol = metrics.load(name), protocol_of(measure, name)
+            for scene in dict.fromkeys(item.scene for item in items):
+                group = [item for item in items if item.scene is scene]
+                wanted, _ = self._wanted(metric, protocol, scene, group)
+                if not all(self._present(wanted, item.point.key) for item in group):
+                    return False
+        return True
+
+    def _wanted(
+        self, metric: type[Metric], protocol: Mapping[str, Any], scene: Scene, group: Sequence[Item]
+    ) -> tuple[Wanted, str | None]:
+        """Return what records of one model at one input must equal, and the baseline's key."""
         baseline = baseline_key(self.plan, group[0].point)
         if metric.from_outputs:
             if baseline is not None and not self.run.has_predictions(baseline):
                 baseline = None
             protocol = {**protocol, "baseline": baseline}
-        wanted = Wanted(metric, protocol, self._conditions(metric, scene))
-        missing = [i.point.key for i in group if not self._present(wanted, i.point.key)]
-        for keys in [missing] if metric.together else [[key] for key in missing]:
-            if keys:
-                self._session(wanted, keys, baseline)
+        return Wanted(metric, protocol, self._conditions(metric, scene)), baseline
 
     def _conditions(self, metric: type[Metric], scene: Scene) -> dict[str, Any]:
         """Return what decides the values: of stored outputs, the task's revision alone."""

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from maskvd_cli.core.errors import MaskvdError, RecipeError
+from maskvd_cli.core.errors import MaskvdError, RecipeError, UsageError
 from maskvd_cli.core.point import Point, label_of
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.families.zoo import entry, get_arch, models
 from maskvd_cli.methods.base import Method, Params
+from maskvd_cli.methods.fit import unlike, unplanned
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
@@ -80,6 +81,8 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
     for planned in loaded.points:
         try:
             task = _task(planned, None if planned.model == first else planned.model)
+            if loaded.recipe.model.weights is None:
+                _check_planned(task, planned)
         except MaskvdError as error:
             problems.append(f"{planned.place} {planned.method}: {error}")
             continue
@@ -92,10 +95,22 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
     return tasks
 
 
+def _check_planned(task: PointSpec, planned: MethodPoint) -> None:
+    """Raise UsageError for a point that annotations alone cannot answer."""
+    reason = unplanned(task.method, entry(planned.model).arch)
+    if reason is not None:
+        raise UsageError(reason, remedy="give a model to run: model.weights, a file or random")
+
+
 def _task(planned: MethodPoint, model: str | None) -> PointSpec:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
-    params = method.resolve(planned.params, get_arch(planned.model))
+    arch = entry(planned.model).arch
+    if (reason := unlike(method, arch)) is not None:
+        others = [name for name, model in models().items() if unlike(method, model.arch) is None]
+        use = f"use {' or '.join(others)}" if others else "no model here fits it"
+        raise UsageError(reason, remedy=use)
+    params = method.resolve(planned.params, arch)
     return PointSpec(method, params, planned.input, _naming(method, params), model)
 
 

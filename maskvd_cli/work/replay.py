@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.machine.threads import single_thread
 from maskvd_cli.methods.base import ClipView
+from maskvd_cli.methods.fit import unplanned
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import part_of
@@ -43,7 +45,13 @@ def replay(spec: PointSpec, scene: Scene) -> Outcome:
 
 @single_thread()
 def _planned(spec: PointSpec, scene: Scene, view: ClipView) -> Counted:
-    trace = spec.method.plan(spec.params, scene.geometry.arch, view)
+    arch = scene.geometry.arch
+    trace = spec.method.plan(spec.params, arch, view)
+    if trace is None:
+        raise UsageError(
+            unplanned(spec.method, arch) or f"{spec.method.name} cannot be planned",
+            remedy="give a model to run (model.weights)",
+        )
     real = np.full(view.frames, np.nan)
     if view.real is not None and trace.kept is not None:
         real = (trace.kept & view.real).sum(1).numpy().astype(np.float64)

@@ -5,6 +5,7 @@ Where the model runs, the measured passes follow the points.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,15 @@ from maskvd_cli.machine.device import device_facts
 from maskvd_cli.machine.environment import environment, tidy_path
 from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.scenes.annotations import Annotations
-from maskvd_cli.store.atomic import refuse_inside
+from maskvd_cli.store.atomic import has_leftovers, refuse_inside
+from maskvd_cli.store.locking import remove_unbegun
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import NewerResultError, Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
 from maskvd_cli.tasks.stored import truth_content
 from maskvd_cli.work.collect import Collection as Points
 from maskvd_cli.work.executors.inline import Inline
-from maskvd_cli.work.illustration import illustrate
+from maskvd_cli.work.illustration import illustrate, is_illustrated
 from maskvd_cli.work.legend import methods_of, quantities_of
 from maskvd_cli.work.passes import Item, OnMeasured, Passes
 from maskvd_cli.work.plan import BASELINE
@@ -97,6 +99,11 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
     executor = executor or Inline(lambda loaded: sweep)
     executor.on_talk = on_talk
     here = _environment(sweep)
+    if (outcome := _finished(sweep, run, here, retry_failed=retry_failed)) is not None:
+        for record in outcome.present:
+            on_point(record)
+        return outcome
+    remove_unbegun(other for other in _beside(run) if other != run.folder)
     with run.lock():
         _begin(run, sweep, here)
         present = _present(sweep, run, earlier, retry_failed=retry_failed)
@@ -124,6 +131,37 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
         measured = passes.measure(items)
     failed = [record for record in seen if record.status == "failed"]
     return SweepOutcome(run, ran, list(present.values()), measured, failed)
+
+
+def _finished(
+    sweep: Sweep, run: Run, here: dict[str, Any], *, retry_failed: bool
+) -> SweepOutcome | None:
+    """Return what a run holds where nothing is left to do in it, else None.
+
+    Writes nothing and takes no lock, so that a finished run on a read-only disk is no error.
+    """
+    if not run.has_begun() or (sweep.predicts and not run.has_truth()):
+        return None
+    stored = [_stored(run, point.key, sweep) for point in sweep.points]
+    present = [record for record in stored if record is not None]
+    failed = any(record.status == "failed" for record in present)
+    if len(present) < len(stored) or (retry_failed and failed):
+        return None
+    seen: list[MeasuredRecord] = []
+    passes = Passes(run, run.plan(), sweep, (), here, retry_failed, seen.append)
+    items = _items(sweep, passes.plan, present)
+    tidy = is_illustrated(run, items) and not has_leftovers(run.folder)
+    if not passes.are_done(items) or (os.access(run.folder, os.W_OK) and not tidy):
+        return None
+    return SweepOutcome(run, [], present, (), [r for r in seen if r.status == "failed"])
+
+
+def _beside(run: Run) -> list[Path]:
+    """Return the folders of the recipe's runs."""
+    try:
+        return list(run.folder.parent.iterdir())
+    except OSError:
+        return []
 
 
 def _environment(sweep: Sweep) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from maskvd_cli.core.point import changes_nothing
 from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
 from maskvd_cli.store.measured import Accuracy, AgeAccuracy, ClassAccuracy, StoredEstimate
 from maskvd_cli.store.runs import Run
@@ -96,9 +97,8 @@ def _change(ours: Scored, theirs: Scored) -> Estimate | None:
 def baseline_key(plan: Plan, point: PlannedPoint) -> str | None:
     """Return the key of dense on the point's model and input, None where the plan has none."""
     for other in plan.points:
-        plain = all(value in (None, 1) for value in other.params.values())
         beside = (other.model, other.input) == (point.model, point.input)
-        if other.method == BASELINE and plain and beside:
+        if other.method == BASELINE and changes_nothing(other.params) and beside:
             return other.key
     return None
 

@@ -1,6 +1,7 @@
 """Run the model over clips for one point: outputs, and the tokens of every frame.
 
-Nothing is counted while the model runs: the closed forms are evaluated on the traces afterwards.
+Closed forms are evaluated on the traces afterwards; where there is none, operations are counted
+while the model runs. Nothing is timed here.
 """
 
 # torch's own annotations are incomplete.
@@ -9,20 +10,18 @@ Nothing is counted while the model runs: the closed forms are evaluated on the t
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from maskvd_cli.core.placement import Placement
-from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.families.vitdet.head_costs import box_head_macs, embedding_macs, head_macs
+from maskvd_cli.families.base import Model
 from maskvd_cli.methods.base import ClipView, FrameTrace, Method, Params, TokenTrace
 from maskvd_cli.methods.clips import ClipInput, run_clip
+from maskvd_cli.methods.counting import around_macs, backbone_macs, watch_of
 from maskvd_cli.scenes.frames import ReadAhead
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.piece import OUTPUT, Piece
@@ -41,14 +40,14 @@ def traced_clips(
     The state of the method is dropped after each clip, so that points can go side by side. Raises
     MaskvdError where an image is missing or the method cannot run.
     """
-    detector = scene.measured.detector(scene.geometry)
-    method = spec.method(spec.params, detector.backbone)
+    model = scene.measured.model(scene.geometry)
+    method = spec.method(spec.params, model.backbone)
     feed = scene.feed
     inputs = feed.clips(scene.views(with_scores=spec.needs_heatmap))
     for number in range(*clips):
         started = time.perf_counter()
         arrays, state = _traced(
-            spec, scene, task, method, detector, inputs[number], feed.placements[number]
+            spec, scene, task, method, model, inputs[number], feed.placements[number]
         )
         method.reset()
         facts = {
@@ -64,7 +63,7 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
     scene: Scene,
     task: Task,
     method: Method[Params],
-    detector: Detector,
+    model: Model,
     clip: ClipInput,
     placed: Placement,
 ) -> tuple[dict[str, NDArray[Any]], int]:
@@ -72,44 +71,34 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
     traces: list[FrameTrace] = []
     outputs: list[Any] = []
     real: list[float] = []
-    state = 0
-    with ReadAhead(clip.images) as images, _proposals(detector) as proposals:
-        for result in run_clip(detector, method, replace(clip, images=images)):
-            outputs.append(result.detections)
+    around: list[float] = []
+    executed: list[float | None] = []
+    state, watch = 0, watch_of(spec.method, model)
+    with ReadAhead(clip.images) as images:
+        for result in run_clip(model, method, replace(clip, images=images), watch=watch):
+            outputs.append(result.output)
+            around.append(around_macs(result, model))
+            executed.append(backbone_macs(result))
             real.append(_real_tokens(clip.view, result.trace))
             # Indices of all frames of a long clip would fill the device.
             traces.append(replace(result.trace, selected={}))
             state = max(state, method.state_bytes())
-    made = counted(spec, scene, clip.view, TokenTrace.of(traces), np.array(real, dtype=np.float64))
+    macs = None if None in executed else np.array(executed, dtype=np.float64)
+    trace, seen = TokenTrace.of(traces), np.array(real, dtype=np.float64)
+    made = counted(spec, scene, clip.view, trace, seen, macs)
     encoded = task.encode(outputs, placed, scene.measured.label_of)
     return {
         **made.arrays(),
-        PROPOSALS: np.array(proposals, dtype=np.int64),
-        AROUND: _around(scene, proposals),
+        PROPOSALS: np.array([_proposals(output) for output in outputs], dtype=np.int64),
+        AROUND: np.array(around, dtype=np.float64),
         **{f"{OUTPUT}{name}": array for name, array in encoded.items()},
     }, state
 
 
-@contextmanager
-def _proposals(detector: Detector) -> Generator[list[int]]:
-    """Note how many boxes the box head gets on each frame."""
-    counts: list[int] = []
-
-    def note(module: object, inputs: tuple[object, Sequence[Tensor]]) -> None:
-        counts.append(len(inputs[1][0]))
-
-    handle = detector.box_head.register_forward_pre_hook(note)
-    try:
-        yield counts
-    finally:
-        handle.remove()
-
-
-def _around(scene: Scene, proposals: Sequence[int]) -> NDArray[np.float64]:
-    """Return the MACs of everything but the backbone, at each frame's own proposals."""
-    arch, grid, heads = scene.geometry.arch, scene.geometry.grid, scene.measured.heads
-    fixed = embedding_macs(arch, grid) + head_macs(arch, heads, grid, 0)
-    return fixed + box_head_macs(heads, 1) * np.array(proposals, dtype=np.float64)
+def _proposals(output: Any) -> int:
+    """Return how many boxes the last stage got; -1 where an output does not tell."""
+    proposals: int | None = getattr(output, "proposals", None)
+    return -1 if proposals is None else proposals
 
 
 def _real_tokens(view: ClipView, trace: FrameTrace) -> float:
@@ -118,6 +107,6 @@ def _real_tokens(view: ClipView, trace: FrameTrace) -> float:
         return np.nan
     if trace.full:
         return float(view.real.sum())
-    if set(trace.selected) == {"mask"}:
-        return float(view.real[trace.selected["mask"].cpu()].sum())
+    if trace.mask is not None:
+        return float(view.real[trace.mask.cpu()].sum())
     return np.nan

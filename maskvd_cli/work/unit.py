@@ -63,11 +63,13 @@ class Executor(ABC):
     `open_sweep` gives what this process has read of a recipe; other processes read it themselves.
     `on_talk` hears what is being done, where that is known.
     `clips_per_unit`: how many clips a unit holds at most, None: all that a point lacks.
+    `keeps_limits`: whether it ends units that go beyond `limits`.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     clips_per_unit: ClassVar[int | None] = None
+    keeps_limits: ClassVar[bool] = False
 
     def __init__(self, open_sweep: OpenSweep, limits: Limits = Limits()) -> None:
         self.open_sweep = open_sweep

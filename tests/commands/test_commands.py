@@ -134,7 +134,7 @@ def test_a_heatmap_of_the_first_clips_says_so(labels: Path) -> None:
     whole = json.loads(run("heatmap", "--root", labels, "--json").stdout)
     part = json.loads(run("heatmap", "--root", labels, "--json", "--clips", 1).stdout)
     assert "subset" not in whole
-    assert (part["subset"], part["clips"]) == ("first 1 clips", 1)
+    assert (part["subset"], part["clips"]) == ("first 1 clip", 1)
     assert part["boxes"] < whole["boxes"]
     set_to = ["--set", "methods.maskvd.period=8", "--set", "methods.maskvd.static_keep_rate=0.3"]
     sweep = ["sweep", "--dataset", "kitti", "--root", labels, *set_to]
@@ -143,7 +143,9 @@ def test_a_heatmap_of_the_first_clips_says_so(labels: Path) -> None:
         keys += [row["key"] for row in json.loads(run(*sweep, *more, "--json").stdout)["rows"]]
     assert len(set(keys)) > len(keys) // 2
     report = run("report").stdout
-    assert f"Heatmap from the first 1 clips of train-half: {part['frames']} frames." in report
+    origin = "Heatmap from training/label_02 (kitti, split train-half): {}, {} frames, all boxes."
+    assert origin.format("the first 1 clip", part["frames"]) in " ".join(report.split())
+    assert "are evaluated, so static masks" not in report
 
 
 @pytest.mark.parametrize("key", ["image_size", "frame"])
@@ -182,7 +184,17 @@ def test_a_sweep_without_words_is_the_demo() -> None:
         (["heatmap", "--root", "LABELS", "--canvas", "384"], "rows x columns"),
         (["heatmap", "--root", "LABELS", "--accumulate", "max"], "choose sum or union"),
         (
-            ["heatmap", "--root", "LABELS", "--canvas", "input", "--input", "320x320"],
+            [
+                "heatmap",
+                "--root",
+                "LABELS",
+                "--canvas",
+                "input",
+                "--input",
+                "320x320",
+                "--frame",
+                "370x672",
+            ],
             "frame 370x672 does not fit into input 320x320",
         ),
         (["heatmap", "--root", "nowhere", "-o", "h.png"], "name it with .npz"),

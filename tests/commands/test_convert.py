@@ -20,8 +20,9 @@ from maskvd_cli import app as maskvd
 from maskvd_cli.commands.convert import convert
 from maskvd_cli.core.size import Size
 from maskvd_cli.families import zoo
-from maskvd_cli.families.checkpoints import read_metadata, read_tensors, sha256_of
+from maskvd_cli.families.checkpoints import read_metadata, read_tensors, save, sha256_of
 from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.store.runs import runs_below
 
 app = typer.Typer(cls=maskvd.app.info.cls, rich_markup_mode=None)
 app.callback()(lambda: None)
@@ -73,7 +74,7 @@ def timm_backbone(dim: int = 128, side: int = 21, patch: int = 16) -> dict[str, 
             names[f"blocks.{block}.{layer}.weight"] = weight
             names[f"blocks.{block}.{layer}.bias"] = (out * dim,)
     return {
-        name: torch.tensor(float(number), dtype=torch.float16).expand(shape)
+        name: torch.tensor(float(number), dtype=torch.float16).expand(shape).contiguous()
         for number, (name, shape) in enumerate(names.items(), 1)
     }
 
@@ -197,6 +198,72 @@ def test_an_output_that_is_a_folder(source: Path) -> None:
     Path("out.safetensors").mkdir()
     done = run(source, "out.safetensors", "--force")
     assert (done.exit_code, "is a folder" in done.stderr) == (2, True)
+
+
+SHIPPED = Path(__file__).parents[2] / "recipes" / "weights" / "vitdet-ti.safetensors"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--arch", "vitdet-ti")])
+def test_what_our_own_file_states_is_kept(arguments: tuple[str, ...]) -> None:
+    done = run(SHIPPED, "c.safetensors", *arguments)
+    assert done.exit_code == 0, done.output
+    before, after = read_metadata(SHIPPED), read_metadata(Path("c.safetensors"))
+    for key in ("heads", "classes", "input", "frame", "arch", "dataset", "annotations", "seed",
+                "steps", "recipe", "split", "protocol"):  # fmt: skip
+        assert after[key] == before[key]
+    assert after["source_sha256"] == sha256_of(SHIPPED)
+    assert done.stderr == ""
+
+
+def test_a_converted_detector_is_worth_what_the_original_is() -> None:
+    assert run(SHIPPED, "c.safetensors", "--arch", "vitdet-ti").exit_code == 0
+    swept: list[tuple[float, object]] = []
+    for weights in (SHIPPED, Path("c.safetensors").absolute()):
+        results = Path("results", weights.stem)
+        Path("r.yaml").write_text(
+            "schema: 1\nname: swept\ndataset: {name: synthetic, split: val}\n"
+            f"model: {{name: vitdet-ti, input: 192x640, frame: 192x640, weights: {weights}}}\n"
+            "methods: [{name: dense}]\nmetrics: [accuracy]\nlimit: {clips: 2, frames: 3}\n"
+        )
+        done = CliRunner().invoke(maskvd.app, ["sweep", "r.yaml", "--results", str(results)])
+        assert done.exit_code == 0, done.output
+        assert "anchors" not in done.output
+        (found,) = runs_below(results / "swept")
+        (point,) = found.plan().points
+        measured = found.measured("accuracy", point.key)
+        assert measured is not None and measured.accuracy is not None
+        assert measured.accuracy.map50 is not None
+        swept.append((measured.accuracy.map50, found.predictions(point.key)["results"]))
+    assert swept[0] == swept[1]
+    assert swept[0][0] > 20
+
+
+def test_a_detector_that_does_not_say_its_anchors_is_told() -> None:
+    save(Path("bare.safetensors"), read_tensors(SHIPPED), {})
+    done = run("bare.safetensors", "c.safetensors")
+    assert (done.exit_code, "SRC does not say its anchors" in done.stderr) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"heads": "[1]"}, "metadata heads is [1], expected an object"),
+        ({"heads": "{"}, "metadata heads is no JSON"),
+        ({"heads": '{"channels": 7}'}, "metadata heads.channels is 7, its tensors need 48"),
+        ({"classes": '["car"]'}, "metadata classes names 1, the tensors have 3"),
+        ({"arch": "vitdet-b"}, "says that it is of vitdet-b, not vitdet-ti; give --arch vitdet-b"),
+    ],
+    ids=str,
+)
+def test_metadata_that_contradict_the_tensors_are_refused(
+    changes: dict[str, str], said: str
+) -> None:
+    save(Path("odd.safetensors"), read_tensors(SHIPPED), read_metadata(SHIPPED) | changes)
+    done = run("odd.safetensors", "c.safetensors", "--arch", "vitdet-ti")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"error: odd.safetensors: {said}")
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path("c.safetensors").exists()
 
 
 class Evil:

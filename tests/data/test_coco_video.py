@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,12 @@ def test_images_are_looked_for_below_the_root(below: str, tmp_path: Path) -> Non
     file = picture(tmp_path / f"{below}v1/000001.jpg")
     absent, present = clips(tmp_path)[0].frames
     assert (absent.file, present.file) == (None, file)
+    with pytest.raises(DatasetError) as caught:
+        load_image(absent)
+    assert str(caught.value).startswith(
+        f"frame 0 of clip 1 has no image here (v1/000000.jpg, looked for in {tmp_path}, "
+        f"{tmp_path}/val, {tmp_path}/images, {tmp_path}/images/val); "
+    )
     assert load_image(present).shape == (48, 64, 3)
 
 
@@ -329,12 +336,15 @@ WHOLE = "input should be a valid integer"
         ("annotations", "category_id", 10**30, "input should be less than or equal to"),
         ("annotations", "iscrowd", 2, "needs 0 or 1"),
         ("annotations", "iscrowd", "yes", "needs 0 or 1"),
-        ("annotations", "instance_id", "a", WHOLE),
+        ("annotations", "ignore", 3, "needs 0 or 1"),
+        ("annotations", "instance_id", 1.5, WHOLE),
+        ("annotations", "track_id", True, WHOLE),
         ("annotations", "track_id", 0.5, WHOLE),
         ("categories", "id", "2", WHOLE),
         ("categories", "name", 3, "input should be a valid string"),
         ("videos", "id", "2", WHOLE),
         ("videos", "name", 3, "input should be a valid string"),
+        ("videos", "file_name", 3, "input should be a valid string"),
     ],
 )
 def test_values_of_wrong_type_or_range(
@@ -418,4 +428,119 @@ def test_ids_given_twice(key: str, tmp_path: Path) -> None:
     number = entries[key][0]["id"]
     assert message(tmp_path).startswith(
         f"{file}: {key}.1.id: {number} is already the id of {key}.0; give each"
+    )
+
+
+def test_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    entries = document({1: [0, 1]})
+    entries["categories"] = [
+        {"id": 1, "name": "car"}, {"id": 0, "name": "car"}, {"id": 5, "name": "dog"},
+    ]  # fmt: skip
+    entries["annotations"] = [box(0, category_id=1), box(0, category_id=0), box(1)]
+    save(entries, tmp_path)
+    dataset = CocoVideo(tmp_path)
+    (clip,) = dataset.clips()
+    assert dataset.classes == ("car", "dog")
+    assert [frame.boxes.labels.tolist() for frame in clip.frames] == [[0, 0], [1]]
+    assert dataset.remarks() == [
+        "val.json: the categories with ids 0, 1 are all named 'car', and are one class here."
+    ]
+
+
+def test_an_unused_root_category_changes_no_class(tmp_path: Path) -> None:
+    plain, rooted = document({1: [0]}), document({1: [0]})
+    rooted["categories"].append({"id": 0, "name": "dog"})
+    save(plain, tmp_path / "a")
+    save(rooted, tmp_path / "b")
+    found = [CocoVideo(tmp_path / name) for name in "ab"]
+    labels = [next(dataset.clips()).frames[0].boxes.labels for dataset in found]
+    names = [dataset.classes[label] for dataset, (label,) in zip(found, labels, strict=True)]
+    assert names == ["dog", "dog"]
+
+
+@pytest.mark.parametrize("flag", [1, True])
+def test_ignore_without_iscrowd_is_an_ignore_region_and_noted(flag: int, tmp_path: Path) -> None:
+    entries = document({1: [0]})
+    entries["annotations"] = [box(0, ignore=flag), box(0, ignore=0), box(0, iscrowd=1, ignore=1)]
+    save(entries, tmp_path)
+    dataset = CocoVideo(tmp_path)
+    boxes = next(dataset.clips()).frames[0].boxes
+    assert boxes.labels.tolist() == [-1, 1, -1]
+    assert boxes.ignore.tolist() == [True, False, True]
+    assert dataset.remarks() == [
+        "val.json: 1 annotation with `ignore` and without `iscrowd`, taken as ignore regions."
+    ]
+    raw = CocoVideo(tmp_path, protocol="raw")
+    assert not next(raw.clips()).frames[0].boxes.ignore.any()
+    assert raw.remarks() == []
+
+
+def test_videos_without_a_name_are_named_by_file_name_or_id(tmp_path: Path) -> None:
+    entries = document({1: [0], 2: [0], 3: [0], 4: [0]})
+    entries["videos"] = [
+        {"id": 1, "file_name": "MOT17-02"}, {"id": 2}, {"id": 3, "name": "", "file_name": "x"},
+        {"id": 4, "name": "y", "file_name": "z"},
+    ]  # fmt: skip
+    save(entries, tmp_path)
+    assert [name for name, _ in shape(tmp_path)] == ["MOT17-02", "2", "x", "y"]
+
+
+def test_tracks_that_are_text_are_numbered(tmp_path: Path) -> None:
+    entries = document({1: [0, 1, 2, 3, 4, 5]})
+    tracks = ["a7", "b", "a7", "12", 40, ""]
+    for entry, track in zip(entries["annotations"], tracks, strict=True):
+        entry["track_id"] = track
+    save(entries, tmp_path)
+    found = [frame.boxes.track_ids.tolist() for frame in clips(tmp_path)[0].frames]
+    assert found == [[41], [42], [41], [12], [40], [-1]]
+
+
+def test_clips_of_one_video_name_it(tmp_path: Path) -> None:
+    save(document({3: [0, 1, 5], 4: [0], 7: [0]}, {3: "cam", 4: "cam"}), tmp_path)
+    found = [(clip.name, clip.video) for clip in clips(tmp_path)]
+    assert found == [("cam-0", "cam"), ("cam-5", "cam"), ("cam", "cam.4"), ("7", "7")]
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    file = save(document({1: [0]}), tmp_path)
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert len(clips(tmp_path)) == 1
+
+
+def test_youtube_vis_is_told_what_it_is(tmp_path: Path) -> None:
+    entries = {
+        "videos": [{"id": 1, "width": 64, "height": 48, "length": 1, "file_names": ["v/0.jpg"]}],
+        "annotations": [{"id": 1, "video_id": 1, "category_id": 5, "bboxes": [[1, 1, 2, 2]]}],
+        "categories": [{"id": 5, "name": "dog"}],
+    }
+    file = save(entries, tmp_path)
+    assert message(tmp_path) == (
+        f"{file}: is in YouTube-VIS' form (videos with file_names, no images); convert it to "
+        "CocoVID: one entry of images for each frame, with video_id and frame_id, and annotations "
+        "with image_id and bbox"
+    )
+
+
+def test_a_pipe_in_place_of_a_file_does_not_hang(tmp_path: Path) -> None:
+    (tmp_path / "annotations").mkdir()
+    os.mkfifo(tmp_path / "annotations/val.json")
+    assert "val.json: cannot be read (not a regular file)" in message(tmp_path)
+
+
+def test_backslashes_separate_folders(tmp_path: Path) -> None:
+    entries = document({1: [0]})
+    entries["images"][0]["file_name"] = "v1\\000000.jpg"
+    save(entries, tmp_path)
+    file = picture(tmp_path / "v1/000000.jpg")
+    assert clips(tmp_path)[0].frames[0].file == file
+    for name in ("..\\000000.jpg", "C:\\v1\\000000.jpg", "\\v1\\0.jpg"):
+        entries["images"][0]["file_name"] = name
+        save(entries, tmp_path)
+        assert "leads out of the dataset's folder" in message(tmp_path)
+
+
+def test_a_file_of_another_name_may_be_named(tmp_path: Path) -> None:
+    save(document({1: [0]}), tmp_path, "annotations/mine.json")
+    assert message(tmp_path).endswith(
+        "; a file of another name may be named itself in place of the folder"
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,8 +238,13 @@ def test_images_are_found_and_read_when_asked_for(
     assert first.file == file
     assert load_image(first).shape == (48, 64, 3)
     assert second.file is None
-    with pytest.raises(DatasetError, match="frame 6 has no image here"):
+    with pytest.raises(DatasetError) as caught:
         load_image(second)
+    absent = (root / image).with_stem((root / image).stem.replace("000005", "000006"))
+    assert str(caught.value).startswith(
+        f"frame 6 of clip 00000001-5 has no image here ({absent.name}, looked for in "
+        f"{absent.parent}); "
+    )
 
 
 @pytest.mark.parametrize(
@@ -549,3 +555,34 @@ def test_crowd_and_absent_tracks_in_the_archive(tmp_path: Path) -> None:
     assert (boxes.labels.tolist(), boxes.ignore.tolist()) == ([8], [False])
     assert boxes.track_ids.tolist() == [-1]
     assert boxes.track_ids.dtype == np.int64
+
+
+@MAKERS
+def test_clips_name_the_video_that_they_were_cut_from(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    found = [clip.video for clip in clips(make(tmp_path))]
+    assert found == ["00000000", "00000001", "00000001", "00000002", "00000002"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_in_xml(encoding: str, tmp_path: Path) -> None:
+    file = write(tmp_path / "Annotations/VID/val/v/000000.xml", "")
+    file.write_bytes(xml().encode(encoding))
+    assert len(clips(tmp_path)[0].frames[0].boxes) == 1
+
+
+def test_a_pipe_in_place_of_xml_does_not_hang(tmp_path: Path) -> None:
+    file = xml_set(tmp_path) / "Annotations/VID/val/00000000/000001.xml"
+    file.unlink()
+    os.mkfifo(file)
+    assert message(tmp_path) == f"{file}: cannot be read (not a regular file)"
+
+
+def test_backslashes_in_names(tmp_path: Path) -> None:
+    entries = document([name.replace("/", "\\") for name in file_names(VIDEOS)])
+    write(tmp_path / "annotations" / "vid_val.json", json.dumps(entries))
+    file = picture(tmp_path / "vid_val/ILSVRC2015_val_00000000_000000.JPEG")
+    found = clips(tmp_path)
+    assert shape(found) == FIVE_CLIPS
+    assert found[0].frames[0].file == file

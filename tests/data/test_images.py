@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Frame
+from maskvd_cli.core.types import Frame, Sought
 from maskvd_cli.data.base import make_boxes
-from maskvd_cli.data.images import image_size, load_image
+from maskvd_cli.data.images import image_size, images_fingerprint, load_image
 
 SIZE = Size(rows=40, cols=60)
 AGAIN = "fetch or copy the image again"
@@ -154,3 +156,141 @@ def test_a_bomb_in_the_text_of_a_png(tmp_path: Path) -> None:
     file = tmp_path / "a.png"
     Image.new("RGB", (SIZE.cols, SIZE.rows)).save(file, pnginfo=info)
     assert both_messages(file).startswith(f"{file}: not a readable image")
+
+
+def ramp(rows: int = 4, cols: int = 256) -> np.ndarray:
+    """0, 257, 514, ... 65535 along each row: the 16-bit form of 0, 1, 2, ... 255."""
+    return np.tile(np.arange(cols, dtype=np.uint16) * 257, (rows, 1))
+
+
+def test_grey_of_sixteen_bits_keeps_its_upper_byte(tmp_path: Path) -> None:
+    file = tmp_path / "grey16.png"
+    Image.fromarray(ramp()).save(file)
+    with Image.open(file) as image:
+        assert image.mode.startswith("I")
+    pixels = load_image(frame(file, Size(4, 256)))
+    assert (pixels.shape, pixels.dtype) == ((4, 256, 3), np.uint8)
+    assert (pixels == np.arange(256, dtype=np.uint8)[None, :, None]).all()
+
+
+@pytest.mark.parametrize("value", [255, 256, 511, 65535])
+def test_sixteen_bits_are_cut_not_clipped(value: int, tmp_path: Path) -> None:
+    file = tmp_path / "grey16.png"
+    Image.fromarray(np.full((2, 2), value, dtype=np.uint16)).save(file)
+    assert load_image(frame(file, Size(2, 2))).flatten().tolist() == [value // 256] * 12
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind", "told"),
+    [
+        ("tif", np.float32, "TIFF"),
+        ("tif", np.uint8, "TIFF"),
+        ("gif", np.uint8, "GIF"),
+        ("eps", np.uint8, "PostScript"),
+    ],
+)
+@pytest.mark.parametrize("disguised", [False, True])
+def test_other_formats_are_named_and_not_opened(
+    suffix: str, kind: type, told: str, disguised: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.zeros((*SIZE,), dtype=kind)).save(file)
+    if disguised:
+        file = file.rename(tmp_path / "a.png")
+    assert both_messages(file) == (
+        f"{file}: is {told}; images are read as JPEG, PNG, BMP and WebP; convert the images, for "
+        "example to PNG"
+    )
+
+
+def test_postscript_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def started(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", started)
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", started)
+    file = tmp_path / "a.eps"
+    Image.new("RGB", (SIZE.cols, SIZE.rows)).save(file)
+    assert "is PostScript" in both_messages(file.rename(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
+def test_formats_that_are_read(suffix: str, tmp_path: Path) -> None:
+    file = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (SIZE.cols, SIZE.rows), (200, 100, 50)).save(file)
+    assert np.abs(load_image(frame(file))[5, 5].astype(int) - [200, 100, 50]).max() <= 4
+
+
+# What is seen upright of an image stored so, by EXIF's definition of where row 0 and column 0 lie.
+UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda stored: stored,
+    2: lambda stored: stored[:, ::-1],
+    3: lambda stored: stored[::-1, ::-1],
+    4: lambda stored: stored[::-1],
+    5: lambda stored: stored.swapaxes(0, 1),
+    6: lambda stored: stored.swapaxes(0, 1)[:, ::-1],
+    7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda stored: stored.swapaxes(0, 1)[::-1],
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_exif_orientation_is_honoured(orientation: int, suffix: str, tmp_path: Path) -> None:
+    stored = np.zeros((32, 48, 3), dtype=np.uint8)
+    stored[:16, :16] = (250, 20, 20)
+    stored[:16, 16:32] = (20, 250, 20)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    file = tmp_path / f"a.{suffix}"
+    more: dict[str, Any] = (
+        {"lossless": True} if suffix == "webp" else {"quality": 95} if suffix == "jpg" else {}
+    )
+    Image.fromarray(stored).save(file, exif=exif, **more)
+    expected = UPRIGHT[orientation](stored)
+    size = Size(*expected.shape[:2])
+    assert image_size(file) == size
+    found = load_image(frame(file, size)).astype(int)
+    middles = (slice(8, None, 16), slice(8, None, 16))
+    assert np.abs(found[middles] - expected[middles]).max() <= 20
+
+
+def test_annotations_of_the_unturned_image_are_told(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    file = tmp_path / "a.jpg"
+    Image.new("RGB", (SIZE.cols, SIZE.rows)).save(file, exif=exif)
+    assert message(lambda: load_image(frame(file))).startswith(
+        f"{file}: image is 60x40 (rows x columns), turned as its EXIF says (orientation 6), the "
+        "table says 40x60"
+    )
+
+
+def test_a_pipe_in_place_of_an_image_does_not_hang(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    os.mkfifo(file)
+    assert both_messages(file).startswith(f"{file}: not a readable image (not a regular file)")
+
+
+def test_an_absent_image_names_clip_and_folders(tmp_path: Path) -> None:
+    sought = Sought("v1", "7.png", (tmp_path / "a", tmp_path / "b"))
+    absent = Frame(7, None, SIZE, make_boxes([], [], [], []), "the table", sought)
+    assert message(lambda: load_image(absent)).startswith(
+        f"frame 7 of clip v1 has no image here (7.png, looked for in {tmp_path}/a, {tmp_path}/b); "
+        "the annotations are enough"
+    )
+
+
+def test_the_fingerprint_of_images_sees_number_size_and_beginning(tmp_path: Path) -> None:
+    files = [noise(tmp_path / f"{number}.png") for number in range(130)]
+    before = images_fingerprint(files)
+    assert images_fingerprint(files) == before
+    assert images_fingerprint(files[:-1]) != before
+    # Every third of 130 is read: 44 files.
+    content = files[3].read_bytes()
+    files[3].write_bytes(content + b"x")
+    assert images_fingerprint(files) != before
+    files[3].write_bytes(content[:900] + b"x" + content[901:])
+    assert images_fingerprint(files) != before
+    files[3].write_bytes(content)
+    assert images_fingerprint(files) == before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -11,8 +12,10 @@ from PIL import Image
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip
+from maskvd_cli.data.gather import protocol_for
 from maskvd_cli.data.images import load_image
-from maskvd_cli.data.kitti import NATIVE_CLASSES, Kitti
+from maskvd_cli.data.kitti import Kitti
+from maskvd_cli.data.kitti_labels import NATIVE_CLASSES
 from maskvd_cli.data.registry import datasets
 
 SEQMAP = "evaluate_tracking.seqmap.training"
@@ -364,7 +367,10 @@ def test_reading_never_writes(tmp_path: Path) -> None:
 
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     folder = tmp_path / "absent"
-    assert message(folder) == f"{folder}: no such folder; name the folder of the kitti dataset"
+    assert message(folder) == (
+        f"{folder}: no such folder; name the folder of the kitti dataset, or draw one: maskvd "
+        f"synth -o {folder} --clips 10 --frames 120 --no-images"
+    )
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -425,6 +431,9 @@ def test_an_empty_label_folder(tmp_path: Path) -> None:
 
 CUT = "the row is cut short or this is no KITTI tracking label file"
 MEND_ROW, MEND_BOX = "correct or remove this row", "correct or remove this box"
+OWN_CLASSES = (
+    "correct this row, or read your own classes with protocol own (--set dataset.protocol=own)"
+)
 KNOWN = (
     "there are: Car, Cyclist, DontCare, Misc, Pedestrian, Person, Person_sitting, Tram, Truck, Van"
 )
@@ -452,13 +461,13 @@ KNOWN = (
         (row(0, 2**63), f"frame 0 or track {2**63} is too large; {MEND_ROW}"),
         (
             row(0, 0, "Cyclyst"),
-            f"unknown class 'Cyclyst' (did you mean 'Cyclist'?); {KNOWN}; correct this row",
+            f"unknown class 'Cyclyst' (did you mean 'Cyclist'?); {KNOWN}; {OWN_CLASSES}",
         ),
         (
             row(0, 0, "car"),
-            f"unknown class 'car' (did you mean 'Car'?); {KNOWN}; correct this row",
+            f"unknown class 'car' (did you mean 'Car'?); {KNOWN}; {OWN_CLASSES}",
         ),
-        (row(0, 0, "zebra"), f"unknown class 'zebra'; {KNOWN}; correct this row"),
+        (row(0, 0, "zebra"), f"unknown class 'zebra'; {KNOWN}; {OWN_CLASSES}"),
     ],
 )
 def test_bad_rows_are_told_by_their_line(text: str, expected: str, tmp_path: Path) -> None:
@@ -496,8 +505,9 @@ def test_a_frame_beyond_the_count(kind: str, tmp_path: Path) -> None:
     seqmap(tmp_path, "0000 empty 000000 000004\n")
     tail = "gives {} frames (0..{}); complete the images, or correct the label file"
     assert message(tmp_path) == f"{file}: names frame 4, but {SEQMAP} {tail.format(4, 3)}"
+    # Three images of a longer sequence are samples; the seqmap still tells how long it is.
     images(tmp_path, range(3))
-    assert message(tmp_path) == f"{file}: names frame 4, but image_02 {tail.format(3, 2)}"
+    assert message(tmp_path) == f"{file}: names frame 4, but {SEQMAP} {tail.format(4, 3)}"
 
 
 def test_a_frame_with_two_images(tmp_path: Path) -> None:
@@ -622,6 +632,132 @@ def test_real_images_load_and_absent_ones_say_so(kitti_root: Path) -> None:
     pixels = load_image(frames[10])
     assert pixels.shape == (375, 1242, 3)
     assert pixels.std() > 10
-    assert [frame.index for frame in frames if frame.file] == [10, 15, 20]
-    with pytest.raises(DatasetError, match=r"^frame 11 has no image here; the annotations are"):
+    stored = sorted(int(file.stem) for file in kitti_root.glob("training/image_02/0001/*.png"))
+    assert [frame.index for frame in frames if frame.file] == stored
+    assert {10, 15, 20} <= set(stored)
+    with pytest.raises(DatasetError) as caught:
         load_image(frames[11])
+    folder = kitti_root.resolve() / "training/image_02/0001"
+    assert str(caught.value).startswith(
+        f"frame 11 of clip 0001 has no image here (000011.png, looked for in {folder}); the "
+        "annotations are"
+    )
+
+
+# Samples, sizes, pipes and classes of one's own
+
+
+@pytest.mark.parametrize("with_seqmap", [False, True])
+def test_a_few_sample_images_do_not_cut_a_sequence_short(with_seqmap: bool, tmp_path: Path) -> None:
+    labels(tmp_path, through(9))
+    stored = images(tmp_path, range(2))
+    if with_seqmap:
+        seqmap(tmp_path, "0000 empty 000000 000012\n")
+    (clip,) = clips(tmp_path)
+    assert len(clip) == (12 if with_seqmap else 10)
+    assert [frame.file for frame in clip.frames[:3]] == [*stored, None]
+
+
+@pytest.mark.parametrize("name", ["000001.PNG", "000001.jpeg", "000001.JPG", "000001.Jpeg"])
+def test_suffixes_of_images_in_any_case(name: str, tmp_path: Path) -> None:
+    labels(tmp_path, through(1))
+    file = image(tmp_path, name)
+    assert [frame.file for frame in clips(tmp_path)[0].frames] == [None, file]
+
+
+@pytest.mark.parametrize("frame", [199_999, 150_000, 11_000])
+def test_one_row_does_not_make_a_hundred_thousand_frames(frame: int, tmp_path: Path) -> None:
+    file = labels(tmp_path, [row(0), row(frame) + " "][1:])
+    assert message(tmp_path) == (
+        f"{file}:1: frame {frame} in a file of 1 row; correct or remove this row, or add {SEQMAP}"
+    )
+
+
+@pytest.mark.parametrize("frame", [200_000, 999_999, 10**9])
+def test_frames_beyond_the_limit_are_told_by_their_line(frame: int, tmp_path: Path) -> None:
+    file = labels(tmp_path, [row(0), row(frame)])
+    assert message(tmp_path) == (
+        f"{file}:2: frame {frame} or track 0 is too large; correct or remove this row"
+    )
+
+
+def test_few_rows_far_apart_are_read(tmp_path: Path) -> None:
+    labels(tmp_path, [row(0), row(9_999)])
+    (clip,) = clips(tmp_path)
+    assert [len(frame.boxes) for frame in (clip.frames[0], clip.frames[1], clip.frames[-1])] == [
+        1, 0, 1,
+    ]  # fmt: skip
+    assert len(clip) == 10_000
+
+
+@pytest.mark.parametrize("count", ["99999999", "200001", "9" * 18])
+def test_a_seqmap_of_too_many_frames(count: str, tmp_path: Path) -> None:
+    labels(tmp_path, [row(0)])
+    file = seqmap(tmp_path, f"0000 empty 000000 {count}\n")
+    assert message(tmp_path) == (
+        f"{file}:1: {int(count)} frames are more than the 200000 of a sequence; correct the number "
+        "of frames, or cut the sequence"
+    )
+
+
+def test_a_number_of_thousands_of_digits(tmp_path: Path) -> None:
+    file = labels(tmp_path, [row("9" * 5000)])
+    assert message(tmp_path).startswith(f"{file}:1: not a number: '{'9' * 60}';")
+    seqmap(tmp_path, f"0000 empty 000000 {'9' * 5000}\n")
+    labels(tmp_path, [row(0)])
+    assert "is not `sequence empty 000000 frames`" in message(tmp_path)
+
+
+def test_a_byte_order_mark_is_read_over(tmp_path: Path) -> None:
+    file = labels(tmp_path, through(1))
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert numbers(tmp_path) == [0, 1]
+    file = seqmap(tmp_path, "")
+    file.write_bytes(b"\xef\xbb\xbf0000 empty 000000 000004\n")
+    assert numbers(tmp_path) == [0, 1, 2, 3]
+
+
+def test_pipes_in_place_of_files_do_not_hang(tmp_path: Path) -> None:
+    file = labels(tmp_path, through(1))
+    file.unlink()
+    os.mkfifo(file)
+    assert message(tmp_path).startswith(f"{file}: cannot be read (")
+    assert "not a regular file" in message(tmp_path)
+    file.unlink()
+    labels(tmp_path, through(1))
+    folder = image(tmp_path, "000001.png").parent
+    os.mkfifo(folder / "000000.png")
+    assert message(tmp_path).startswith(f"{folder}/000000.png: not a readable image (not a regular")
+
+
+OWN_ROWS = [
+    row(0, 0, "zebra", "1 2 30 20"), row(0, -1, "DontCare", "1 2 30 20"),
+    row(1, 0, "Antelope", "1 2 30 20"), row(1, 1, "Car", "1 2 30 20"),
+]  # fmt: skip
+
+
+def test_classes_of_ones_own(tmp_path: Path) -> None:
+    labels(tmp_path, OWN_ROWS)
+    images(tmp_path, [0])
+    dataset = Kitti(tmp_path, "train", "own")
+    assert dataset.classes == ("Antelope", "Car", "zebra")
+    first, second = (frame.boxes for frame in next(dataset.clips()).frames)
+    assert (first.labels.tolist(), first.ignore.tolist()) == ([2, -1], [False, True])
+    assert second.labels.tolist() == [0, 1]
+
+
+def test_own_data_need_an_image_for_their_size(tmp_path: Path) -> None:
+    labels(tmp_path, OWN_ROWS)
+    with pytest.raises(DatasetError) as caught:
+        clips(tmp_path, protocol="own")
+    assert str(caught.value) == (
+        f"{tmp_path}/training/image_02/0000: no image of sequence 0000, so nothing tells how large "
+        "its frames are; put one or more of its images there (000000.png, ...)"
+    )
+
+
+def test_a_heatmap_of_own_classes_is_read_under_their_protocol() -> None:
+    assert protocol_for("all", Kitti, "own") == "own"
+    assert protocol_for(["zebra"], Kitti, "own") == "own"
+    assert protocol_for("all", Kitti, PAPER) == "raw"
+    assert protocol_for("protocol", Kitti, IGNORE) == PAPER

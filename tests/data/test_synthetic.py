@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.types import Clip
 from maskvd_cli.data.base import RAW
-from maskvd_cli.data.kitti import NATIVE_CLASSES, Kitti, native_size
+from maskvd_cli.data.kitti import Kitti, native_size
+from maskvd_cli.data.kitti_labels import NATIVE_CLASSES
 from maskvd_cli.data.synthetic import (
     CENTRE_X_PX,
     CENTRE_Y_PX,
@@ -83,7 +84,7 @@ def project(values: tuple[float, ...]) -> NDArray[np.float64]:
     return np.concatenate([points.min(axis=0), points.max(axis=0)])
 
 
-@pytest.mark.parametrize("protocol", [*Kitti.protocols, RAW])
+@pytest.mark.parametrize("protocol", ["maskvd-paper", "kitti-ignore", RAW])
 @pytest.mark.parametrize(
     ("split", "frames"),
     [("train", range(61)), ("train-half", range(30)), ("val-half", range(30, 61))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +29,13 @@ from maskvd_cli.diagnosis.processor import (
     siblings_finding,
     threads_finding,
 )
-from maskvd_cli.diagnosis.software import python_finding, torch_finding, torchvision_finding
+from maskvd_cli.diagnosis.software import (
+    NEWEST_TESTED,
+    package_findings,
+    python_finding,
+    torch_finding,
+    torchvision_finding,
+)
 from maskvd_cli.diagnosis.weights import card_finding, own_weights
 from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.machine.gpu import GpuFacts
@@ -59,6 +66,66 @@ def test_versions() -> None:
     assert torch_finding("2.5.1", ["torch>=2.6"]).state == "problem"
     assert torchvision_finding("0.1", []).state == "ok"
     assert torchvision_finding("0.1", ["numpy", "torch==1.0.0"]).state == "problem"
+
+
+def test_versions_newer_than_the_tested_ones_are_told() -> None:
+    newest = NEWEST_TESTED["torch"]
+    for found in (newest, f"{newest}.9", f"{newest}.0+cu132"):
+        assert torch_finding(found, ["torch>=2.6"]).state == "ok"
+    for found in ("2.99.0+cu190", "3.0"):
+        finding = torch_finding(found, ["torch>=2.6"])
+        assert finding.state == "note"
+        assert f"{found}, newer than {newest}, the newest that was tested" in finding.found
+
+
+def test_packages_outside_of_their_range_are_told_and_the_others_are_not() -> None:
+    here = {
+        "numpy": "2.0.0",
+        "pandas": "2.1.0",
+        "pyyaml": "99.1",
+        "pydantic": "99.1",
+        "rich": "15.0",
+        "torch": "1.0",
+        "optuna": "4.9",
+        "torchvision": "0.28",
+    }
+    needed = [
+        "numpy>=2.0",
+        "pandas>=2.2.2",
+        "PyYAML>=6.0.1",
+        "pydantic>=2.9",
+        "rich>=13.7",
+        "torch>=2.6",
+        "torchvision>=0.21",
+        "typer>=0.20",
+        "types-x",
+        "pandas-stubs; extra == 'dev'",
+        "optuna<6,>=5.0; extra == 'tune'",
+        "av>=14; extra == 'film'",
+        "maskvd[film]; extra == 'dev'",
+    ]
+    findings = {each.name: (each.state, each.found) for each in package_findings(needed, here.get)}
+    assert findings == {
+        "pandas": ("problem", "2.1.0, older than 2.2.2"),
+        "pydantic": (
+            "note",
+            f"99.1, newer than {NEWEST_TESTED['pydantic']}, the newest that was tested",
+        ),
+        "typer": ("problem", "is not installed"),
+        "types-x": ("problem", "is not installed"),
+        "optuna": ("problem", "4.9, older than 5.0"),
+    }
+
+
+def test_the_pinned_versions_are_tested_ones() -> None:
+    """What development and CI run with is within what doctor calls tested."""
+    lock = (Path(__file__).parents[2] / "requirements/dev.lock").read_text("utf-8")
+    for name, newest in NEWEST_TESTED.items():
+        pins = re.findall(rf"^{name}==([\d.]+)", lock, re.MULTILINE)
+        assert pins, name
+        parts = [int(part) for part in newest.split(".")]
+        for pin in pins:
+            assert [int(part) for part in pin.split(".")][: len(parts)] <= parts, (name, pin)
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.counting import count_macs
 from maskvd_cli.families.vitdet import head_costs
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
@@ -31,9 +31,8 @@ HEADS = HeadArch(classes=5, channels=12, hidden=20)
 
 
 def counted(function: Any, *arguments: Any) -> int:
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        function(*arguments)
-    return counter.get_total_flops() // 2
+    with torch.inference_mode():
+        return count_macs(lambda: function(*arguments))
 
 
 def test_full_size_heads_cost_what_was_counted() -> None:

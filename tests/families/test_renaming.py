@@ -171,7 +171,8 @@ def detectron2_heads() -> dict[str, str]:
     }
 
 
-def test_a_small_detectron2_checkpoint() -> None:
+def detectron2_names_of_a_block() -> dict[str, str]:
+    """All names of a detector of one block in Detectron2's naming but the positions, and ours."""
     names = {
         f"backbone.net.{name}.{part}": f"{ours}.{part}"
         for name, ours in [
@@ -190,6 +191,17 @@ def test_a_small_detectron2_checkpoint() -> None:
         names[f"{name}.weight"] = f"{ours}.weight"
         if f"{name}.norm" not in heads:
             names[f"{name}.bias"] = f"{ours}.bias"
+    return names
+
+
+def detectron2_detector(*more: str) -> dict[str, Tensor]:
+    rows = torch.arange(10.0)[None, :, None].expand(1, 10, 4)
+    names = [*detectron2_names_of_a_block(), *more]
+    return numbered(dict.fromkeys(names, (2,))) | {"backbone.net.pos_embed": rows}
+
+
+def test_a_small_detectron2_checkpoint() -> None:
+    names = detectron2_names_of_a_block()
     source = numbered(dict.fromkeys(names, (2,)))
     rows = torch.arange(10.0)[None, :, None].expand(1, 10, 4)
     converted = to_our_names(source | {"backbone.net.pos_embed": rows})
@@ -431,3 +443,40 @@ def test_a_naming_can_be_demanded() -> None:
     )
     with pytest.raises(UsageError, match=r"unknown naming 'tim' \(did you mean 'timm'\?\)"):
         to_our_names(timm_backbone(), "tim")
+
+
+MASK_HEAD = [
+    f"roi_heads.mask_head.{layer}.{part}"
+    for layer in ("mask_fcn1", "mask_fcn1.norm", "deconv", "predictor")
+    for part in ("weight", "bias")
+]
+
+
+def test_the_mask_head_of_detectron2_is_left_out_with_the_reason() -> None:
+    tensors = detectron2_detector(*MASK_HEAD)
+    converted = to_our_names(tensors, where="model.pth")
+    assert converted.naming == "detectron2"
+    assert converted.contains == "detector"
+    left_out = {name: why for name, why in converted.dropped.items() if "mask_head" in name}
+    assert left_out == dict.fromkeys(MASK_HEAD, "of the mask head, which boxes do not need")
+    without = to_our_names(detectron2_detector(), where="model.pth")
+    assert converted.tensors.keys() == without.tensors.keys()
+
+
+def test_cascades_of_box_heads_are_refused_with_the_reason() -> None:
+    plain = detectron2_detector()
+    cascade: dict[str, Tensor] = {}
+    for name, value in plain.items():
+        parts = name.split(".")
+        if parts[:2] in (["roi_heads", "box_head"], ["roi_heads", "box_predictor"]):
+            for stage in range(3):
+                cascade[".".join([*parts[:2], str(stage), *parts[2:]])] = value
+        else:
+            cascade[name] = value
+    for naming in (None, "detectron2"):
+        with pytest.raises(CheckpointError) as caught:
+            to_our_names(cascade, naming, where="model.pth")
+        text = str(caught.value)
+        assert text.startswith("model.pth: is a cascade of box heads (Cascade R-CNN), and maskvd")
+        assert "54 of its tensors, as roi_heads.box_head.0." in text
+        assert "\n" not in text and caught.value.remedy

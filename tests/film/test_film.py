@@ -19,6 +19,7 @@ from PIL import Image as Pillow
 from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
+from maskvd_cli.commands.film import sign_of_life
 from maskvd_cli.film.choice import choose_clip
 from maskvd_cli.film.opening import open_film
 from maskvd_cli.film.shots import Shot, shots
@@ -226,3 +227,13 @@ def test_an_interrupted_film_leaves_nothing(recipe: Path, tmp_path: Path) -> Non
     assert running.returncode == 130
     assert said.splitlines()[-1] == "interrupted"
     assert not list(folder.iterdir())
+
+
+def test_a_long_work_gives_signs_of_life_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with sign_of_life("drawing", every=0.05):
+        time.sleep(0.4)
+    with sign_of_life("nothing", every=5):
+        pass
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) >= 2
+    assert all(line.startswith("drawing: ") and line.endswith("s so far") for line in said)

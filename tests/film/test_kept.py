@@ -19,22 +19,22 @@ PLAIN = get_arch("vitdet-ti-global")
 
 
 def test_one_mask_is_all_or_nothing() -> None:
-    kept = kept_tokens(FrameTrace(2, False, {}, {"mask": torch.tensor([1, 9])}), ARCH, GRID)
+    kept = kept_tokens(FrameTrace(2, False, {}, {"mask": torch.tensor([1, 9])}), GRID)
     assert kept.share.shape == (4, 8)
     assert np.flatnonzero(kept.share).tolist() == [1, 9]
     assert set(kept.share.flat) == {0.0, 1.0}
 
 
 def test_full_frames_are_bright_and_untold_tokens_are_named() -> None:
-    assert kept_tokens(FrameTrace(32, True), ARCH, GRID).share.min() == 1
-    untold = kept_tokens(FrameTrace(7, False), ARCH, GRID)
+    assert kept_tokens(FrameTrace(32, True), GRID).share.min() == 1
+    untold = kept_tokens(FrameTrace(7, False), GRID)
     assert not untold.known
     assert "no tokens" in untold.legend
 
 
 def test_other_index_sets_are_united() -> None:
     sets = {"a": torch.tensor([0]), "b": torch.tensor([0, 5])}
-    kept = kept_tokens(FrameTrace(2, False, {}, sets), ARCH, GRID)
+    kept = kept_tokens(FrameTrace(2, False, {}, sets), GRID)
     assert np.flatnonzero(kept.share == 1).tolist() == [0, 5]
     assert "2 choices" in kept.legend
 
@@ -51,9 +51,9 @@ def test_gates_give_the_share_of_gates() -> None:
     backbone = VisionTransformer(ARCH).eval()
     method = Eventful(EventfulParams(r=8), backbone)
     tokens = torch.randn(1, 32, ARCH.dim)
-    assert kept_tokens(step(method, tokens, 0), ARCH, GRID).share.min() == 1
+    assert kept_tokens(step(method, tokens, 0), GRID).share.min() == 1
     tokens[:, 3] += 5
-    kept = kept_tokens(step(method, tokens, 1), ARCH, GRID)
+    kept = kept_tokens(step(method, tokens, 1), GRID)
     assert "36 gates" in kept.legend
     # Eight of 32 tokens at every gate, and the one that moved at nearly all.
     np.testing.assert_allclose(kept.share.mean(), 8 / 32)
@@ -62,8 +62,8 @@ def test_gates_give_the_share_of_gates() -> None:
 
 def test_a_class_token_has_no_place() -> None:
     sets = {"blocks.0.qkv": torch.tensor([[0, 1, 32]])}
-    kept = kept_tokens(FrameTrace(3, False, {}, sets), PLAIN, GRID)
-    assert PLAIN.class_token
+    kept = kept_tokens(FrameTrace(3, False, {}, sets, lead=1), GRID)
+    assert PLAIN.lead == 1
     assert np.flatnonzero(kept.share).tolist() == [0, 31]
 
 
@@ -72,7 +72,7 @@ def test_dropping_gives_the_share_of_blocks() -> None:
     backbone = VisionTransformer(PLAIN).eval()
     method = EViT(EViTParams(keep_rate=0.5, drop_blocks=(3, 6)), backbone)
     trace = step(method, torch.randn(1, 32, PLAIN.dim), 0)
-    kept = kept_tokens(trace, PLAIN, GRID)
+    kept = kept_tokens(trace, GRID)
     survivors = trace.selected["survivors"]
     assert (kept.share.flat[survivors.numpy()] == 1).all()
     # 16 tokens leave 3 of 12 blocks, 8 leave 6, and 8 all.

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from PIL import ImageDraw
 
 from maskvd_cli.core.placement import stretch
 from maskvd_cli.core.size import Size
+from maskvd_cli.film import lettering
 from maskvd_cli.film.encode import write_gif, write_mp4
 from maskvd_cli.film.kept import Kept
-from maskvd_cli.film.lettering import MISSED, TRUTH, class_colour, font, shortened
+from maskvd_cli.film.lettering import (
+    MISSED,
+    TRUTH,
+    class_colour,
+    escaped,
+    font,
+    lettered,
+    missing,
+    shortened,
+    unwritable,
+    wrapped,
+)
 from maskvd_cli.film.misses import Labelled, Verdict
 from maskvd_cli.film.picture import Layout, dimmed, draw_picture
 from maskvd_cli.film.shots import Cost, Shot
@@ -170,3 +184,83 @@ def test_a_gif_comes_back_and_keeps_the_marks_colours(tmp_path: Path) -> None:
         assert film.info["duration"] == 100
         film.seek(19)
         assert film.convert("RGB").getpixel((24, 5)) == MISSED
+
+
+def large_shot() -> Shot:
+    """A shot whose numbers are as long as they get."""
+    kept = Kept(np.ones((6, 10)), "bright: recomputed at many of 36 gates")
+    cost = Cost(1103.25, 1151.25, 1174.5)
+    trace = FrameTrace(1764, False)
+    return replace(shot_of(), position=9998, trace=trace, kept=kept, cost=cost, missed=13120,
+                   met=24170)  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [320, 360, 480, 560, 640, 1280])
+@pytest.mark.parametrize("annotated", [True, False])
+@pytest.mark.parametrize("skips", [True, False])
+@pytest.mark.parametrize("remark", ["", "random weights: detections mean nothing"])
+def test_nothing_of_a_strip_is_cut_or_lies_over_another_thing(
+    width: int, annotated: bool, skips: bool, remark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caption = replace(
+        CAPTION, frames=10_000, tokens=1764, annotated=annotated, skips=skips, remark=remark
+    )
+    layout = Layout.of(NATIVE, width)
+    places: list[tuple[float, float, float, float]] = []
+    texts: list[str] = []
+    plain = ImageDraw.ImageDraw.text
+
+    def noted(self: Any, xy: Any, text: str, **options: Any) -> None:
+        left, top, right, bottom = self.textbbox(xy, text, font=options["font"])
+        places.append((left, top, right, bottom))
+        texts.append(text)
+        plain(self, xy, text, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
+    strip = draw_strip(large_shot(), caption, layout)
+    assert not [text for text in texts if "…" in text]
+    for left, top, right, bottom in places:
+        assert left >= 0 and top >= 0 and right <= strip.width and bottom <= strip.height
+    for number, one in enumerate(places):
+        for other in places[number + 1 :]:
+            apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1]
+            assert apart or other[3] <= one[1], (texts[number], one, other)
+    whole = " ".join(texts)
+    for figure in ("9999/10000", "1764 of 1764", "1103.25"):
+        assert figure in whole
+    assert ("13120 of 24170" in whole) == skips
+
+
+def test_characters_without_a_glyph_are_spelled_out_or_written_in_another_font() -> None:
+    assert missing("car Äжλ") == set()
+    assert lettered("car", 12)[0] == "car"
+    assert lettered("car", 12)[1].path == font(12).path
+    assert escaped("车 car \u884c\u4eba\x1b") == "U+8F66 car U+884C U+4EBA U+001B"
+    text, face = lettered("\u884c\u4eba", 12)
+    if unwritable(["\u884c\u4eba"]):
+        assert (text, face.path) == ("U+884C U+4EBA", font(12).path)
+    else:
+        assert text == "\u884c\u4eba"
+    # No font has a character for private use that none defines.
+    assert lettered("\U0010fffd", 12)[0] == "U+10FFFD"
+    assert unwritable(["car", "\U0010fffd"]) == ["\U0010fffd"]
+
+
+def test_a_system_font_that_has_all_characters_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = Path(str(font(12).path))
+    monkeypatch.setattr(lettering, "_system_fonts", lambda: (here,))
+    monkeypatch.setattr(lettering, "missing", lambda text: {"x"} if "x" in text else set())
+    lettering._font_with.cache_clear()
+    text, face = lettered("xy", 14)
+    lettering._font_with.cache_clear()
+    assert text == "xy" and Path(str(face.path)) == here and face.size == 14
+
+
+def test_words_are_wrapped() -> None:
+    face = font(12)
+    room = face.getlength("two words")
+    assert wrapped("two words", room, face, most=2) == ["two words"]
+    assert wrapped("one two words", room, face, most=2) == ["one two", "words"]
+    assert wrapped("", room, face, most=2) == []
+    cut = wrapped("a verylongwordthatdoesnotfit and many others", room, face, most=2)
+    assert len(cut) == 2 and cut[0] == "a" and cut[1].endswith("…")

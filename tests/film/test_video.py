@@ -80,6 +80,30 @@ def test_what_is_no_video_is_refused_in_one_line(tmp_path: Path, name: str) -> N
     assert caught.value.remedy
 
 
+def test_a_video_without_a_usable_picture_size_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "odd.mp4", 2)
+    content = path.read_bytes()
+    # A codec that nobody knows: there is nothing that could tell a size.
+    path.write_bytes(content.replace(b"avc1", b"zz9z").replace(b"avcC", b"zz9C"))
+    with pytest.raises(DatasetError, match=r"odd\.mp4: ") as caught:
+        Video(path, 5)
+    assert "\n" not in str(caught.value) and caught.value.remedy
+
+
+@pytest.mark.parametrize("size", [(0, 64), (48, 0), (1 << 20, 64)])
+def test_frames_without_a_usable_size_are_refused(
+    size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "v.mp4", 2)
+
+    class Frame:
+        height, width = size
+
+    monkeypatch.setattr("maskvd_cli.film.video._frames", lambda *_: iter([Frame()]))
+    with pytest.raises(DatasetError, match="its frames have no usable size, "):
+        Video(path, 5)
+
+
 def test_a_cut_video_gives_what_can_be_decoded(tmp_path: Path) -> None:
     path = tmp_path / "cut.mkv"
     write_video(path, 60, Size(240, 320))

@@ -17,6 +17,7 @@ from maskvd_cli.store.measured import (
 )
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import PointRecord
+from maskvd_cli.store.sealed import sealed_text
 
 from .test_report import ENVIRONMENT, MASKVD, SETTING, metrics, record, write_run
 
@@ -95,7 +96,7 @@ class Measured:
             point["model"] = made.setting["model"]["name"]
         if not planned:
             plan["measure"] = {"metrics": ["accuracy", "latency", "memory"]}
-        path.write_text(json.dumps(plan))
+        path.write_bytes(sealed_text(plan))
         for found in self._passes:
             run.write_measured(found)
         return run

@@ -20,7 +20,7 @@ from .test_report import eventful, parsed, report_of
 
 SENTENCE = (
     "a_b: 1.25x [1.20, 1.30] as fast as dense, mAP50 -0.50 [-1.50, +0.50] points, "
-    "not distinguishable from dense; on the Pareto front."
+    "not distinguishable from dense, within 1 point in the mean only; on the Pareto front."
 )
 
 
@@ -86,12 +86,13 @@ def test_latex_tells_verdicts_in_comments_alone(tmp_path: Path) -> None:
 
 
 def test_csv_ends_with_the_place_on_the_front(tmp_path: Path) -> None:
-    made = measured().point("worse", map50=60.0, parts=times(90.0)).point("planned")
+    made = measured().point("worse", map50=60.0, parts=times(90.0), speedup=(1.11, 1.06, 1.16))
+    made.point("untimed", map50=60.0).point("planned")
     report = made.report(tmp_path)
     assert to_csv(report).splitlines()[0].endswith(",on_front,dominated_by")
     rows = parsed(report)
-    assert [row["on_front"] for row in rows] == ["True", "True", "False", ""]
-    assert [row["dominated_by"] for row in rows] == ["", "", "a_b", ""]
+    assert [row["on_front"] for row in rows] == ["True", "True", "False", "", ""]
+    assert [row["dominated_by"] for row in rows] == ["", "", "a_b", "", ""]
 
 
 def test_the_command_prints_json_and_keeps_quiet(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from maskvd_cli.compare.table import print_comparison, summary
 from maskvd_cli.compare.text import COLUMNS, to_csv, to_json, to_markdown
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.store.runs import Run
+from maskvd_cli.store.sealed import sealed_text
 
 
 def _support() -> Any:
@@ -121,7 +122,7 @@ def test_a_change_below_what_dense_showed_against_itself_is_noise(old: Run, tmp_
     for path in run.folder.glob("measured/latency/*.json"):
         stored = json.loads(path.read_text())
         stored["details"]["control"] = {"value": 0.97, "low": 0.9, "high": 1.01}
-        path.write_text(json.dumps(stored))
+        path.write_bytes(sealed_text(stored))
     comparison = compare(open_pairs(old, run))
     assert change(comparison, FAST, "latency").verdict is Verdict.NOISE
     assert any("up to 11.1 %" in note for note in comparison.notes)
@@ -133,7 +134,7 @@ def test_what_disturbed_a_run_is_told(old: Run, tmp_path: Path) -> None:
     for path in run.folder.glob("measured/latency/*.json"):
         stored = json.loads(path.read_text())
         stored["details"]["disturbances"] = ["other work took 20% of the processors' time"]
-        path.write_text(json.dumps(stored))
+        path.write_bytes(sealed_text(stored))
     told = [note for note in compare(open_pairs(old, run)).notes if "disturbed" in note]
     assert told == ["Latency of B was disturbed: other work took 20% of the processors' time."]
 
@@ -208,7 +209,7 @@ def test_points_whose_labels_name_other_parameters_are_paired_by_parameters(
     plan = json.loads((run.folder / "plan.json").read_text())
     plan["points"][2]["label"] = "maskvd"
     plan["points"][2]["key"] = "maskvd-k"
-    (run.folder / "plan.json").write_text(json.dumps(plan))
+    (run.folder / "plan.json").write_bytes(sealed_text(plan))
     rows = compare(open_pairs(old, run)).rows
     assert [row.label for row in rows] == ["dense", SLOW, "maskvd"]
     assert rows[2].pair.a is not None

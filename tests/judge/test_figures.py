@@ -16,11 +16,12 @@ from maskvd_cli.app import app
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.rows import read_report
 from maskvd_cli.recipe.load import load_recipe
+from maskvd_cli.render.chart.lines import strands_of
 from maskvd_cli.render.plots.catalogue import FIGURES, FigureOutcome, write_figures
 from maskvd_cli.render.plots.page import column, legend, page_style
-from maskvd_cli.render.plots.series import series_of
 from maskvd_cli.store.illustration import HEATMAP, ILLUSTRATION
 from maskvd_cli.store.runs import Run
+from maskvd_cli.store.sealed import sealed_text
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
@@ -129,15 +130,15 @@ def test_no_legend_is_cut_off(label: str, columns: int) -> None:
 
 def test_lines_of_two_models_look_different_in_all_figures(run: Run) -> None:
     rows = read_report(run).rows
-    looks = [tuple(line.look().values()) for line in series_of(rows[rows["method"] == "maskvd"])]
+    looks = [line.look for line in strands_of(rows[rows["method"] == "maskvd"])]
     assert len(looks) == 3
     assert len(set(looks)) == len(looks)
     windowed, plain = (
-        {line.look()["markerfacecolor"] for line in series_of(rows) if line.first is first}
+        {line.look.hollow for line in strands_of(rows) if line.first is first}
         for first in (True, False)
     )
-    assert plain == {"white"}
-    assert "white" not in windowed
+    assert plain == {True}
+    assert windowed == {False}
 
 
 def test_equal_runs_give_equal_bytes(run: Run, drawn: Path, tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_run_without_any_data_is_an_error(copied: Run, tmp_path: Path) -> None
 
 def test_names_with_a_dollar_are_no_formula(copied: Run, tmp_path: Path) -> None:
     plan = json.loads((copied.folder / "plan.json").read_text())
-    (copied.folder / "plan.json").write_text(json.dumps({**plan, "recipe": "a_$^{_<b>$"}))
+    (copied.folder / "plan.json").write_bytes(sealed_text({**plan, "recipe": "a_$^{_<b>$"}))
     write_figures(read_report(copied), tmp_path / "out")
     assert "a_$^{_<b>$" in texts(tmp_path / "out" / "gates.svg")
 

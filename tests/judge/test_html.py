@@ -21,6 +21,7 @@ from maskvd_cli.render.html import to_html
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
+from maskvd_cli.store.sealed import sealed_text
 
 ATTACK = "<script>alert(1)</script>"
 ENVIRONMENT = {"command": "maskvd sweep", "processor": "A CPU", "cores": 2}
@@ -147,10 +148,12 @@ def test_measured_runs_get_the_measured_charts(tmp_path: Path) -> None:
     traces = made["map50-latency"].figure["data"]
     (front,) = [trace for trace in traces if trace["legendgroup"] == "front"]
     assert (front["x"], front["y"]) == ([9.0, 60.0, 100.0], [70.0, 74.5, 75.0])
-    (maskvd,) = [trace for trace in traces if trace["legendgroup"] == "maskvd"]
-    assert sorted(maskvd["x"]) == [9.0, 60.0]
-    assert maskvd["error_y"]["arrayminus"] == [1.0, 1.0]
-    assert "change -0.50 [-1.50, +0.50] points" in maskvd["hovertext"][0]
+    maskvd = [trace for trace in traces if trace["legendgroup"] == "maskvd"]
+    assert sorted(x for trace in maskvd for x in trace["x"]) == [9.0, 60.0]
+    below = [end for trace in maskvd for end in trace["error_y"]["arrayminus"]]
+    assert below == pytest.approx([1.0, 1.0])
+    texts = [text for trace in maskvd for text in trace["hovertext"]]
+    assert any("change -0.50 [-1.50, +0.50] points" in text for text in texts)
     assert made["ages"].headers == ("point", "0", "1", "2 to 3")
     assert made["stages"].cells[1][1:] == ["3.00", "3.00", "36.00", "18.00"]
 
@@ -161,7 +164,7 @@ def test_what_never_runs_a_full_frame_does_not_age(tmp_path: Path) -> None:
     point = json.loads(path.read_text())
     before = {chart.name: chart.cells for chart in charts(read_report(run))}["ages"]
     point["metrics"]["full_frame_share"] = 0.0
-    path.write_text(json.dumps(point))
+    path.write_bytes(sealed_text(point))
     after = {chart.name: chart.cells for chart in charts(read_report(run))}["ages"]
     assert [cells for cells in before if cells[0] != point["label"]] == after
     assert len(after) == len(before) - 1
@@ -169,10 +172,10 @@ def test_what_never_runs_a_full_frame_does_not_age(tmp_path: Path) -> None:
 
 def test_papers_points_stand_apart_with_their_hardware(tmp_path: Path) -> None:
     first = charts(report_of(tmp_path))[0]
-    (paper,) = [trace for trace in first.figure["data"] if trace["legendgroup"] == "paper"]
-    assert 54.64 in paper["x"] and 75.85 in paper["y"]
-    assert all(symbol.endswith("-open-dot") for symbol in paper["marker"]["symbol"])
-    assert "RTX A6000" in paper["hovertext"][0] and "other hardware" in first.caption
+    papers = [trace for trace in first.figure["data"] if trace["legendgroup"] == "paper"]
+    assert (54.64, 75.85) in [(trace["x"][0], trace["y"][0]) for trace in papers]
+    assert all(trace["marker"]["symbol"].endswith("-open-dot") for trace in papers)
+    assert "RTX A6000" in papers[0]["hovertext"][0] and "other hardware" in first.caption
 
 
 def test_planned_runs_get_what_can_be_drawn(tmp_path: Path) -> None:

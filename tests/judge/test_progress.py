@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
 import shutil
 import sys
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.runs import Run
+from maskvd_cli.store.sealed import sealed_text
 from maskvd_cli.watch.liveness import sweep_state
 from maskvd_cli.watch.pace import time_left
 from maskvd_cli.watch.progress import Follower, Snapshot
@@ -204,7 +206,8 @@ def test_points_taken_over_from_earlier_runs_say_nothing_of_the_pace(
     begun: Run, whole: Path
 ) -> None:
     path = add(begun, whole, "points/dense-k.json")
-    path.write_text(path.read_text().replace(made.FINISHED, "2025-01-01T00:00:00Z"))
+    content = json.loads(path.read_text().replace(made.FINISHED, "2025-01-01T00:00:00Z"))
+    path.write_bytes(sealed_text(content))
     snapshot = Follower(begun).look()
     assert snapshot.steps["point", "dense-k"].taken_over
     assert time_left(snapshot).seconds is None

@@ -18,6 +18,7 @@ from maskvd_cli.render.formats import FORMATS, to_csv, to_json, to_latex, to_mar
 from maskvd_cli.render.tables import human_table
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Failure, Metrics, Plan, PlannedPoint, PointRecord
+from maskvd_cli.store.sealed import sealed_text
 
 MASKVD = {
     "version": "C", "mask": "combined", "period": 8, "static_keep_rate": 0.5,
@@ -516,7 +517,7 @@ def test_reports_of_schema_1_have_no_settings(tmp_path: Path) -> None:
     content = json.loads(path.read_text()) | {"schema": 1}
     for point in content["points"]:
         del point["input"], point["named"]
-    path.write_text(json.dumps(content))
+    path.write_bytes(sealed_text(content))
     rows = parsed(read_report(run))
     assert [row["input"] for row in rows] == ["672x672", ""]
     assert [row["r"] for row in rows] == ["768", ""]

@@ -28,7 +28,7 @@ def report_of(*points: dict[str, Any], subset: dict[str, Any] | None = None) -> 
 
 def point(method: str, map50: float | None, latency: float | None, **more: Any) -> dict[str, Any]:
     found = {"method": method, "model": "m", "map50": map50, "latency_mean_ms": latency}
-    return {**found, "gmacs": 1.0, **more}
+    return {**found, "gmacs": 1.0, "input": "32x32", "keep_rate": 0.5, **more}
 
 
 def texts(path: Path) -> str:

@@ -18,6 +18,7 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.families.vitdet.namings import get_naming
 from maskvd_cli.methods.base import TokenTrace
+from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.eventful import EventfulParams
 from maskvd_cli.methods.gated import GatedMethod
 
@@ -147,10 +148,11 @@ def test_clips_that_would_differ_in_what_they_recompute_are_refused(
     assert run(pooled, torch.stack([clip(2, EVEN)] * 2, dim=1), EVEN)[0].shape == (2, 2, 96, 16)
 
 
-def test_features_that_are_not_finite_are_refused() -> None:
+def test_features_that_are_not_finite_are_refused_where_they_are_checked() -> None:
     frames = clip(2, UNEVEN)
     frames[1, 3, 0] = float("nan")
-    for method in methods_on(backbone(SMALL), r=9):
+    for method in (*methods_on(backbone(SMALL), r=9), Dense(DenseParams(), backbone(SMALL))):
+        method.checks_features = True
         with pytest.raises(UsageError, match="features of frame 1 are not all finite; run in"):
             run(method, frames, UNEVEN)
 

@@ -30,7 +30,7 @@ def view(boxes: list[list[float]], frame_of: list[int], frames: int) -> ClipView
 
 
 def kept(params: dict[str, Any], clip: ClipView) -> list[list[int]]:
-    mask = MaskVD.select(MaskVDParams.model_validate(params), clip)
+    mask = MaskVD.planned(MaskVDParams.model_validate(params), clip)
     return [row.nonzero().flatten().tolist() for row in mask]
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import ClipView, FrameContext, TokenTrace
@@ -85,7 +85,7 @@ def test_survivors_are_written_onto_the_frame_before() -> None:
     method, tokens = MaskVDEViT(params_of(), backbone_of()), clip()
     features, trace = run(method, tokens)
     dense, _ = run(Dense(DenseParams(), method.backbone), tokens)
-    masks = MaskVD.select(MaskVDParams(period=5, static_keep_rate=0.2), VIEW)
+    masks = MaskVD.planned(MaskVDParams(period=5, static_keep_rate=0.2), VIEW)
     assert trace.full.tolist() == FULL
     dropping = ProgressiveDropping(method.backbone, params_of().keep_rates(SMALL))
     for index, full in enumerate(FULL):
@@ -127,9 +127,9 @@ def test_plan_and_closed_form_equal_what_is_executed(given: dict[str, Any]) -> N
     method = MaskVDEViT(params_of(**given), backbone_of())
     counted, traces = [], []
     for index, frame in enumerate(clip()):
-        with FlopCounterMode(display=False) as counter:
+        with MacCounter() as counter:
             method.step(frame, context(index))
-        counted.append(counter.get_total_flops() / 2)
+        counted.append(counter.macs)
         traces.append(method.trace)
     trace = TokenTrace.of(traces)
     assert len(set(counted)) > 2
@@ -144,12 +144,12 @@ def test_plan_and_closed_form_equal_what_is_executed(given: dict[str, Any]) -> N
 def test_a_mask_of_no_tokens_repeats_the_frame_before() -> None:
     execution, every = DroppingExecution(backbone_of(), [0.5] * 5), torch.ones(35).bool()
     first, _ = execution.run(clip()[0], GRID, every)
-    with FlopCounterMode(display=False) as counter:
+    with MacCounter() as counter:
         second, trace = execution.run(clip()[1], GRID, ~every)
     assert torch.equal(first, second)
     assert (trace.tokens, trace.full, trace.counts["start"]) == (0, False, 0)
     macs = MaskVDEViT.macs(SMALL, GRID, params_of(), TokenTrace.of([trace]))
-    assert np.asarray(macs.matrix).tolist() == [counter.get_total_flops()] == [0]
+    assert np.asarray(macs.matrix).tolist() == [counter.macs] == [0]
 
 
 def test_reset_forgets_and_nothing_is_shared() -> None:

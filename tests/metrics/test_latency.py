@@ -17,7 +17,7 @@ from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.machine.stopwatch import ClockStopwatch
-from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Params
+from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Params, Selection
 from maskvd_cli.methods.clips import ClipInput
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
@@ -68,16 +68,17 @@ class Slow(Method[Params]):
     def forget(self) -> None:
         self.log.append(f"{self.label} reset")
 
-    def choose(self, frame: FrameContext) -> None:
+    def select(self, frame: FrameContext) -> None:
         self.clock.pass_ms(2)
 
-    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
         assert not _get_current_dispatch_mode_stack(), "something counts while time is taken"
         assert not getattr(torch.autograd, "_profiler_enabled")()  # noqa: B009
         assert torch.is_inference_mode_enabled()
         self.log.append(f"{self.label} {frame.index}")
         self.clock.pass_ms(1)
-        self.choose(frame)
         self.clock.pass_ms(10 if frame.index % 2 == 0 else 4)
         return tokens, FrameTrace(32, full=frame.index % 2 == 0)
 
@@ -153,11 +154,13 @@ def test_no_collection_runs_in_timed_frames_and_the_collector_is_as_before_after
 ) -> None:
     compute, collecting = Slow.compute, list[bool]()
 
-    def watched(self: Slow, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def watched(
+        self: Slow, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
         collecting.append(gc.isenabled())
         if breaks and len(collecting) > 6:
             raise ZeroDivisionError
-        return compute(self, tokens, frame)
+        return compute(self, tokens, frame, selection)
 
     monkeypatch.setattr(Slow, "compute", watched)
     before = gc.isenabled(), gc.get_freeze_count()
@@ -197,12 +200,14 @@ class Hoarder(Dense):
 
     held: Tensor | None = None
 
-    def compute(self, tokens: Tensor, frame: FrameContext) -> tuple[Tensor, FrameTrace]:
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
         big = torch.empty(64 << 20, dtype=torch.uint8)
         big.fill_(1)
         self.held = torch.empty(1 << 20, dtype=torch.uint8)
         del big
-        return super().compute(tokens, frame)
+        return super().compute(tokens, frame, selection)
 
     def state(self) -> Iterable[Tensor]:
         return () if self.held is None else (self.held,)

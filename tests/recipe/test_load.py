@@ -169,6 +169,11 @@ def test_defaults_of_a_short_recipe(folder: Path) -> None:
     assert (recipe.model.input, recipe.dataset.statistics) == (["672x672"], None)
 
 
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])
+def test_devices_are_kinds_or_one_of_several_gpus(device: str, folder: Path) -> None:
+    assert load(f"{HEAD}{DENSE}device: {device}\n").recipe.device == device
+
+
 def test_all_mistakes_at_once_in_the_order_of_the_file(folder: Path) -> None:
     text = """\
 schema: 2
@@ -241,6 +246,12 @@ def test_lines_and_columns_are_ordered_as_numbers(folder: Path) -> None:
         ("seed: true", "recipe.yaml:8:1 seed: input should be a valid integer (got true)"),
         ("description: 5", "recipe.yaml:8:1 description: input should be a valid string (got 5)"),
         ("detections: labls", "8:1 detections: input should be 'auto', 'labels' or 'model' (got"),
+        (
+            "device: gpu",
+            "recipe.yaml:8:1 device: write auto, cpu, cuda or, of several GPUs, cuda:1",
+        ),
+        ("device: 'cuda:01'", "recipe.yaml:8:1 device: write auto, cpu, cuda or, of several GPUs"),
+        ("device: 0", "recipe.yaml:8:1 device: input should be a valid string (got 0)"),
     ],
 )
 def test_mistakes_in_sections(text: str, expected: str, folder: Path) -> None:

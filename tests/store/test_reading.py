@@ -13,7 +13,8 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.illustration import read_heatmap, read_illustration
 from maskvd_cli.store.reading import is_regular, read_regular
 from maskvd_cli.store.runs import find_run
-from tests.store.test_runs import KEY, begun, record
+
+from .test_runs import KEY, begun, record
 
 
 def test_a_regular_file_is_read(tmp_path: Path) -> None:

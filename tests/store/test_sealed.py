@@ -16,7 +16,8 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.measured import MeasuredRecord, Memory
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.sealed import read_object, sealed, sealed_text, unsealed
-from tests.store.test_runs import KEY, begun, point_file, record
+
+from .test_runs import KEY, begun, point_file, record
 
 CHANGED = "the checksum does not fit: something was changed"
 

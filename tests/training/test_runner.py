@@ -17,16 +17,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.errors import MaskvdError, ResultError, UsageError
+from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
 from maskvd_cli.families.vitdet.renaming import CheckpointError
+from maskvd_cli.machine.device import resolve_device
+from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import evaluate
-from maskvd_cli.training.folder import Progress, TrainingFolder
+from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.optimiser import decays
 from maskvd_cli.training.runner import Outcome, run_training
-from maskvd_cli.training.setup import Training, chosen_device, prepare
+from maskvd_cli.training.setup import Training, prepare
 from maskvd_cli.training.steps import run_step
 
 from . import trainings
@@ -77,7 +79,7 @@ def one_thread() -> Any:
 
 
 def made(home: Path, *assignments: str) -> Training:
-    return prepare(load_training(home / "tiny.yaml", assignments), chosen_device("cpu"))
+    return prepare(load_training(home / "tiny.yaml", assignments), resolve_device("cpu"))
 
 
 def run(
@@ -299,9 +301,9 @@ def test_starting_from_a_checkpoint(home: Path, tmp_path: Path) -> None:
     assert all(torch.equal(v, begun.detector.state_dict()[n]) for n, v in weights(tmp_path).items())
     other = [f"init={file}", "dataset.protocol=raw", "seed=9"]
     with pytest.raises(CheckpointError, match=r"box_head.classes.weight is 4x32, expected 11x32"):
-        prepare(_raw(home, other), chosen_device("cpu"))
+        prepare(_raw(home, other), resolve_device("cpu"))
     allowed = "allow_missing=[box_head.classes.*, box_head.deltas.*]"
-    fresh = prepare(_raw(home, [*other, allowed]), chosen_device("cpu"))
+    fresh = prepare(_raw(home, [*other, allowed]), resolve_device("cpu"))
     assert len(fresh.fresh) == 4
     kept = "backbone.blocks.0.qkv.weight"
     assert torch.equal(fresh.detector.state_dict()[kept], weights(tmp_path)[kept])
@@ -316,13 +318,6 @@ def _raw(home: Path, assignments: list[str]) -> Any:
     dataset = loaded.recipe.dataset.model_copy(update={"protocol": "raw"})
     recipe = loaded.recipe.model_copy(update={"dataset": dataset})
     return type(loaded)(loaded.path, recipe, loaded.source, loaded.assignments)
-
-
-def test_devices() -> None:
-    assert chosen_device("cpu").type == "cpu"
-    for word in ("gpu", "cuda:99", "meta"):
-        with pytest.raises(UsageError):
-            chosen_device(word)
 
 
 def test_progress_is_what_a_checkpoint_tells(home: Path, tmp_path: Path) -> None:

@@ -38,6 +38,23 @@ def test_what_lies_within_the_cheapest_ones_interval_is_decided_by_map50() -> No
     assert apart.trial.number == 1
 
 
+def test_noise_of_both_decides_what_is_equal() -> None:
+    # Beyond the cheapest one's own interval, but within that of both together.
+    trials = [trial(1, (0.50, 0.46, 0.54), 49.0), trial(2, (0.55, 0.51, 0.59), 49.8)]
+    chosen = choose(trials)
+    assert chosen is not None
+    assert (chosen.trial.number, [other.number for other in chosen.equal]) == (2, [1])
+
+
+def test_trials_that_noise_does_not_tell_apart_all_stay_on_the_front() -> None:
+    trials = [
+        trial(1, (0.50, 0.47, 0.53), 49.0, (-1.0, -1.5, -0.5)),
+        trial(2, (0.51, 0.48, 0.54), 48.9, (-1.1, -1.6, -0.6)),
+        trial(3, (0.70, 0.67, 0.73), 48.9, (-1.1, -1.6, -0.6)),
+    ]
+    assert [one.number for one in explored_front(trials)] == [1, 2]
+
+
 def test_the_front_holds_no_dominated_trial_and_a_point_once() -> None:
     trials = [
         trial(1, (3.0,), 50.0),

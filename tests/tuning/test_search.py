@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from maskvd_cli.core.errors import ResultError, UsageError
 from maskvd_cli.judge.rows import read_report
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.store.runs import Run, runs_below
+from maskvd_cli.store.runs import Run, new_run_id, runs_below
 from maskvd_cli.tuning.bench import Bench, tuned_recipe
 from maskvd_cli.tuning.choice import nearest
 from maskvd_cli.tuning.ending import recipe_of, verdict
 from maskvd_cli.tuning.goal import Goal, goal_of
-from maskvd_cli.tuning.journal import Objective, Trial
+from maskvd_cli.tuning.journal import Confirmation, Objective, Trial
 from maskvd_cli.tuning.search import Budget, Outcome, run_search
 from maskvd_cli.tuning.space import declared_ranges, space_of
 from maskvd_cli.work.catalog import catalog
@@ -247,3 +248,12 @@ def test_the_verdict_says_how_it_was_chosen(timed: Outcome, measured: Bench) -> 
     text = " ".join(verdict(measured.goal, timed))
     assert "interleaved with dense" in text
     assert "drop of 90 points is allowed" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "/tmp/x", "a\\b", "x" * 200, "a\nb"]
+)
+def test_the_run_of_a_confirmation_is_a_name_and_no_path(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Confirmation.model_validate({"run": name, "keys": []})
+    assert Confirmation(run=new_run_id(), keys=[]).run

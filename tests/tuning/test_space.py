@@ -30,6 +30,21 @@ def test_declared_ranges_follow_the_input() -> None:
     assert len(space("stgt").axes["r"]) == 16
 
 
+def test_every_method_that_has_axes_keeps_the_ones_it_had() -> None:
+    kept = tuple(round(0.05 * step, 2) for step in range(1, 19))
+    periods, margins = (2, 4, 8, 16, 32), (0, 8, 16, 24, 32)
+    thresholds = tuple(round(0.1 * step, 1) for step in range(10))
+    masked = {"period": periods, "static_keep_rate": kept, "score_threshold": thresholds}
+    assert space("maskvd").axes == {**masked, "margin": margins}
+    rates = tuple(round(0.05 * step, 2) for step in range(10, 20))
+    assert space("maskvd+evit").axes == {**masked, "margin": margins, "keep_rate": rates}
+    assert space("evit").axes == {"keep_rate": tuple(round(0.05 * s, 2) for s in range(6, 20))}
+    assert space("random").axes == {"period": periods, "keep_rate": kept}
+    assert space("oracle").axes == {"period": periods, "margin": margins}
+    for method in ("eventful", "stgt"):
+        assert space(method).axes == {"r": tuple(range(30, 481, 30))}
+
+
 def test_a_threshold_does_not_vary_where_boxes_have_no_scores() -> None:
     assert "score_threshold" in space("maskvd").axes
     assert "score_threshold" not in space("maskvd", with_scores=False).axes

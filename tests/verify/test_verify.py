@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,9 +28,100 @@ def run(*words: object) -> Result:
 def test_every_golden_case_passes(golden_root: Path) -> None:
     done = run("verify", golden_root)
     assert done.exit_code == 0, done.output
-    cases = case_files(golden_root)
-    assert done.stdout.count("equal") == len(cases) >= 15
-    assert f"{len(cases)} of {len(cases)} cases passed" in done.stderr
+    cases = [path for path in case_files(golden_root) if path.parent == golden_root]
+    assert done.stdout.count("equal") >= len(cases) >= 15
+    for path in cases:
+        assert f"\n {path.stem} " in done.stdout
+    passed = done.stdout.count("equal")
+    assert f"{passed} of {passed} cases passed" in done.stderr
+    unknown = sum(int(count) for count in re.findall(r"\((\d+) cases?\)", done.stderr))
+    assert passed + unknown == len(case_files(golden_root))
+
+
+def write_case(path: Path, config: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, config=np.array(json.dumps(config)), inputs=np.zeros(3))
+
+
+def test_subfolders_are_walked_and_unknown_kinds_are_named(
+    golden_root: Path, tmp_path: Path
+) -> None:
+    copy(golden_root, tmp_path / "deep/er", "dense_A")
+    for name, config in (
+        ("newer/future_a", {"case": "future"}),
+        ("newer/future_b", {"weights": "weights_of_no_file.npz"}),
+        ("conv3x3", {"layer": "conv", "weights": [1, 1]}),
+        ("\x1b[31mred_case", {"case": "future"}),
+        ("layer", {"layer": "conv\x1b]52;c;AAAA\x07"}),
+        ("rgtp", {"block_config": {}, "block_class": "LearnedBlock"}),
+    ):
+        write_case(tmp_path / f"{name}.npz", config)
+    np.savez(tmp_path / "weights_A.npz", weight=np.zeros(3))
+    (tmp_path / "newer/keys.json").write_text("[]", "utf-8")
+    done = run("verify", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert done.stderr.splitlines() == [
+        "not known to this version: ?[31mred (1 case)",
+        "not known to this version: blocks of class LearnedBlock (1 case)",
+        "not known to this version: future (2 cases)",
+        "not known to this version: layer conv (1 case)",
+        "not known to this version: layer conv?]52;c;AAAA? (1 case)",
+        "1 of 1 cases passed",
+    ]
+    assert "deep/er/dense_A" in done.stdout
+    assert "future" not in done.stdout
+    plain = {case["case"]: case for case in json.loads(run("verify", tmp_path, "--json").stdout)}
+    assert (plain["newer/future_a"]["passed"], plain["newer/future_a"]["unknown"]) == (
+        None,
+        "future",
+    )
+    assert (plain["deep/er/dense_A"]["passed"], plain["deep/er/dense_A"]["unknown"]) == (True, None)
+
+
+def test_unknown_kinds_hide_no_failure_and_no_damage(golden_root: Path, tmp_path: Path) -> None:
+    copy(golden_root, tmp_path, "dense_A")
+    write_case(tmp_path / "sub/future.npz", {"case": "future"})
+    write_case(tmp_path / "sub/list.npz", ["no object"])
+    (tmp_path / "sub/broken.npz").write_bytes(b"PK no archive")
+    done = run("verify", tmp_path)
+    assert done.exit_code == 3
+    assert "not known to this version: future (1 case)" in done.stderr
+    assert "1 of 3 cases passed" in done.stderr
+    assert "sub/broken: " in done.stderr
+    assert "its config is no JSON object" in done.stderr
+
+
+def test_a_folder_of_unknown_kinds_alone_is_no_success(tmp_path: Path) -> None:
+    write_case(tmp_path / "future.npz", {"case": "future"})
+    done = run("verify", tmp_path)
+    assert done.exit_code == 2
+    assert "not known to this version: future (1 case)" in done.stderr
+    assert "holds no case of a kind that this version knows" in done.stderr
+
+
+def test_what_is_no_regular_file_is_not_opened(golden_root: Path, tmp_path: Path) -> None:
+    copy(golden_root, tmp_path, "dense_A")
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert [path.name for path in case_files(tmp_path)] == ["dense_A.npz"]
+
+
+def test_a_case_that_unpacks_to_more_than_is_read_is_refused(
+    golden_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy(golden_root, tmp_path, "dense_A")
+    monkeypatch.setattr("maskvd_cli.verify.cases._MOST_BYTES", 1000)
+    verdict = verify(tmp_path / "dense_A.npz")
+    assert verdict.problem is not None
+    assert "more than 2 GiB when unpacked" in verdict.problem
+
+
+def copy(golden_root: Path, folder: Path, name: str) -> None:
+    """Copy a case and the weights that it names."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with np.load(golden_root / f"{name}.npz", allow_pickle=False) as file:
+        weights = json.loads(str(file["config"]))["weights"]
+    for each in (f"{name}.npz", weights):
+        shutil.copyfile(golden_root / each, folder / each)
 
 
 def changed(

@@ -274,8 +274,7 @@ class Perfect(Detector):
 
     answers: list[Detections]
 
-    def detect(self, features: torch.Tensor) -> list[Detections]:
-        self.box_head(self._levels(features), [torch.tensor([[0.0, 0, 9, 9]])])
+    def finish(self, features: torch.Tensor) -> list[Detections]:
         return [self.answers.pop(0)]
 
 
@@ -449,5 +448,5 @@ def test_heads_and_classes_are_what_the_weights_say(recipe_file: Path, tmp_path:
     path = tmp_path / "w.safetensors"
     save(path, detector.state_dict(), said)
     weights = prepared(recipe_file, f"model.weights={path}").scene.measured
-    assert weights.heads == heads
+    assert weights.shape == heads
     assert weights.label_of == (2, 1)

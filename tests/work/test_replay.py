@@ -178,9 +178,9 @@ def test_the_whole_detector_adds_embedding_and_heads(
     scene = scene_of(recipe(tiny, model=TINY_MODEL, dataset=dataset))
     metrics = replay(task(method="dense"), scene).metrics
     arch, grid = scene.geometry.arch, scene.geometry.grid
-    assert scene.heads is not None
-    assert scene.heads.classes == classes == scene.setting["model"]["heads"]["classes"]
-    around = embedding_macs(arch, grid) + head_macs(arch, scene.heads, grid, 300)
+    assert scene.shape is not None
+    assert scene.shape.classes == classes == scene.setting["model"]["heads"]["classes"]
+    around = embedding_macs(arch, grid) + head_macs(arch, scene.shape, grid, 300)
     assert metrics.gmacs_detector == pytest.approx(metrics.gmacs + around / 1e9, rel=1e-12)
 
 

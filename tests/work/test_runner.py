@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -468,3 +469,45 @@ def test_the_next_sweep_removes_half_written_files(recipe_file: Path, tmp_path: 
         (first.run.folder / place / ".maskvd-0123456789abcdef.part").write_bytes(b"half")
     sweep_once(recipe_file, tmp_path / "results")
     assert contents(first.run.folder) == before
+
+
+def test_a_finished_run_on_a_read_only_disk_is_no_error(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    (first.run.folder / "samples" / ".maskvd-0123456789abcdef.part").write_bytes(b"half")
+    before = contents(first.run.folder)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("maskvd_cli.store.locking.FileLock.acquire", refuse)
+    monkeypatch.setattr("os.replace", refuse)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    again = sweep_once(recipe_file, tmp_path / "results")
+    assert again.ran == []
+    assert len(again.present) == len(first.ran)
+    assert contents(first.run.folder) == before
+    next((first.run.folder / "points").iterdir()).unlink()
+    with pytest.raises(ResultError, match=r"cannot be written \(Read-only file system\)"):
+        sweep_once(recipe_file, tmp_path / "results")
+
+
+def test_the_next_sweep_removes_runs_that_never_began(recipe_file: Path, tmp_path: Path) -> None:
+    abandoned = tmp_path / "results" / "small" / "20250101T000000Z-aaaaaa"
+    abandoned.mkdir(parents=True)
+    (abandoned / ".lock").touch()
+    (abandoned / ".maskvd-0123456789abcdef.part").touch()
+    run = sweep_once(recipe_file, tmp_path / "results").run
+    assert [path.name for path in (tmp_path / "results" / "small").iterdir()] == [run.folder.name]
+
+
+@pytest.mark.parametrize("folder", ["samples", "points"])
+def test_a_changed_byte_is_run_again(folder: str, recipe_file: Path, tmp_path: Path) -> None:
+    first = sweep_once(recipe_file, tmp_path / "results")
+    path = sorted((first.run.folder / folder).iterdir())[1]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    again = sweep_once(recipe_file, tmp_path / "results")
+    assert [record.key for record in again.ran] == [path.stem]

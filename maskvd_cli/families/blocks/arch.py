@@ -7,6 +7,7 @@ from typing import Literal
 
 from maskvd_cli.core.placement import check_patch
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import traits
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,21 @@ class ViTArch:
     def windowed_depth(self) -> int:
         """Number of blocks with windowed attention."""
         return self.depth - len(self.global_blocks)
+
+    @property
+    def has(self) -> frozenset[str]:
+        """What the backbone has, in the words of `traits`."""
+        words = {
+            traits.WINDOWS: self.windowed_depth > 0,
+            traits.RELATIVE_POSITIONS: self.relative_table is not None,
+            traits.CLASS_TOKEN: self.class_token,
+        }
+        return frozenset((traits.TOKENS, *(word for word, there in words.items() if there)))
+
+    @property
+    def lead(self) -> int:
+        """How many tokens stand before those of the grid."""
+        return int(self.class_token)
 
     @property
     def backbone(self) -> str:

@@ -165,6 +165,11 @@ class VisionTransformer(nn.Module):
                 nn.init.trunc_normal_(module.weight, std=0.02 * (768 / arch.dim) ** 0.5)
                 nn.init.zeros_(module.bias)
 
+    @property
+    def has(self) -> frozenset[str]:
+        """What the backbone has, in the words of `traits`."""
+        return self.arch.has
+
     def forward(self, tokens: Tensor, grid: Size, pool: int = 1) -> Tensor:
         """Return the features (B, N, D) of embedded patches (B, N, D), every token computed.
 

@@ -29,7 +29,7 @@ def anchors(heads: HeadArch, levels: tuple[Size, ...], device: torch.device) -> 
 
 
 def _level(
-    size: float, ratios: tuple[float, ...], stride: int, cells: Size, device: torch.device
+    size: float, ratios: tuple[float, ...], stride: float, cells: Size, device: torch.device
 ) -> Tensor:
     widths = [size / math.sqrt(ratio) for ratio in ratios]
     sides = [(width, ratio * width) for width, ratio in zip(widths, ratios, strict=True)]

@@ -83,4 +83,4 @@ class BoxHead(nn.Module):
         xyxy = clip(decode(deltas[row, label], boxes[row], BOX_WEIGHTS), size)
         score = scores[row, label]
         kept = batched_nms(xyxy, score, label, self.heads.nms_iou)[: self.heads.detections]
-        return Detections(xyxy[kept], score[kept], label[kept])
+        return Detections(xyxy[kept], score[kept], label[kept], len(boxes))

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.base import Model, Stage
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.vitdet.box_head import BoxHead
-from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.vitdet.head_arch import HeadArch, strides_of
+from maskvd_cli.families.vitdet.head_costs import stages_of
 from maskvd_cli.families.vitdet.head_losses import box_losses, rpn_losses, sample_regions
 from maskvd_cli.families.vitdet.pyramid import FeaturePyramid
 from maskvd_cli.families.vitdet.rpn import RegionProposalNetwork
 from maskvd_cli.tasks.detections import Detections, Targets
 
 
-class Detector(nn.Module):
+class Detector(Model):
     """The whole detector for one input size; the parameters do not depend on that size.
 
     New weights are drawn from `seed` and leave the global random state as it was. Runs on any
@@ -38,19 +40,25 @@ class Detector(nn.Module):
                 f"input {input_size} has a side of one patch, too small for the feature pyramid",
                 remedy=f"use at least {2 * arch.patch}x{2 * arch.patch}",
             )
-        if 4 * heads.strides[0] != arch.patch:
+        if heads.strides != strides_of(arch.patch):
             raise ValueError(f"strides {heads.strides} do not belong to patch {arch.patch}")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            # Not torch.manual_seed, which seeds the generators of all GPUs, too.
+            torch.default_generator.manual_seed(seed)
             self.embedding = PatchEmbedding(arch)
             self.backbone = VisionTransformer(arch)
             self.pyramid = FeaturePyramid(arch.dim, heads.channels)
             self.rpn = RegionProposalNetwork(heads)
             self.box_head = BoxHead(heads)
 
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Patch embedding, pyramid, RPN and box head with their closed forms."""
+        return stages_of(self.arch, self.heads, self.grid)
+
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return the detections of images (3, rows, cols) uint8, every token computed."""
-        return self.detect(self.backbone(self.embed(images), self.grid))
+        return self.finish(self.backbone(self.embed(images), self.grid))
 
     def embed(self, images: Sequence[Tensor]) -> Tensor:
         """Return the patch embeddings (B, N, D), without positions, of (3, rows, cols) uint8.
@@ -61,7 +69,7 @@ class Detector(nn.Module):
         return self.embedding(to_input(images, self.input_size, weight.device).to(weight.dtype))
 
     @torch.no_grad()
-    def detect(self, features: Tensor) -> list[Detections]:
+    def finish(self, features: Tensor) -> list[Detections]:
         """Return the detections of each image from the backbone's features (B, N, D).
 
         Boxes are in pixels of the padded input. Raises MaskvdError where outputs are not finite.

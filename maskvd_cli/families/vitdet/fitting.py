@@ -9,11 +9,11 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.checkpoints import Shapes, differences, shapes_of
+from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, EMBEDDING, FINAL_NORM
 from maskvd_cli.families.vitdet.renaming import CheckpointError, Converted, listed
-from maskvd_cli.families.zoo import ARCHS
 
 
 def arch_differences(converted: Converted, arch: ViTArch) -> list[str]:
@@ -73,9 +73,9 @@ def _head_arch(found: Shapes, arch: ViTArch) -> HeadArch:
     def width(name: str) -> int:
         return max([*found[name][:1], 1])
 
-    return HeadArch(
+    return HeadArch.for_patch(
+        arch.patch,
         classes=max(width("box_head.classes.bias") - 1, 1),
         channels=width("rpn.convs.0.bias"),
         hidden=width("box_head.fc.bias"),
-        strides=tuple(arch.patch * 2**level // 4 for level in range(5)),
     )

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+LEVELS = 5
+
+
+def strides_of(patch: int) -> tuple[float, ...]:
+    """Return the pixels between cells of p2..p6: a quarter of the patch, doubled level by level.
+
+    Whole numbers are int, so that files and keys of patch 16 say 4 and not 4.0.
+    """
+    exact = [patch * 2**level / 4 for level in range(LEVELS)]
+    return tuple(int(stride) if stride.is_integer() else stride for stride in exact)
 
 
 @dataclass(frozen=True)
@@ -27,8 +39,9 @@ class HeadArch:
 
     `classes` foreground classes (background is one more, the last); `channels` of all pyramid
     levels; `hidden` units of the box head's fully connected layer; `strides` pixels of the levels
-    p2..p6; `anchor_sizes` pixels, one per level; `anchor_ratios` height / width. `pre_nms` boxes
-    per level and `post_nms` boxes per image are the RPN's at test, `training_*` in training;
+    p2..p6, as `for_patch` gives them; `anchor_sizes` pixels, one per level; `anchor_ratios` height
+    / width. `pre_nms` boxes per level and `post_nms` boxes per image are the RPN's at test,
+    `training_*` in training;
     `score_floor`, `nms_iou` and `detections` are the final selection's. `ignore_overlap`: share of
     a box inside an ignore region from which it does not train.
 
@@ -38,7 +51,7 @@ class HeadArch:
     classes: int = 30
     channels: int = 256
     hidden: int = 1024
-    strides: tuple[int, ...] = (4, 8, 16, 32, 64)
+    strides: tuple[float, ...] = (4, 8, 16, 32, 64)
     anchor_sizes: tuple[float, ...] = (32.0, 64.0, 128.0, 256.0, 512.0)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     roi_size: int = 7
@@ -59,12 +72,20 @@ class HeadArch:
     )
 
     def __post_init__(self) -> None:
-        if len(self.strides) != 5 or len(self.anchor_sizes) != 5:
+        if len(self.strides) != LEVELS or len(self.anchor_sizes) != LEVELS:
             raise ValueError("the pyramid has five levels: give five strides and anchor sizes")
-        if self.strides != tuple(self.strides[0] * 2**level for level in range(5)):
+        if self.strides != tuple(self.strides[0] * 2**level for level in range(LEVELS)):
             raise ValueError(f"strides {self.strides} do not double from level to level")
         if self.classes < 1:
             raise ValueError(f"{self.classes} classes: a detector needs at least one")
+
+    @classmethod
+    def for_patch(cls, patch: int, **parts: Any) -> HeadArch:
+        """Return the heads on a backbone with this patch; `parts` are the other fields.
+
+        Raises ValueError as the class does.
+        """
+        return cls(**{"strides": strides_of(patch), **parts})
 
     @property
     def anchors_per_cell(self) -> int:

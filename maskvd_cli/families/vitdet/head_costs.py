@@ -5,7 +5,10 @@ Convolutions and linear layers; no biases, norms, activations, pooling or NMS.
 
 from __future__ import annotations
 
+from typing import Any
+
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.base import EMBED, HEAD, Stage
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 
@@ -59,3 +62,21 @@ def box_head_macs(heads: HeadArch, proposals: int) -> int:
 def head_macs(arch: ViTArch, heads: HeadArch, grid: Size, proposals: int) -> int:
     """Pyramid, RPN and box head at n proposals together."""
     return pyramid_macs(arch, heads, grid) + rpn_macs(heads, grid) + box_head_macs(heads, proposals)
+
+
+def stages_of(arch: ViTArch, heads: HeadArch, grid: Size) -> tuple[Stage, ...]:
+    """Return what surrounds the backbone; the box head's cost follows an output's `proposals`."""
+    embedding = embedding_macs(arch, grid)
+    pyramid, rpn = pyramid_macs(arch, heads, grid), rpn_macs(heads, grid)
+    most = heads.post_nms
+
+    def box_head(output: Any) -> float:
+        proposals = None if output is None else output.proposals
+        return box_head_macs(heads, most if proposals is None else proposals)
+
+    return (
+        Stage("embedding", EMBED, lambda output: embedding),
+        Stage("pyramid", HEAD, lambda output: pyramid),
+        Stage("rpn", HEAD, lambda output: rpn),
+        Stage("box_head", HEAD, box_head),
+    )

@@ -28,7 +28,8 @@ class Naming:
     `renames` and `drops` map templates of its names to our names and to reasons; `{i}` stands for
     a block, `{p}` for weight or bias. `positions`: how the position table is laid out, a grid
     (rows, cols, D), or flat (1, N, D), perhaps after a row of the class token that is dropped or
-    folded into the token. `requires`: our names that every such checkpoint yields.
+    folded into the token. `requires`: our names that every such checkpoint yields. `refuses`:
+    templates of names of models that maskvd does not run, mapped to what these are.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Naming:
     drops: Mapping[str, str] = field(default_factory=dict[str, str])
     positions: Literal["grid", "flat", "drop-class-row", "fold-class-row"] = "flat"
     requires: tuple[str, ...] = ()
+    refuses: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def _rules(self) -> list[tuple[re.Pattern[str], str]]:
@@ -45,6 +47,10 @@ class Naming:
     @cached_property
     def _reasons(self) -> list[tuple[re.Pattern[str], str]]:
         return [(_pattern(template), reason) for template, reason in self.drops.items()]
+
+    @cached_property
+    def _refusals(self) -> list[tuple[re.Pattern[str], str]]:
+        return [(_pattern(template), reason) for template, reason in self.refuses.items()]
 
     def our_name(self, name: str) -> str | None:
         """Return our name of `name`, None where no rule renames it."""
@@ -57,9 +63,14 @@ class Naming:
         """Return why `name` is dropped, None where it is not."""
         return next((why for pattern, why in self._reasons if pattern.fullmatch(name)), None)
 
+    def refusal(self, name: str) -> str | None:
+        """Return what a name belongs to that maskvd does not run, None where to nothing."""
+        return next((what for pattern, what in self._refusals if pattern.fullmatch(name)), None)
+
     def unknown_in(self, names: Iterable[str]) -> list[str]:
-        """Return the names that no rule renames or drops."""
-        return [name for name in names if not (self.our_name(name) or self.drop_reason(name))]
+        """Return the names that no rule renames, drops or refuses."""
+        readers = (self.our_name, self.drop_reason, self.refusal)
+        return [name for name in names if not any(read(name) for read in readers)]
 
 
 def _pattern(template: str) -> re.Pattern[str]:
@@ -118,6 +129,13 @@ _BOX_HEAD = {
     for conv in range(4)
 }
 _DETECTRON2_HEADS = _RPN | _BOX_HEAD
+# Detectron2's checkpoints for COCO and LVIS draw masks beside boxes.
+_DETECTRON2_DROPS = {"roi_heads.mask_head.{any}": "of the mask head, which boxes do not need"}
+_CASCADE = "a cascade of box heads (Cascade R-CNN), and maskvd runs detectors with one box head"
+_DETECTRON2_REFUSES = {
+    "roi_heads.box_head.{i}.{any}": _CASCADE,
+    "roi_heads.box_predictor.{i}.{any}": _CASCADE,
+}
 HEADS = (*_PYRAMID, *_RPN.values(), *_BOX_HEAD.values())
 
 _OURS = {
@@ -170,6 +188,8 @@ _ALL_NAMINGS = (
         | _under(("backbone.", ""), _EVENTFUL_BACKBONE)
         | _PYRAMID
         | _DETECTRON2_HEADS,
+        drops=_DETECTRON2_DROPS,
+        refuses=_DETECTRON2_REFUSES,
     ),
     Naming(
         "detectron2",
@@ -177,6 +197,8 @@ _ALL_NAMINGS = (
         _under(("backbone.net.",), {"pos_embed": POSITIONS} | _VIT | _RELATIVE_HW)
         | _DETECTRON2_PYRAMID
         | _DETECTRON2_HEADS,
+        drops=_DETECTRON2_DROPS,
+        refuses=_DETECTRON2_REFUSES,
         positions="drop-class-row",
         requires=EMBEDDING,
     ),
@@ -186,8 +208,10 @@ _ALL_NAMINGS = (
         _under(("backbone.", ""), {"pos_embed.encoding": POSITIONS} | _VIT | _CLASS_TOKEN_AND_NORM)
         | _PYRAMID
         | _DETECTRON2_HEADS,
-        drops={"embedding.conv.{p}": "unused: patch_embed.proj embeds the patches"}
+        drops=_DETECTRON2_DROPS
+        | {"embedding.conv.{p}": "unused: patch_embed.proj embeds the patches"}
         | _under(("backbone.", ""), {"head.{p}": _CLASSIFIER}),
+        refuses=_DETECTRON2_REFUSES,
         requires=(*EMBEDDING, *FINAL_NORM, CLASS_TOKEN),
     ),
     Naming(

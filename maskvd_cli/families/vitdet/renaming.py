@@ -56,11 +56,17 @@ def to_our_names(
     all names is ignored. Values stay what they are, but for position tables: (1, S*S, D) becomes
     (S, S, D), or (rows, cols, D) where `table` says so; a first row of the class token is added to
     the class token (timm), or dropped where there is none (Detectron2). Raises UsageError for an
-    unknown naming, CheckpointError (about `where`) for names that no rule knows, missing names and
-    unusable position tables.
+    unknown naming, CheckpointError (about `where`) for names that no rule knows, models that maskvd
+    does not run, missing names and unusable position tables.
     """
     plain = _without_wrapper(tensors)
     rules = _recognised(plain, where) if naming is None else get_naming(naming)
+    if refused := [name for name in plain if rules.refusal(name)]:
+        raise CheckpointError(
+            f"is {rules.refusal(refused[0])}: {len(refused)} of its tensors, as {refused[0]}",
+            where=where,
+            remedy="give the checkpoint of a model with one box head",
+        )
     if foreign := rules.unknown_in(plain):
         raise CheckpointError(
             f"naming '{rules.name}' does not know {len(foreign)} of the names: {listed(foreign)}",

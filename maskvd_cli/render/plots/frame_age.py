@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.rows import Report
-from maskvd_cli.render.plots.curves import AXES
+from maskvd_cli.render.chart.description import Axis, Level, Line, Look, Panel, Place
+from maskvd_cli.render.chart.lines import Strand, strands_of
+from maskvd_cli.render.chart.panels import AXES
+from maskvd_cli.render.chart.pyplot import draw_panel, handle, level_handle
 from maskvd_cli.render.plots.page import NothingToDrawError, column, entitle, legend
-from maskvd_cli.render.plots.series import Series, series_of
 from maskvd_cli.store.measured import AgeAccuracy
 
 _DENSE = "dense"
@@ -27,25 +27,23 @@ def frame_age(report: Report) -> Figure:
     """Draw mAP50 over frame age, the cheapest point of each line, and dense on all frames."""
     # Without any full frame nothing is carried from one frame to the next, and nothing ages.
     rows = report.rows[report.rows["map50"].notna() & (report.rows["full_frame_share"] > 0)]
-    drawn: list[tuple[Series, list[AgeAccuracy]]] = []
-    references: list[Series] = []
-    for line in series_of(rows):
-        if line.method == _DENSE:
-            references.append(line)
-        elif len(ages := _ages(report, line.rows.iloc[0]["key"])) > 1:
-            drawn.append((line, ages))
+    drawn: list[tuple[Strand, list[AgeAccuracy]]] = []
+    levels: list[Level] = []
+    for strand in strands_of(rows):
+        if strand.method == _DENSE:
+            levels.append(_level(strand))
+        elif len(ages := _ages(report, strand.rows.iloc[0]["key"])) > 1:
+            drawn.append((strand, ages))
     if not drawn:
         raise NothingToDrawError("no point has mAP50 at more than one frame age")
-    names = sorted({(age.first, age.last) for _, ages in drawn for age in ages})
-    place = {name: position for position, name in enumerate(names)}
+    spans = sorted({(age.first, age.last) for _, ages in drawn for age in ages})
+    across = Axis(
+        "frames since the last full frame", categories=tuple(_span(*span) for span in spans)
+    )
+    panel = Panel(across, AXES["map50"], [_line(*one) for one in drawn], levels)
     figure = column(2.7)
-    axis: Any = figure.subplots()
-    handles = [_dense(axis, line) for line in references]
-    handles += [_curve(axis, line, ages, place) for line, ages in drawn]
-    axis.set_xticks(range(len(names)), [_bucket(first, last) for first, last in names])
-    axis.set_xlabel("frames since the last full frame")
-    axis.set_ylabel(AXES["map50"])
-    axis.grid(alpha=0.25, linewidth=0.5)
+    draw_panel(figure.subplots(), panel)
+    handles = [*map(level_handle, levels), *map(handle, panel.lines)]
     entitle(figure, report, "of each method and period the setting with the fewest tokens")
     legend(figure, handles)
     return figure
@@ -62,24 +60,20 @@ def _ages(report: Report, key: str) -> list[AgeAccuracy]:
     return [age for age in record.accuracy.by_age if age.map50 is not None]
 
 
-def _dense(axis: Any, line: Series) -> Line2D:
-    dashes = ("--", ":")[(line.number + (line.first is False)) % 2]
-    look: dict[str, Any] = {**line.look(), "marker": "", "linestyle": dashes}
-    axis.axhline(float(line.rows.iloc[0]["map50"]), zorder=1, **look)
-    return Line2D([], [], label=f"{line.label} (all frames)", **look)
+def _level(strand: Strand) -> Level:
+    dash = 1 + (strand.number + (strand.first is False)) % 2
+    look = Look(strand.look.colour, strand.look.mark, strand.look.hollow, dash)
+    return Level(float(strand.rows.iloc[0]["map50"]), f"{strand.label} (all frames)", look)
 
 
-def _curve(
-    axis: Any, line: Series, ages: Sequence[AgeAccuracy], place: dict[tuple[int, int | None], int]
-) -> Line2D:
-    across = [place[age.first, age.last] for age in ages]
-    axis.plot(across, [age.map50 for age in ages], clip_on=False, zorder=3, **line.look())
-    row = line.rows.iloc[0]
-    told = [f"{name} = {row[column]:g}" for column, name in _VARIED if pd.notna(row[column])]
-    return Line2D([], [], label=", ".join([line.label, *told]), **line.look())
+def _line(strand: Strand, ages: Sequence[AgeAccuracy]) -> Line:
+    row = strand.rows.iloc[0]
+    varied = [f"{name} = {row[column]:g}" for column, name in _VARIED if pd.notna(row[column])]
+    places = [Place(_span(age.first, age.last), age.map50) for age in ages]
+    return Line(", ".join([strand.label, *varied]), strand.group, strand.look, places)
 
 
-def _bucket(first: int, last: int | None) -> str:
+def _span(first: int, last: int | None) -> str:
     if last is None:
         return f"{first}+"
     return str(first) if first == last else f"{first}-{last}"

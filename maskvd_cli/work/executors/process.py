@@ -47,6 +47,7 @@ class Process(Executor):
 
     name: ClassVar[str] = "process"
     description: ClassVar[str] = "each unit in a process of its own, with limits of time and memory"
+    keeps_limits: ClassVar[bool] = True
 
     def run(self, units: Sequence[Unit]) -> Iterator[tuple[Unit, Piece | Lost]]:
         """Perform the units one after the other."""

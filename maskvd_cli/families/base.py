@@ -1,0 +1,254 @@
+"""What every family of models is: architectures, models built from them, their parts and costs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.vit import Block
+
+EMBED, BACKBONE, HEAD = "embed", "backbone", "head"
+
+
+class Arch(Protocol):
+    """The shape of a backbone: numbers and words, no weights. Frozen and comparable.
+
+    `patch`: pixels of a token's or a cell's side, which divides every input; `backbone`: its kind
+    in one word, for tables; `has`: in the words of `families.blocks.traits`.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str: ...
+    @property
+    def paper(self) -> str: ...
+    @property
+    def patch(self) -> int: ...
+    @property
+    def backbone(self) -> str: ...
+    @property
+    def has(self) -> frozenset[str]: ...
+
+    def grid(self, input_size: Size) -> Size:
+        """Return the grid of an input. Raises UsageError unless the patch divides it."""
+        ...
+
+
+class Backbone(Protocol):
+    """What stands between embedding and head; `arch` says what it has.
+
+    Called with what `Model.embed` gave and the grid, it runs densely and returns what
+    `Model.finish` takes. Anything more is between the family and the methods made for it.
+    """
+
+    @property
+    def arch(self) -> Any: ...
+
+    def __call__(self, embedded: Tensor, grid: Size) -> Tensor: ...
+
+
+class TokenBackbone(Protocol):
+    """A backbone that `has` tokens: steps that methods compose, as `blocks.vit` has them.
+
+    `arch` also tells `dim`, `heads`, `depth`, `global_blocks`, `window` and `lead`, the number of
+    tokens before those of the grid. `finish` turns the sequence after the last block into features.
+    """
+
+    blocks: Sequence[Block]
+
+    @property
+    def arch(self) -> Any: ...
+    @property
+    def has(self) -> frozenset[str]: ...
+
+    def __call__(self, tokens: Tensor, grid: Size, pool: int = 1) -> Tensor: ...
+    def positions_on(self, grid: Size) -> Tensor: ...
+    def with_class_token(self, tokens: Tensor) -> Tensor: ...
+    def finish(self, sequence: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Output(Protocol):
+    """What a model says of one image; only its task knows more of it."""
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same on another device."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a model beside the backbone. `part`: `embed` or `head`.
+
+    `macs` gives its multiply-accumulates at an output, matrix products and convolutions; at None
+    the most that it can cost. None in its place: no closed form, the operations are counted.
+    """
+
+    name: str
+    part: str
+    macs: Callable[[Any], float] | None = None
+
+
+def cost_of(stages: Sequence[Stage], output: Any, parts: Collection[str]) -> float | None:
+    """Return the MACs of the stages of these parts; None where one has no closed form."""
+    total = 0.0
+    for stage in stages:
+        if stage.part in parts:
+            if stage.macs is None:
+                return None
+            total += stage.macs(output)
+    return total
+
+
+class Model(nn.Module, ABC):
+    """A whole model for one input size, on any device. `stages`: its parts beside the backbone."""
+
+    arch: Any
+    input_size: Size
+    grid: Size
+    backbone: Any
+
+    @property
+    @abstractmethod
+    def stages(self) -> Sequence[Stage]:
+        """The model's parts beside the backbone, in order of execution."""
+
+    @abstractmethod
+    def embed(self, images: Sequence[Tensor]) -> Tensor:
+        """Return what the backbone takes of images (3, rows, cols) uint8, one row per image.
+
+        Raises UsageError for an image that does not fit into the input.
+        """
+
+    @abstractmethod
+    def finish(self, features: Tensor) -> list[Any]:
+        """Return an `Output` per image from the backbone's features, on the model's device.
+
+        Raises MaskvdError where they are not finite.
+        """
+
+    def around_macs(self, output: Any = None, ran: Collection[str] = (EMBED, HEAD)) -> float | None:
+        """Return the MACs outside the backbone of a frame with this output.
+
+        `ran`: the parts that ran on it. None where the operations must be counted.
+        """
+        return cost_of(self.stages, output, ran)
+
+
+class HasClasses(Protocol):
+    """The shape of what follows the backbone; `classes` that it tells apart."""
+
+    @property
+    def classes(self) -> int: ...
+
+
+A = TypeVar("A", bound=Arch)
+S = TypeVar("S", bound=HasClasses)
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """What a weights file holds: tensors by name, and what its writer said beside them."""
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    metadata: Mapping[str, str]
+
+
+class Family(ABC, Generic[A, S]):
+    """A kind of model: architectures by name, the shape of what follows them, and how it is built.
+
+    `A` are its architectures, `S` shapes of its heads, both frozen. `task`: the registered name of
+    what its outputs are scored as. `revision` rises when the same weights give other outputs.
+    `trainable`: whether `maskvd train` can train it. A family keeps no state.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    task: ClassVar[str]
+    revision: ClassVar[int] = 1
+    default_input: ClassVar[str]
+    trainable: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def archs(cls) -> Sequence[A]:
+        """Return the architectures; their names are unique among all families."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, arch: A, shape: S, input_size: Size, *, seed: int) -> Model:
+        """Return a model with weights drawn from `seed`; the global random state stays as it is.
+
+        Raises UsageError where they do not fit each other.
+        """
+
+    @classmethod
+    @abstractmethod
+    def random_shape(cls, arch: A, classes: int) -> S:
+        """Return the shape where no weights file says another."""
+
+    @classmethod
+    @abstractmethod
+    def shape_of(cls, arch: A, file: WeightsFile) -> S:
+        """Return the shape that a weights file has. Raises CheckpointError, UsageError."""
+
+    @classmethod
+    def class_names(cls, shape: S, file: WeightsFile) -> Sequence[str | None] | None:
+        """Return what the file says of its classes, None where it says nothing.
+
+        Raises CheckpointError where that cannot be used.
+        """
+        del shape, file
+        return None
+
+    @classmethod
+    def notes(cls, arch: A, shape: S, file: WeightsFile) -> list[str]:
+        """Return what a reader of results must know of a weights file; each a sentence or two."""
+        del arch, shape, file
+        return []
+
+    @classmethod
+    @abstractmethod
+    def stages(cls, arch: A, shape: S, grid: Size) -> Sequence[Stage]:
+        """Return a model's parts beside the backbone, without building it."""
+
+    @classmethod
+    def setting(cls, arch: A) -> dict[str, Any]:
+        """Return what decides a result, as JSON values; `name` and `backbone` among them."""
+        assert is_dataclass(arch)
+        told = {
+            name: str(value) if isinstance(value, Size) else value
+            for name, value in asdict(arch).items()
+            if name not in ("description", "paper")
+        }
+        return {"family": cls.name, **told, "backbone": arch.backbone}
+
+    @classmethod
+    @abstractmethod
+    def shape_setting(cls, shape: S) -> dict[str, Any]:
+        """Return what of the shape decides costs, as JSON values."""
+
+    @classmethod
+    def measured_setting(cls, shape: S) -> dict[str, Any]:
+        """Return what else of the shape decides outputs, as JSON values."""
+        del shape
+        return {}
+
+
+def check_trainable(family: type[Family[Any, Any]], model: str) -> None:
+    """Raise UsageError for a family that cannot be trained."""
+    if not family.trainable:
+        raise UsageError(
+            f"{model} belongs to the family {family.name}, which cannot be trained here",
+            remedy="train it with its own tools, then convert the weights",
+        )

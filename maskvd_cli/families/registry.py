@@ -1,0 +1,12 @@
+"""The families by name; installed packages add theirs under the entry-point group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskvd_cli.core.registry import Registry
+from maskvd_cli.families.base import Family
+
+families: Registry[Family[Any, Any]] = Registry(
+    "family", Family, "maskvd.families", {"vitdet": "maskvd_cli.families.vitdet.family:ViTDet"}
+)

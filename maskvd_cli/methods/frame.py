@@ -1,0 +1,98 @@
+"""What a method may know before it computes a frame, and what it selects from that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.size import Size
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ClipView:
+    """What a method may know of a clip from its annotations alone.
+
+    `boxes` (n, 4) float64 xyxy in input pixels and `frame_of` (n,) int64, the position in the clip
+    of the frame that each box belongs to; `real` (N,) bool, tokens that are not wholly padding;
+    all None where only the number of frames is known. `region_scores` (N,) float64 of the heatmap,
+    or None where the sweep has none.
+    """
+
+    frames: int
+    input: Size
+    patch: int
+    boxes: Tensor | None = None
+    frame_of: Tensor | None = None
+    region_scores: Tensor | None = None
+    real: Tensor | None = None
+
+    @property
+    def grid(self) -> Size:
+        """The token grid."""
+        return self.input.tiles(self.patch)
+
+    @property
+    def tokens(self) -> int:
+        """N, the number of tokens of a full frame."""
+        return self.grid.area
+
+    def known(self, part: T | None, method: str) -> T:
+        """Return a part of the annotations. Raises UsageError where they are not there."""
+        if part is None:
+            raise UsageError(
+                f"{method} needs annotated frames, and only the number of frames is known",
+                remedy="give the dataset itself (dataset.root)",
+            )
+        return part
+
+
+@dataclass(frozen=True)
+class FrameContext:
+    """What a method may know of a frame before it computes it.
+
+    `index` counts from 0 in the clip; `input` and `content` are the padded input and the part of it
+    that the frame covers, in pixels. `boxes` (n, 4) xyxy in input pixels and `scores` (n,) are the
+    detections of the previous frame, None before the first; `region_scores` (N,) of the heatmap;
+    `truth` (m, 4) the annotated boxes of this very frame, for methods that need the truth alone;
+    None for others. All on the CPU.
+    Raises UsageError for a frame that does not lie in the input.
+    """
+
+    index: int
+    input: Size
+    content: Size
+    patch: int
+    boxes: Tensor | None = None
+    scores: Tensor | None = None
+    region_scores: Tensor | None = None
+    truth: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        rows, cols = self.content
+        if not (0 < rows <= self.input.rows and 0 < cols <= self.input.cols):
+            raise UsageError(
+                f"frame {self.content} does not lie in input {self.input} (rows x columns)",
+                remedy="make the frame smaller or the input larger",
+            )
+
+    @property
+    def grid(self) -> Size:
+        """The token grid."""
+        return self.input.tiles(self.patch)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a method selected of a frame before it runs.
+
+    `kept` (N,) bool on the CPU: tokens to recompute, None where tokens are not what it selects.
+    `more`: whatever else the method hands from its selection to its step.
+    """
+
+    kept: Tensor | None = None
+    more: Any = None

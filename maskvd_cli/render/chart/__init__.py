@@ -1,0 +1,1 @@
+"""One description of a chart, drawn by matplotlib for files and by plotly for pages."""

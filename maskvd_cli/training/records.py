@@ -1,0 +1,188 @@
+"""The JSON files of a training's folder, checked before they are believed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
+from maskvd_cli.store.arrays import finite_json
+from maskvd_cli.store.schema import Count, Real
+
+IDENTITY_VERSION = 2
+_LARGEST = 16 << 20
+_ELSEWHERE = "choose another folder with -o"
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class DamagedTrainingError(ResultError):
+    """A file of a training that is not as it was written."""
+
+    exit_code = EXIT_POINTS_FAILED
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class StoredAccuracy(_Strict):
+    """mAP in percent, of all classes together and of each."""
+
+    map50: Percent
+    map: Percent
+    map50_by_class: dict[str, Percent]
+    frames: Count
+
+
+class StoredResult(_Strict):
+    """`result.json`: the weights file that a training ended with, and what it cost."""
+
+    file: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    bytes: Count
+    parameters: Count
+    steps: Count
+    frames_learnt: Count
+    seconds: Annotated[Real, Field(ge=0)]
+    device: str
+    threads: Count
+    accuracy: StoredAccuracy
+    environment: dict[str, Any]
+
+
+class StoredIdentity(_Strict):
+    """`training.json`: all that decides the weights.
+
+    Version 1, which is not written in the file, names initial weights by their file name alone.
+    """
+
+    version: Annotated[int, Field(ge=1)] = 1
+    recipe: dict[str, Any]
+    geometry: dict[str, str | None]
+    frames: Count
+    annotations: str
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """Return what a finished training wrote, None where nothing is there.
+
+    Raises DamagedTrainingError.
+    """
+    remedy = "remove it, and the same command writes it again from the last checkpoint"
+    return _checked(path, StoredResult, remedy)
+
+
+def read_identity(path: Path) -> dict[str, Any] | None:
+    """Return what is trained in a folder, None where nothing is there.
+
+    Raises DamagedTrainingError, and ResultError for a file of a newer maskvd.
+    """
+    content = _checked(path, StoredIdentity, _ELSEWHERE)
+    if content is not None and content.get("version", 1) > IDENTITY_VERSION:
+        raise ResultError(
+            f"version {content['version']}, expected {IDENTITY_VERSION} at most",
+            where=path,
+            remedy="use the version of maskvd that wrote it",
+        )
+    return content
+
+
+def changed(earlier: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> list[str]:
+    """Return the dotted names of all values of an identity that differ.
+
+    Raises DamagedTrainingError where a value is of another kind than the one that it is held
+    against.
+    """
+    return list(_changed(earlier, now, "", where))
+
+
+def read_log(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield step and text of every line of the log; a half line at the end is left out.
+
+    A killed process leaves such a line, without its newline. Raises DamagedTrainingError.
+    """
+    if not path.exists():
+        return
+    *whole, last = _bytes(path, "remove it; weights do not depend on it").split(b"\n")
+    for number, line in enumerate(whole, 1):
+        step = _step_of(line)
+        if step is None:
+            raise DamagedTrainingError(
+                f"line {number} is damaged",
+                where=path,
+                remedy="remove that line; weights do not depend on it",
+            )
+        yield step, line.decode()
+    step = _step_of(last)
+    if step is not None:
+        yield step, last.decode()
+
+
+def _step_of(line: bytes) -> int | None:
+    try:
+        entry = finite_json(line.decode())
+    except (ValueError, RecursionError):
+        return None
+    step = cast(dict[str, object], entry).get("step") if isinstance(entry, dict) else None
+    return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
+
+
+def _checked(path: Path, kind: type[BaseModel], remedy: str) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        text = _bytes(path, remedy).decode()
+        content = finite_json(text)
+        kind.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        reason = f"{key}: {first['msg']}" if key else first["msg"]
+        raise DamagedTrainingError(f"damaged ({reason})", where=path, remedy=remedy) from error
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DamagedTrainingError(f"damaged ({reason})", where=path, remedy=remedy) from error
+    return content
+
+
+def _bytes(path: Path, remedy: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise DamagedTrainingError("is no regular file", where=path, remedy=remedy)
+        if path.stat().st_size > _LARGEST:
+            raise DamagedTrainingError("is larger than 16 MiB", where=path, remedy=remedy)
+        return path.read_bytes()
+    except OSError as error:
+        raise ResultError(
+            f"cannot be read ({error.strerror})", where=path, remedy=_ELSEWHERE
+        ) from error
+
+
+def _changed(
+    earlier: Mapping[str, Any], now: Mapping[str, Any], before: str, where: Path
+) -> Iterator[str]:
+    for key in sorted({*earlier, *now}):
+        old, new = earlier.get(key), now.get(key)
+        name = f"{before}{key}".removeprefix("recipe.")
+        if None not in (old, new) and not _alike(old, new):
+            raise DamagedTrainingError(
+                f"damaged ({name} is {json.dumps(old)[:40]}, of another kind than "
+                f"{json.dumps(new)[:40]})",
+                where=where,
+                remedy=_ELSEWHERE,
+            )
+        if isinstance(old, dict) and isinstance(new, dict):
+            inside, others = cast(dict[str, Any], old), cast(dict[str, Any], new)
+            yield from _changed(inside, others, f"{before}{key}.", where)
+        elif old != new:
+            yield name
+
+
+def _alike(old: object, new: object) -> bool:
+    """Tell whether a stored value is of the kind of a present one; floats may be whole."""
+    kinds = (int, float) if isinstance(new, float) else type(new)
+    return isinstance(old, kinds) and isinstance(old, bool) == isinstance(new, bool)

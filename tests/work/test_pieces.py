@@ -1,0 +1,96 @@
+"""A piece per clip: a kill costs one clip, and the parts make the whole to the last digit."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskvd_cli.store.runs import Run, find_run
+
+_SUPPORT = Path(__file__).parent / "measured_runs.py"
+CLIPS = 6
+
+
+def support() -> Any:
+    spec = importlib.util.spec_from_file_location("measured_runs_of_pieces", _SUPPORT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made, folder = support(), tmp_path_factory.mktemp("pieces")
+    root = made.write_kitti(folder / "kitti", clips=CLIPS, frames=6)
+    weights = made.write_weights(folder / "tiny.safetensors")
+    path = folder / "measured.yaml"
+    path.write_text(made.RECIPE.format(root=root, weights=weights) + "metrics: [accuracy]\n")
+    return path
+
+
+def start(recipe: Path, results: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "maskvd_cli", "sweep", str(recipe), "--results", str(results), "-q"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+
+
+def contents(run: Run) -> dict[str, Any]:
+    """Return points without times and machine, samples, and the arrays of all pieces."""
+    made: dict[str, Any] = {}
+    for point in run.plan().points:
+        record = run.point(point.key)
+        assert record is not None
+        made[point.key] = record.model_dump(include={"metrics", "status", "pieces"})
+        made[f"{point.key} samples"] = run.samples(point.key).to_csv()
+        for number in sorted(run.parts(point.key)):
+            piece = run.piece(point.key, number)
+            for name, array in piece.arrays.items():
+                made[f"{point.key} {number} {name}"] = array.tobytes()
+        accuracy = json.loads((run.folder / f"measured/accuracy/{point.key}.json").read_text())
+        made[f"{point.key} scores"] = accuracy["values"]
+    return made
+
+
+def test_a_kill_in_the_middle_of_a_point_costs_one_clip(recipe: Path, tmp_path: Path) -> None:
+    broken, whole = tmp_path / "broken", tmp_path / "whole"
+    process = start(recipe, broken)
+    until = time.monotonic() + 120
+    while len(list(broken.glob("*/*/pieces/*/*.npz"))) < 2:
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    kept = {path: path.stat().st_mtime_ns for path in broken.glob("*/*/pieces/*/*.npz")}
+    assert 2 <= len(kept) < CLIPS * 3
+    for results in (broken, whole):
+        process = start(recipe, results)
+        _, talk = process.communicate(timeout=200)
+        assert process.returncode == 0, talk
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert contents(find_run(broken)) == contents(find_run(whole))
+
+
+def test_detections_are_26_bytes_and_frames_a_few_numbers(recipe: Path, tmp_path: Path) -> None:
+    process = start(recipe, tmp_path)
+    process.communicate(timeout=200)
+    run = find_run(tmp_path)
+    piece = run.piece(run.plan().points[0].key, 0)
+    assert sum(a.nbytes for a in piece.outputs.values()) == 26 * len(piece.outputs["score"])
+    others = [a for name, a in piece.arrays.items() if not name.startswith("output.")]
+    assert all(a.shape == (6,) for a in others)
+    assert np.isfinite(piece.arrays["around"]).all()
