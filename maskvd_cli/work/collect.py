@@ -37,7 +37,7 @@ class Collection:
     def units(self, points: Sequence[Point], longest: int | None = None) -> list[Unit]:
         """Return the units of what the points lack, of at most `longest` clips each."""
         return [
-            Unit(self.sweep.loaded, self._what, (point.key,), clips)
+            Unit(self.sweep.loaded, self._what(point.key), (point.key,), clips)
             for point in points
             for clips in ranges(self._begin(point.key), longest)
         ]
@@ -63,9 +63,8 @@ class Collection:
             message = f"{len(self._lacking[point.key])} clips were not run"
             yield self._lost(point, Failure(kind="Incomplete", message=message))
 
-    @property
-    def _what(self) -> str:
-        return TRACE if self.sweep.predicts else PLAN
+    def _what(self, key: str) -> str:
+        return TRACE if self.sweep.traces(key) else PLAN
 
     def _clips(self, key: str) -> int:
         _, scene = self.sweep.at(key)
@@ -79,7 +78,7 @@ class Collection:
 
     def _whole_parts(self, key: str) -> set[int]:
         whole: set[int] = set()
-        for number in self.run.parts(key) if self.sweep.predicts else ():
+        for number in self.run.parts(key) if self.sweep.traces(key) else ():
             try:
                 self._seconds[key] = self._seconds.get(key, 0.0) + float(
                     self.run.piece(key, number).facts.get("seconds", 0.0)
@@ -91,7 +90,7 @@ class Collection:
 
     def _keep(self, point: Point, piece: Piece) -> None:
         number = int(piece.part)
-        if self.sweep.predicts:
+        if self.sweep.traces(point.key):
             self.run.write_piece(piece)
         else:
             self._planned[point.key][number] = piece
@@ -116,7 +115,7 @@ class Collection:
         except Exception as error:  # a bug in one method must not cost the other points
             return self._lost(point, failure_of(error))
         record = self._record(point, outcome, None)
-        if self.sweep.predicts:
+        if self.sweep.traces(point.key):
             record = record.model_copy(update={"pieces": len(clips)})
         self.run.write_point(record, outcome.samples)
         return record

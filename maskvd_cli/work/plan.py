@@ -11,7 +11,7 @@ from maskvd_cli.core.point import Point, label_of
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.zoo import entry, get_arch, models
 from maskvd_cli.methods.base import Method, Params
-from maskvd_cli.methods.fit import unlike
+from maskvd_cli.methods.fit import unlike, unplanned
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
@@ -81,6 +81,8 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
     for planned in loaded.points:
         try:
             task = _task(planned, None if planned.model == first else planned.model)
+            if loaded.recipe.model.weights is None:
+                _check_planned(task, planned)
         except MaskvdError as error:
             problems.append(f"{planned.place} {planned.method}: {error}")
             continue
@@ -91,6 +93,13 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
     if problems:
         raise RecipeError(dict.fromkeys(problems))
     return tasks
+
+
+def _check_planned(task: PointSpec, planned: MethodPoint) -> None:
+    """Raise UsageError for a point that annotations alone cannot answer."""
+    reason = unplanned(task.method, entry(planned.model).arch)
+    if reason is not None:
+        raise UsageError(reason, remedy="give a model to run: model.weights, a file or random")
 
 
 def _task(planned: MethodPoint, model: str | None) -> PointSpec:

@@ -9,6 +9,7 @@ from typing import Any
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import Point
+from maskvd_cli.methods.fit import unplanned
 from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.scenes.geometry import Geometry, Site
@@ -41,6 +42,13 @@ class Sweep:
             return False
         read = any(metrics.load(name).from_outputs for name in self.measure["metrics"])
         return read or self.scene.detections == "model"
+
+    def traces(self, key: str) -> bool:
+        """Tell whether the model runs for a point: asked for, or no plan knows what it costs."""
+        if self.predicts:
+            return True
+        spec, scene = self.at(key)
+        return unplanned(spec.method, scene.geometry.arch) is not None
 
     @property
     def scene(self) -> Scene:
