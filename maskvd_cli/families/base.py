@@ -110,8 +110,12 @@ def cost_of(stages: Sequence[Stage], output: Any, parts: Collection[str]) -> flo
 
 
 class Model(nn.Module, ABC):
-    """A whole model for one input size, on any device. `stages`: its parts beside the backbone."""
+    """A whole model for one input size, on any device. `stages`: its parts beside the backbone.
 
+    `task`: as its family's.
+    """
+
+    task: ClassVar[str] = "detection"
     arch: Any
     input_size: Size
     grid: Size
