@@ -12,7 +12,7 @@ from maskvd_cli.metrics.latency import BASELINE, PARTS, times_of
 
 
 def session(rounds: int, frames: int, *, all_full: bool = False) -> pd.DataFrame:
-    """Return samples of the baseline, its control (100 ms) and a point (100 ms full, 25 ms masked)."""
+    """Return samples of the baseline and its control (100 ms), and a point (25 ms masked)."""
     drawn = np.random.default_rng(0)
     rows = [
         {
