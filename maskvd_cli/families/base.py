@@ -231,7 +231,7 @@ class Family(ABC, Generic[A, S]):
         """Return what decides a result, as JSON values; `name` and `backbone` among them."""
         assert is_dataclass(arch)
         told = {
-            name: str(value) if isinstance(value, Size) else value
+            name: _plain(value)
             for name, value in asdict(arch).items()
             if name not in ("description", "paper")
         }
@@ -247,6 +247,13 @@ class Family(ABC, Generic[A, S]):
         """Return what else of the shape decides outputs, as JSON values."""
         del shape
         return {}
+
+
+def _plain(value: Any) -> Any:
+    """Return a field of an architecture as a JSON value."""
+    if isinstance(value, Size):
+        return str(value)
+    return sorted(value) if isinstance(value, (set, frozenset)) else value
 
 
 def check_trainable(family: type[Family[Any, Any]], model: str) -> None:
