@@ -248,7 +248,7 @@ def _plan(sweep: Sweep) -> Plan:
         created=utc_now(),
         detections=sweep.scene.detections,
         detections_reason=sweep.detections_reason,
-        notes=[tidy_path(note) for note in sweep.scene.notes()],
+        notes=[tidy_path(note) for note in sweep.notes()],
         measure=sweep.measure,
         task=sweep.task.name,
         headline=sweep.task.headline().name,

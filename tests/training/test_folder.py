@@ -13,11 +13,12 @@ import torch
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.families.checkpoints import read_tensors, save, sha256_of
+from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.records import DamagedTrainingError
 from maskvd_cli.training.runner import Outcome, run_training
-from maskvd_cli.training.setup import Training, chosen_device, prepare
+from maskvd_cli.training.setup import Training, prepare
 
 from .trainings import write_kitti, write_recipe
 
@@ -42,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(home: Path, output: Path, *changes: str) -> Outcome:
     training = prepare(
-        load_training(home / "tiny.yaml", [*CHANGES, *changes]), chosen_device("cpu")
+        load_training(home / "tiny.yaml", [*CHANGES, *changes]), resolve_device("cpu")
     )
     return run_training(training, TrainingFolder(output), Quiet())
 
