@@ -43,7 +43,7 @@ from maskvd_cli.store.illustration import (
 from maskvd_cli.store.runs import NewerResultError, Run
 from maskvd_cli.tasks.boxes import output_rows
 from maskvd_cli.tasks.stored import Outputs, StoredTruth, sound
-from maskvd_cli.work.passes import Item
+from maskvd_cli.work.wanted import Item
 
 # The paper's pictures show the top 30 % of the regions.
 _SHOWN_KEEP_RATE = 0.3
