@@ -72,6 +72,16 @@ class Task(ABC):
     def hints(self, output: Any) -> Hints | None:
         """Return what the next frame may know of this output; None: nothing."""
 
+    def stored_hints(
+        self, outputs: Arrays, placed: Placement, frames: int
+    ) -> Sequence[Hints] | None:
+        """Return what `hints` says of each frame of a clip, from its stored outputs.
+
+        Boxes (n, 4) float64 and scores (n,) are arrays here. None: nothing.
+        """
+        del outputs, placed, frames
+        return None
+
     @abstractmethod
     def encode(
         self, outputs: Sequence[Any], placed: Placement, label_of: Sequence[int | None]

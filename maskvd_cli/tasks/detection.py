@@ -47,6 +47,13 @@ class Detection(Task):
         """Return all boxes and their scores."""
         return Hints(output.xyxy, output.scores)
 
+    def stored_hints(self, outputs: Arrays, placed: Placement, frames: int) -> Sequence[Hints]:
+        """Return the boxes of each frame and their scores; boxes as rounded as they are stored."""
+        rows, score = output_rows(outputs)
+        corners = np.concatenate([rows.box[:, :2], rows.box[:, :2] + rows.box[:, 2:]], axis=1)
+        inside = [rows.frame == position for position in range(frames)]
+        return [Hints(placed.place(corners[own]), score[own]) for own in inside]
+
     def encode(
         self, outputs: Sequence[Detections], placed: Placement, label_of: Sequence[int | None]
     ) -> Arrays:

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from maskvd_cli import __version__
 from maskvd_cli.core.counts import COUNTED, COUNTS
 from maskvd_cli.machine.environment import tidy_path
-from maskvd_cli.methods.registry import methods
+from maskvd_cli.methods.legend import legend
 from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.recipe.shipped import recipe_origin
 from maskvd_cli.store.runs import utc_now
 from maskvd_cli.store.schema import Plan, PlannedPoint, StoredMethod, StoredQuantity
 from maskvd_cli.tasks.base import Task
-from maskvd_cli.work.plan import BASELINE
 from maskvd_cli.work.prepare import Sweep
 
 
@@ -34,7 +33,7 @@ def plan_of(sweep: Sweep) -> Plan:
         task=sweep.task.name,
         headline=sweep.task.headline().name,
         quantities=quantities_of(type(sweep.task)),
-        methods=methods_of((point.method for point in sweep.points), BASELINE),
+        methods=methods_of(point.method for point in sweep.points),
         points=[
             PlannedPoint(
                 key=point.key,
@@ -65,18 +64,6 @@ def quantities_of(task: type[Task]) -> list[StoredQuantity]:
     return list(found.values())
 
 
-def methods_of(names: Iterable[str], baseline: str) -> dict[str, StoredMethod]:
+def methods_of(names: Iterable[str]) -> dict[str, StoredMethod]:
     """Return role, words, columns and style of methods by name."""
-    return {name: _method(name, baseline) for name in dict.fromkeys(names)}
-
-
-def _method(name: str, baseline: str) -> StoredMethod:
-    method = methods.load(name)
-    return StoredMethod(
-        role=getattr(method, "role", "baseline" if name == baseline else "method"),
-        description=method.description,
-        paper=method.paper,
-        columns=dict(getattr(method, "columns", {})),
-        colour=getattr(method, "colour", None),
-        mark=getattr(method, "mark", None),
-    )
+    return {name: legend(name) for name in dict.fromkeys(names)}
