@@ -32,6 +32,7 @@ from maskvd_cli.store.reading import is_regular
 from maskvd_cli.store.records import (
     AGAIN,
     NewerResultError,
+    damaged,
     dump,
     gzipped,
     read_gzip,
@@ -104,10 +105,23 @@ class Run:
         try:
             for place in named:
                 read_named(self.folder / place, record.files[str(place)])
+            return self._has_pieces(record)
         except ResultError:
             return False
-        # Pieces check themselves when they are read; there may be gigabytes of them.
-        return record.pieces is None or self.parts(record.key) >= set(range(record.pieces))
+
+    def _has_pieces(self, record: PointRecord) -> bool:
+        """Tell whether the pieces of a point are those that it names, or, not named, are there."""
+        if record.pieces is None:
+            return True
+        digest = record.files.get(str(_pieces(record.key)))
+        if digest is None:
+            return self.parts(record.key) >= set(range(record.pieces))
+        return self._digest_of_pieces(record.key, record.pieces) == digest
+
+    def _digest_of_pieces(self, key: str, count: int) -> str:
+        """Return the sha256 of the pieces' own, in order: one for all, since there may be many."""
+        contents = (read_named(self.folder / _piece(key, number), None) for number in range(count))
+        return sha256_of_bytes("".join(sha256_of_bytes(each) for each in contents).encode())
 
     def has_samples(self, key: str) -> bool:
         """Tell whether a point's samples are there."""
@@ -137,7 +151,7 @@ class Run:
     def parts(self, key: str) -> set[int]:
         """Return the numbers of the clips that a point has a piece of."""
         try:
-            names = os.listdir(self.folder / "pieces" / file_name(key))
+            names = os.listdir(self.folder / _pieces(key))
         except (FileNotFoundError, NotADirectoryError):
             return set()
         matches = (_PART.fullmatch(name) for name in names)
@@ -159,7 +173,7 @@ class Run:
 
     def drop_pieces(self, key: str) -> None:
         """Remove all pieces of a point."""
-        shutil.rmtree(self.folder / "pieces" / file_name(key), ignore_errors=True)
+        shutil.rmtree(self.folder / _pieces(key), ignore_errors=True)
 
     def has_truth(self) -> bool:
         """Tell whether what outputs are scored against is there."""
@@ -257,7 +271,7 @@ class Run:
     ) -> None:
         """Write samples and predictions, then the point: a point that is there is complete.
 
-        The point names the sha256 of both.
+        The point names the sha256 of both, and that of its pieces, which are there already.
         """
         files: dict[Path, bytes] = {}
         if predictions is not None:
@@ -267,18 +281,29 @@ class Run:
         for place, content in files.items():
             write_bytes(self.folder / place, content)
         digests = {str(place): sha256_of_bytes(content) for place, content in files.items()}
+        if record.pieces is not None:
+            place = str(_pieces(record.key))
+            digests[place] = self._digest_of_pieces(record.key, record.pieces)
         record = record.model_copy(update={"files": digests})
         write_bytes(self.folder / _point(record.key), dump(record))
 
     def adopt(self, record: PointRecord, source: Run) -> None:
-        """Copy a finished point with its samples from another run, byte for byte.
+        """Copy a finished point with its samples and pieces from another run, byte for byte.
 
         Raises ResultError where a file that the point names is missing or damaged.
         """
-        for place in (_samples(record.key), _predictions(record.key)):
-            if str(place) in record.files or is_regular(source.folder / place):
-                content = read_named(source.folder / place, record.files.get(str(place)))
-                write_bytes(self.folder / place, content)
+        contents = {
+            place: read_named(source.folder / place, record.files.get(str(place)))
+            for place in (_samples(record.key), _predictions(record.key))
+            if str(place) in record.files or is_regular(source.folder / place)
+        }
+        if not source._has_pieces(record):
+            place = source.folder / _pieces(record.key)
+            raise damaged(place, "a piece is missing or was changed")
+        for place, content in contents.items():
+            write_bytes(self.folder / place, content)
+        # Those of the same clips that are here took other seconds: the point names its own.
+        self.drop_pieces(record.key)
         self.adopt_pieces(record.key, source)
         content = read_named(source.folder / _point(record.key), None)
         write_bytes(self.folder / _point(record.key), content)
@@ -317,8 +342,12 @@ def part_of(number: int) -> str:
     return f"{number:05d}"
 
 
+def _pieces(key: str) -> Path:
+    return Path("pieces") / file_name(key)
+
+
 def _piece(key: str, number: int) -> Path:
-    return Path("pieces") / file_name(key) / f"{part_of(number)}.npz"
+    return _pieces(key) / f"{part_of(number)}.npz"
 
 
 def _measured(of: PassName, key: str) -> Path:
