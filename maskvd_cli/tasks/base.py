@@ -15,6 +15,7 @@ from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.core.types import Clip
 
 Arrays = Mapping[str, NDArray[Any]]
+Weights = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Evaluation(ABC):
         """Return all quantities over all frames."""
 
     @abstractmethod
-    def headline(self, weights: NDArray[np.float64]) -> float | None:
+    def headline(self, weights: Weights) -> float | None:
         """Return the headline where each clip counts `weights` (clips,) times; None: undefined."""
 
 

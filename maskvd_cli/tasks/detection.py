@@ -19,10 +19,10 @@ from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.core.types import Clip
 from maskvd_cli.tasks.ages import buckets
-from maskvd_cli.tasks.base import Arrays, Evaluation, Hints, Scores, Task
+from maskvd_cli.tasks.base import Arrays, Evaluation, Hints, Scores, Task, Weights
 from maskvd_cli.tasks.boxes import output_arrays, output_rows, truth_arrays, truth_rows
 from maskvd_cli.tasks.matching import match
-from maskvd_cli.tasks.precision import ClassMatches, Ranking, Weights
+from maskvd_cli.tasks.precision import ClassMatches, Ranking
 from maskvd_cli.tasks.quantities import DETECTION, MAP, MAP50
 
 if TYPE_CHECKING:

@@ -42,8 +42,8 @@ from maskvd_cli.store.runs import NewerResultError, Run
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
 from maskvd_cli.tasks.stored import Outputs, StoredTruth, sound
-from maskvd_cli.work.passes import Item
 from maskvd_cli.work.plan import PointSpec
+from maskvd_cli.work.wanted import Item
 
 # The paper's pictures show the top 30 % of the regions.
 _SHOWN_KEEP_RATE = 0.3
