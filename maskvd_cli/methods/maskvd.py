@@ -18,7 +18,7 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.masks.combined import scheduled
-from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
+from maskvd_cli.masks.dynamic import dynamic_mask
 from maskvd_cli.masks.static import static_mask
 from maskvd_cli.methods.base import ClipView, FrameContext
 from maskvd_cli.methods.illustration import COMBINED, DYNAMIC, STATIC, Pictured
@@ -155,9 +155,5 @@ class MaskVD(MaskedMethod[MaskVDParams]):
             scores = view.known(view.region_scores, cls.name)
             static = static_mask(scores, params.static_keep_rate)
         if params.mask != "static":
-            dynamic = dynamic_masks(
-                view.known(view.boxes, cls.name), view.known(view.frame_of, cls.name),
-                view.frames, view.input, view.patch,
-                score_threshold=params.score_threshold, margin=params.margin,
-            )  # fmt: skip
+            dynamic = view.touched(params.margin, cls.name)
         return scheduled(params.period, view.frames, view.tokens, static=static, dynamic=dynamic)
