@@ -72,6 +72,11 @@ class Task(ABC):
     def hints(self, output: Any) -> Hints | None:
         """Return what the next frame may know of this output; None: nothing."""
 
+    def native(self, output: Any, placed: Placement) -> Any:
+        """Return an output in the pixels of its own frame; one without places is as it was."""
+        del placed
+        return output
+
     def stored_hints(
         self, outputs: Arrays, placed: Placement, frames: int
     ) -> Sequence[Hints] | None:

@@ -8,7 +8,7 @@ role. mAP is the mean over classes that have an object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -46,6 +46,11 @@ class Detection(Task):
     def hints(self, output: Detections) -> Hints:
         """Return all boxes and their scores."""
         return Hints(output.xyxy, output.scores)
+
+    def native(self, output: Detections, placed: Placement) -> Detections:
+        """Return the detections with boxes in the frame's own pixels."""
+        scale = output.xyxy.new_tensor([placed.col_scale, placed.row_scale] * 2)
+        return replace(output, xyxy=output.xyxy / scale)
 
     def stored_hints(self, outputs: Arrays, placed: Placement, frames: int) -> Sequence[Hints]:
         """Return the boxes of each frame and their scores; boxes as rounded as they are stored."""
