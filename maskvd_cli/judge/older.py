@@ -1,8 +1,18 @@
-"""What is said of results whose intervals were made by older statistics."""
+"""What is said of results whose values were made by older statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.words import counted
+from maskvd_cli.judge.measured import MeasuredPoint
+from maskvd_cli.metrics.registry import metrics
+from maskvd_cli.store.measured import MeasuredRecord
+
 MARK = "older statistics"
+_REMEDY = "A new sweep of the recipe makes them anew."
 
 
 def older_statistics(what: str, stored: int | None, current: int, remedy: str) -> str | None:
@@ -19,3 +29,36 @@ def older_statistics(what: str, stored: int | None, current: int, remedy: str) -
         f"The {what} stand on {kind} ({version}, now {current}): their intervals are shown as they "
         f"were stored, and do not compare with those of now. {remedy}"
     )
+
+
+def statistics_mark(point: MeasuredPoint) -> str | None:
+    """Return the metrics of a point whose values are not of today's statistics, None for none."""
+    return ", ".join(record.of for record in point.records if _is_other(record)) or None
+
+
+def statistics_notes(points: Sequence[MeasuredPoint]) -> Iterator[str]:
+    """Yield a note for each metric and version of its statistics that is not today's."""
+    numbers: dict[tuple[str, int], int] = {}
+    for record in (record for point in points for record in point.records if _is_other(record)):
+        numbers[record.of, record.estimator] = numbers.get((record.of, record.estimator), 0) + 1
+    for (of, stored), number in numbers.items():
+        what = f"{of} values of {counted(number, 'point')}"
+        note = older_statistics(what, stored or None, _current(of) or 0, _REMEDY)
+        if note is not None:
+            yield note
+
+
+def _is_other(record: MeasuredRecord) -> bool:
+    """Tell whether a record has intervals, and other statistics than those of today made them."""
+    if all(value.low is None and value.high is None for value in record.values.values()):
+        return False
+    return _current(record.of) not in (None, record.estimator)
+
+
+@cache
+def _current(of: str) -> int | None:
+    """Return the version of a metric's statistics, None of a metric that is not installed."""
+    try:
+        return metrics.load(of).estimator
+    except MaskvdError:
+        return None

@@ -113,7 +113,7 @@ class Passes:
                 self._session(wanted, keys, baseline)
 
     def are_done(self, items: Sequence[Item]) -> bool:
-        """Tell whether every record of the plan is there; with `earlier` empty nothing is written."""
+        """Tell whether every record of the plan is there; without `earlier` nothing is written."""
         measure = self.plan.measure or {}
         for name in measure.get("metrics", ()):
             metric, protocol = metrics.load(name), protocol_of(measure, name)

@@ -15,8 +15,8 @@ from maskvd_cli.judge.rows import Report
 from maskvd_cli.render.console import print_report
 from maskvd_cli.render.formats import to_csv, to_json, to_latex, to_markdown
 
-from .measured_report import Measured, times, with_dense
-from .test_report import eventful, parsed, report_of
+from ..judge.measured_report import Measured, times, with_dense
+from ..judge.test_report import eventful, parsed, report_of
 
 SENTENCE = (
     "a_b: 1.25x [1.20, 1.30] as fast as dense, mAP50 -0.50 [-1.50, +0.50] points, "
