@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from maskvd_cli.core.counts import SHARE
 from maskvd_cli.store.schema import Plan, StoredFigure, StoredMethod, StoredQuantity
 
-SHARE = "share"
 _NO_BASELINE = "the baseline"
 _QUALITY = "the headline"
 

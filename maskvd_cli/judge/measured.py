@@ -10,6 +10,7 @@ from typing import Any, cast
 from maskvd_cli.core.counts import COUNTS
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.quantity import Estimate
+from maskvd_cli.judge.installed import order_of
 from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan
@@ -53,11 +54,11 @@ class MeasuredPoint:
 
 
 def metrics_of(plan: Plan) -> list[str]:
-    """Return the metrics that a plan's points may have records of; none where nothing is run."""
+    """Return the metrics that a plan's points may have records of, in the order of their runs."""
     if not plan.measure:
         return []
     named = [quantity.of for quantity in plan.quantities if quantity.of != COUNTS]
-    return list(dict.fromkeys([*named, *plan.measure["metrics"]]))
+    return sorted(dict.fromkeys([*named, *plan.measure["metrics"]]), key=order_of)
 
 
 def read_measured(run: Run, plan: Plan, key: str) -> MeasuredPoint:

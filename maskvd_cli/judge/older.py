@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 
-from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.words import counted
+from maskvd_cli.judge.installed import estimator_of
 from maskvd_cli.judge.measured import MeasuredPoint
-from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.store.measured import MeasuredRecord
 
 MARK = "older statistics"
@@ -43,7 +41,7 @@ def statistics_notes(points: Sequence[MeasuredPoint]) -> Iterator[str]:
         numbers[record.of, record.estimator] = numbers.get((record.of, record.estimator), 0) + 1
     for (of, stored), number in numbers.items():
         what = f"{of} values of {counted(number, 'point')}"
-        note = older_statistics(what, stored or None, _current(of) or 0, _REMEDY)
+        note = older_statistics(what, stored or None, estimator_of(of) or 0, _REMEDY)
         if note is not None:
             yield note
 
@@ -52,13 +50,4 @@ def _is_other(record: MeasuredRecord) -> bool:
     """Tell whether a record has intervals, and other statistics than those of today made them."""
     if all(value.low is None and value.high is None for value in record.values.values()):
         return False
-    return _current(record.of) not in (None, record.estimator)
-
-
-@cache
-def _current(of: str) -> int | None:
-    """Return the version of a metric's statistics, None of a metric that is not installed."""
-    try:
-        return metrics.load(of).estimator
-    except MaskvdError:
-        return None
+    return estimator_of(record.of) not in (None, record.estimator)

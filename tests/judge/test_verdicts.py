@@ -210,7 +210,7 @@ def test_without_accuracy_the_fastest_is_named_with_what_is_not_known(tmp_path: 
     report = made.report(tmp_path)
     assert method_verdicts(report) == ()
     assert summary(report) == (
-        "Fastest: b, 2.50x [2.40, 2.60] as fast as dense; accuracy was not measured, so what it "
+        "Fastest: b, 2.50x [2.40, 2.60] as fast as dense; mAP50 was not measured, so what it "
         "costs is not known."
     )
 
