@@ -194,8 +194,8 @@ def _read_step(
     reason = None if record.failure is None else " ".join(record.failure.message.split())
     taken_over = record.finished < plan.created
     return Step(
-        of, point.key, point.label, record.status, reason, written, taken_over, _values(record, plan),
-        **extra,
+        of, point.key, point.label, record.status, reason, written, taken_over,
+        _values(record, plan), **extra,
     )  # fmt: skip
 
 

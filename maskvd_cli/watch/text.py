@@ -179,7 +179,8 @@ def step_lines(snapshot: Snapshot) -> Iterator[str]:
     """Yield a line for each step that has ended since the last look."""
     before = snapshot.done - len(snapshot.new)
     for number, step in enumerate(snapshot.new, start=before + 1):
-        yield f"{max(0, number)}/{snapshot.total}  {step.of:<8}  {step.label}: {_said(snapshot, step)}"
+        told = f"{step.of:<8}  {step.label}: {_said(snapshot, step)}"
+        yield f"{max(0, number)}/{snapshot.total}  {told}"
 
 
 def _said(snapshot: Snapshot, step: Step) -> str:
@@ -195,6 +196,8 @@ def _phrase(legend: Legend, name: str, value: float) -> str:
     text, quantity = legend.text(name, value), legend.quantities[name]
     unit = "%" if quantity.unit == SHARE else quantity.unit
     noun = quantity.header.removesuffix(unit).strip()
+    if not unit:
+        return f"{text} {noun}"
     amount = f"{text}{unit}" if unit == "x" else f"{text} {unit}".strip()
     return f"{noun} {amount}".strip()
 
