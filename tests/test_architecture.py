@@ -55,6 +55,28 @@ def test_imports_go_downwards(path: Path) -> None:
     assert not {(own, room) for room in rooms} & STRANGERS
 
 
+SEAMS = ("maskvd_cli.families.base", "maskvd_cli.families.blocks")
+# `library` opens models for its callers, as scenes do for sweeps.
+METHODS = [path for path in MODULES if path.parent.name == "methods" and path.stem != "library"]
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.stem)
+def test_methods_know_no_family(path: Path) -> None:
+    names = imported(ast.parse(path.read_text("utf-8")))
+    strangers = {name for name in names if name.startswith("maskvd_cli.families.")}
+    assert not {name for name in strangers if not name.startswith(SEAMS)}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if path.parent.name in ("scenes", "work", "masks")],
+    ids=lambda path: f"{path.parent.name}-{path.stem}",
+)
+def test_scenes_and_work_name_no_family(path: Path) -> None:
+    names = imported(ast.parse(path.read_text("utf-8")))
+    assert not {name for name in names if name.startswith("maskvd_cli.families.vitdet")}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_stay_short(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= 400

@@ -1,7 +1,8 @@
-"""`maskvd ls`: the methods, models, datasets and recipes that there are."""
+"""`maskvd ls`: what there is of every kind, plug-ins included."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -9,24 +10,22 @@ import typer
 from maskvd_cli.commands.terminal import AsJson, print_json, table_console
 from maskvd_cli.core.errors import UsageError, unknown
 
-_KINDS = ("methods", "models", "datasets", "recipes")
 Row = tuple[str, ...]
+Listing = tuple[Row, list[Row]]
+_METAVAR = "methods|models|datasets|recipes|families|tasks|metrics|executors"
 
 
 def ls(
-    kind: Annotated[
-        str, typer.Argument(metavar="methods|models|datasets|recipes", help="What to list.")
-    ],
+    kind: Annotated[str, typer.Argument(metavar=_METAVAR, help="What to list.")],
     as_json: AsJson = False,
 ) -> None:
-    """List methods, models, datasets or recipes, each with one line and where it comes from.
+    """List what there is of a kind, each with one line; installed plug-ins are among them.
 
     Examples: maskvd ls methods · maskvd ls recipes --json
     """
-    if kind not in _KINDS:
-        raise UsageError(unknown("kind", kind, _KINDS))
-    headers, rows = {"methods": _methods, "models": _models, "datasets": _datasets,
-                     "recipes": _recipes}[kind]()  # fmt: skip
+    if kind not in _LISTINGS:
+        raise UsageError(unknown("kind", kind, _LISTINGS))
+    headers, rows = _LISTINGS[kind]()
     if as_json:
         names = [header.replace(" ", "_") for header in headers]
         print_json([dict(zip(names, row, strict=True)) for row in rows])
@@ -44,7 +43,7 @@ def ls(
     table_console().print(table)
 
 
-def _methods() -> tuple[Row, list[Row]]:
+def _methods() -> Listing:
     from maskvd_cli.methods.registry import methods
 
     loaded = [methods.load(name) for name in methods.names()]
@@ -55,7 +54,7 @@ def _methods() -> tuple[Row, list[Row]]:
     return ("method", "what it does", "parameters", "paper"), rows
 
 
-def _models() -> tuple[Row, list[Row]]:
+def _models() -> Listing:
     from maskvd_cli.families.zoo import models
 
     archs = [model.arch for model in models().values()]
@@ -63,7 +62,7 @@ def _models() -> tuple[Row, list[Row]]:
     return ("model", "what it is", "backbone", "paper"), rows
 
 
-def _datasets() -> tuple[Row, list[Row]]:
+def _datasets() -> Listing:
     from maskvd_cli.data.registry import datasets
 
     loaded = [datasets.load(name) for name in datasets.names()]
@@ -74,7 +73,7 @@ def _datasets() -> tuple[Row, list[Row]]:
     return ("dataset", "what it is", "splits", "protocols", "folder from"), rows
 
 
-def _recipes() -> tuple[Row, list[Row]]:
+def _recipes() -> Listing:
     import yaml
 
     from maskvd_cli.recipe.shipped import shipped_recipes
@@ -84,3 +83,51 @@ def _recipes() -> tuple[Row, list[Row]]:
         content = yaml.safe_load(path.read_text("utf-8"))
         rows.append((name, str(content.get("description", "")), str(content["dataset"]["name"])))
     return ("recipe", "what it runs", "dataset"), rows
+
+
+def _families() -> Listing:
+    from maskvd_cli.families.registry import families
+
+    loaded = [families.load(name) for name in families.names()]
+    rows = [
+        (kind.name, kind.description, kind.task, ", ".join(arch.name for arch in kind.archs()))
+        for kind in loaded
+    ]
+    return ("family", "what it is", "task", "models"), rows
+
+
+def _tasks() -> Listing:
+    from maskvd_cli.tasks.registry import tasks
+
+    loaded = [tasks.load(name) for name in tasks.names()]
+    rows = [(kind.name, kind.description, kind.headline().header) for kind in loaded]
+    return ("task", "what a model is asked for", "headline"), rows
+
+
+def _metrics() -> Listing:
+    from maskvd_cli.metrics.registry import every_metric
+
+    rows = [
+        (kind.name, kind.description, ", ".join(kind.section.model_fields))
+        for kind in every_metric()
+    ]
+    return ("metric", "what it measures", "keys in a recipe"), rows
+
+
+def _executors() -> Listing:
+    from maskvd_cli.work.executors.registry import executors
+
+    loaded = [executors.load(name) for name in executors.names()]
+    return ("executor", "where units run"), [(kind.name, kind.description) for kind in loaded]
+
+
+_LISTINGS: dict[str, Callable[[], Listing]] = {
+    "methods": _methods,
+    "models": _models,
+    "datasets": _datasets,
+    "recipes": _recipes,
+    "families": _families,
+    "tasks": _tasks,
+    "metrics": _metrics,
+    "executors": _executors,
+}

@@ -110,8 +110,12 @@ def cost_of(stages: Sequence[Stage], output: Any, parts: Collection[str]) -> flo
 
 
 class Model(nn.Module, ABC):
-    """A whole model for one input size, on any device. `stages`: its parts beside the backbone."""
+    """A whole model for one input size, on any device. `stages`: its parts beside the backbone.
 
+    `task`: as its family's.
+    """
+
+    task: ClassVar[str] = "detection"
     arch: Any
     input_size: Size
     grid: Size
@@ -227,7 +231,7 @@ class Family(ABC, Generic[A, S]):
         """Return what decides a result, as JSON values; `name` and `backbone` among them."""
         assert is_dataclass(arch)
         told = {
-            name: str(value) if isinstance(value, Size) else value
+            name: _plain(value)
             for name, value in asdict(arch).items()
             if name not in ("description", "paper")
         }
@@ -243,6 +247,13 @@ class Family(ABC, Generic[A, S]):
         """Return what else of the shape decides outputs, as JSON values."""
         del shape
         return {}
+
+
+def _plain(value: Any) -> Any:
+    """Return a field of an architecture as a JSON value."""
+    if isinstance(value, Size):
+        return str(value)
+    return sorted(value) if isinstance(value, (set, frozenset)) else value
 
 
 def check_trainable(family: type[Family[Any, Any]], model: str) -> None:

@@ -17,6 +17,7 @@ from maskvd_cli.families.base import BACKBONE, HEAD, Model
 from maskvd_cli.machine.stopwatch import NoStopwatch, Stopwatch
 from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Params, Stages
 from maskvd_cli.methods.stages import SELECTION
+from maskvd_cli.tasks.registry import tasks
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,15 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
     image = clip.images[position]
     truth = clip.objects(position) if method.needs_truth else None
     labelled = clip.objects(position - 1) if position and clip.from_labels else None
-    stages = Stages(model, watch, before)
+    stages, task = Stages(model, watch, before), tasks.load(model.task)()
     try:
         watch.start()
         boxes = scores = None
         if clip.from_labels:
             boxes = labelled
         elif position and before is not None:
-            boxes, scores = before.xyxy, before.scores
+            hints = task.hints(before)
+            boxes, scores = (None, None) if hints is None else (hints.boxes, hints.scores)
         frame = clip.context(position, boxes, scores, truth)
         watch.lap(SELECTION)
         output = method.run([image], frame, stages)

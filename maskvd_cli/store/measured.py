@@ -93,9 +93,13 @@ class MeasuredRecord(Stored):
             raise ValueError(f"a record of {self.of} failed and holds values")
         if (self.status == "failed") != (self.failure is not None):
             raise ValueError("a failure stands where a metric failed, and only there")
-        if self.status == "ok" and self.of in SHAPES:
+        if self.status == "ok" and self._is_of_before():
             seen_as(SHAPES[self.of], self.values, self.details)
         return self
+
+    def _is_of_before(self) -> bool:
+        """Tell whether the record has a shape of before schema 5: outputs of other tasks do not."""
+        return self.of in SHAPES and (self.of != "accuracy" or "map50" in self.values)
 
     def value(self, quantity: str) -> float | None:
         """Return a quantity's value, None where it is not known."""
@@ -122,6 +126,6 @@ class MeasuredRecord(Stored):
         return self._seen("energy", Energy)
 
     def _seen(self, of: str, shape: type[S]) -> S | None:
-        if self.of != of or self.status != "ok":
+        if self.of != of or self.status != "ok" or not self._is_of_before():
             return None
         return seen_as(shape, self.values, self.details)

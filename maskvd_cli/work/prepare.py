@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from maskvd_cli.core.errors import ResultError
+from maskvd_cli.core.errors import RecipeError, ResultError
 from maskvd_cli.core.point import Point
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.methods.fit import unplanned
 from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.scenes.geometry import Geometry, Site
 from maskvd_cli.scenes.scene import Scene, scenes_of
 from maskvd_cli.tasks.base import Task
-from maskvd_cli.tasks.registry import FIRST, tasks
+from maskvd_cli.tasks.registry import tasks
 from maskvd_cli.work.plan import PointSpec, detections_of, measure_of, tasks_of, with_baseline
 
 
@@ -57,8 +58,8 @@ class Sweep:
 
     @cached_property
     def task(self) -> Task:
-        """What the model is asked for."""
-        return tasks.load(FIRST)()
+        """What the models are asked for, the same of all."""
+        return tasks.load(self.scene.geometry.family.task)()
 
     def at(self, key: str) -> tuple[PointSpec, Scene]:
         """Return the point of a key with its scene.
@@ -86,10 +87,21 @@ def plan_tasks(loaded: LoadedRecipe) -> tuple[list[PointSpec], str, str]:
     for single in loaded.recipe.for_each_model():
         for text in single.model.input:
             Geometry.of(single, text)
+    _check_one_task(loaded)
     specs = tasks_of(loaded)
     if measure_of(loaded.recipe) is not None:
         specs = with_baseline(specs, loaded.recipe.model.name)
     return specs, detections, reason
+
+
+def _check_one_task(loaded: LoadedRecipe) -> None:
+    """Raise RecipeError where the models of a recipe are asked for different things."""
+    asked = {model.name: entry(model.name).family.task for model in loaded.recipe.models}
+    if len(set(asked.values())) > 1:
+        told = ", ".join(f"{name}: {task}" for name, task in asked.items())
+        raise RecipeError(
+            [f"{loaded.path} model: the models have different tasks ({told}); give each a recipe"]
+        )
 
 
 def prepare(loaded: LoadedRecipe) -> Sweep:

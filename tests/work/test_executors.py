@@ -34,10 +34,9 @@ from maskvd_cli.work.unit import PLAN, Executor, Limits, Lost, Unit
 PLUGIN = '''
 """A method that misbehaves as it is told."""
 import ctypes, os, subprocess, sys, time
-from maskvd_cli.methods.base import Params
 from maskvd_cli.methods.dense import Dense
 
-class FaultyParams(Params):
+class FaultyParams(Dense.params_type):
     fault: str
 
 class Faulty(Dense):
@@ -45,6 +44,7 @@ class Faulty(Dense):
     description = "misbehaves"
     params_type = FaultyParams
     naming = ("fault",)
+    role = "method"
 
     @classmethod
     def plan(cls, params, arch, view):
