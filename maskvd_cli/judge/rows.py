@@ -19,7 +19,7 @@ from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.measured import MeasuredPoint, read_measured
 from maskvd_cli.judge.names import names_of
 from maskvd_cli.judge.older import statistics_mark, statistics_notes
-from maskvd_cli.judge.parameters import own_columns
+from maskvd_cli.judge.parameters import column_of, own_columns
 from maskvd_cli.judge.pareto import Trade, dominating
 from maskvd_cli.judge.published import Match, matches
 from maskvd_cli.judge.surroundings import condition_notes, other_conditions
@@ -146,7 +146,15 @@ def _table(rows: Sequence[dict[str, Any]], legend: Legend) -> pd.DataFrame:
         if f"{name}_{end}" not in columns and any(f"{name}_{end}" in row for row in rows)
     ]
     table = pd.DataFrame(rows, columns=columns)
-    return table.astype({name: "Int64" for name in WHOLE})
+    own = {column_of(name) for name in legend.parameter_headers} - set(WHOLE)
+    whole = [name for name in own if _are_whole(rows, name)]
+    return table.astype({name: "Int64" for name in (*WHOLE, *whole)})
+
+
+def _are_whole(rows: Sequence[dict[str, Any]], name: str) -> bool:
+    """Tell whether a column holds whole numbers, which must not become others where some lack."""
+    values = [row[name] for row in rows if name in row]
+    return bool(values) and all(isinstance(value, int) for value in values)
 
 
 def _paper_notes(match_of: dict[str, Match | None]) -> Iterator[str]:

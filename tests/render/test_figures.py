@@ -44,9 +44,9 @@ EXPECTED = {
     "map50-latency": ("mAP50 (%)", "mean latency per frame (ms)", "maskvd", "eventful", "evit"),
     "heatmap-mask": ("boxes on a pixel", "score of a region", "static keep rate 0.3"),
     "masks": ("(a) static", "(b) dynamic", "(c) combined", "not recomputed"),
-    "comparison": ("GMACs per frame", "peak memory (MiB)", "recomputed tokens (%)", "stgt"),
-    "evit": ("mAP50 (%)", "recomputed tokens (% of all)", "evit", "maskvd", "vitdet-ti-global"),
-    "gates": ("GMACs per frame (backbone)", "eventful", "stgt", "dense", "r = 16"),
+    "comparison": ("GMACs per frame", "peak memory (MiB)", "recomputed tokens (share)", "stgt"),
+    "evit": ("mAP50 (%)", "recomputed tokens (share of all)", "evit", "maskvd", "vitdet-ti-global"),
+    "gates": ("backbone GMACs per frame", "eventful", "stgt", "dense", "r = 16"),
     "frame-age": ("frames since the last full frame", "maskvd", "dense", "(all frames)"),
 }
 
