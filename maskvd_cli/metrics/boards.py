@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.base import Model
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.clips import ClipInput, run_clip
 
@@ -79,7 +79,7 @@ def open_meter(device: torch.device) -> EnergyMeter:
 
 
 def measure_energy(  # noqa: PLR0913 - the parts of the protocol
-    detector: Detector,
+    detector: Model,
     method: Method[Params],
     clips: Sequence[ClipInput],
     meter: EnergyMeter,

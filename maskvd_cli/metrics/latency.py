@@ -190,7 +190,7 @@ def times_of(
     if weights is not None:
         known["latency_mean_ms"] = float(weights @ total)
         known |= {f"{part}_ms": float(weights @ own[f"{part}_ms"].to_numpy()) for part in PARTS}
-    values = {
+    values: dict[str, Estimate] = {
         name: Estimate(value) if isinstance(value, float) else value
         for name, value in known.items()
         if value is not None

@@ -21,7 +21,7 @@ from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.metrics.latency import BASELINE, CONTROL
 
 if TYPE_CHECKING:
-    from maskvd_cli.families.vitdet.detector import Detector
+    from maskvd_cli.families.base import Model
     from maskvd_cli.metrics.session import Session
 
 # A round in which the process stood still is run again, so often at most.
@@ -39,7 +39,7 @@ class Rounds:
 
     def __init__(  # noqa: PLR0913 - what runs, over what, how long, timed and drawn by what
         self,
-        model: Detector,
+        model: Model,
         series: Mapping[str, Callable[[], Method[Params]]],
         clips: Sequence[ClipInput],
         watch: Stopwatch,
@@ -184,7 +184,7 @@ class Rounds:
 
 
 def measure_latency(  # noqa: PLR0913 - the parts of the protocol
-    detector: Detector,
+    detector: Model,
     series: Mapping[str, Method[Params]],
     clips: Sequence[ClipInput],
     watch: Stopwatch,

@@ -14,7 +14,7 @@ from maskvd_cli.store.piece import Piece
 if TYPE_CHECKING:
     import torch
 
-    from maskvd_cli.families.vitdet.detector import Detector
+    from maskvd_cli.families.base import Model
     from maskvd_cli.methods.base import Method
     from maskvd_cli.methods.clips import ClipInput
     from maskvd_cli.tasks.base import Evaluation, Task
@@ -50,7 +50,7 @@ class Session:
     series: Mapping[str, Callable[[], Method[Any]]]
     baseline: str | None
     clips: Sequence[ClipInput] = ()
-    loaded: Detector | None = None
+    loaded: Model | None = None
     device: torch.device | None = None
     full_share: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
     outputs: Outputs | None = None
@@ -59,7 +59,7 @@ class Session:
     on_talk: Callable[[str], None] = lambda text: None
 
     @property
-    def model(self) -> Detector:
+    def model(self) -> Model:
         """The model, loaded. Raises ResultError in a session that stands on outputs."""
         if self.loaded is None:
             raise ResultError(

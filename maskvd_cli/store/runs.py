@@ -225,7 +225,7 @@ class Run:
         table = read_table(self.folder / place, digest)
         if "series" not in table:
             return table
-        return table.assign(series=table["series"].map(lambda name: _EARLIER.get(name, name)))
+        return table.assign(series=[_EARLIER.get(str(name), str(name)) for name in table["series"]])
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples.

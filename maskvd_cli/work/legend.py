@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from maskvd_cli.core.counts import COUNTED, COUNTS
-from maskvd_cli.methods.registry import methods
+from maskvd_cli.methods.legend import legend
 from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.store.schema import StoredMethod, StoredQuantity
 from maskvd_cli.tasks.base import Task
@@ -26,18 +26,6 @@ def quantities_of(task: type[Task]) -> list[StoredQuantity]:
     return list(found.values())
 
 
-def methods_of(names: Iterable[str], baseline: str) -> dict[str, StoredMethod]:
+def methods_of(names: Iterable[str]) -> dict[str, StoredMethod]:
     """Return role, words, columns and style of methods by name."""
-    return {name: _method(name, baseline) for name in dict.fromkeys(names)}
-
-
-def _method(name: str, baseline: str) -> StoredMethod:
-    method = methods.load(name)
-    return StoredMethod(
-        role=getattr(method, "role", "baseline" if name == baseline else "method"),
-        description=method.description,
-        paper=method.paper,
-        columns=dict(getattr(method, "columns", {})),
-        colour=getattr(method, "colour", None),
-        mark=getattr(method, "mark", None),
-    )
+    return {name: legend(name) for name in dict.fromkeys(names)}

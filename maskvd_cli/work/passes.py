@@ -113,7 +113,7 @@ class Passes:
                 self._session(wanted, keys, baseline)
 
     def are_done(self, items: Sequence[Item]) -> bool:
-        """Tell whether every record of the plan is there; with `earlier` empty nothing is written."""
+        """Tell whether every record is there; with `earlier` empty nothing is written."""
         measure = self.plan.measure or {}
         for name in measure.get("metrics", ()):
             metric, protocol = metrics.load(name), protocol_of(measure, name)
@@ -180,11 +180,12 @@ class Passes:
         """Measure points side by side, and store what was found of each, or why nothing was."""
         metric = wanted.metric
         opened, pieces = self._opened(wanted, keys, baseline)
-        beside = [baseline] if metric.together and baseline not in (None, *keys) else []
+        apart = metric.together and baseline is not None and baseline not in keys
+        beside = (baseline,) if apart and baseline is not None else ()
         unit = Unit(
             self.sweep.loaded,
             metric.name,
-            tuple(key for key in (*beside, *keys) if key is not None),
+            (*beside, *keys),
             options={
                 "protocol": dict(wanted.protocol),
                 "baseline": baseline,
@@ -288,7 +289,7 @@ class Passes:
                 **outcome,
             )
 
-        failed = {"status": "failed", "values": {}, "details": {}}
+        failed: dict[str, Any] = {"status": "failed", "values": {}, "details": {}}
         try:
             made = record(**(_outcome(finding) if finding else {**failed, "failure": reason}))
         except ValueError as error:  # values that no file may hold, such as NaN

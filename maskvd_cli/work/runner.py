@@ -28,7 +28,6 @@ from maskvd_cli.work.executors.inline import Inline
 from maskvd_cli.work.illustration import illustrate, is_illustrated
 from maskvd_cli.work.legend import methods_of, quantities_of
 from maskvd_cli.work.passes import Item, OnMeasured, Passes
-from maskvd_cli.work.plan import BASELINE
 from maskvd_cli.work.prepare import Sweep, plan_tasks, prepare
 from maskvd_cli.work.unit import Executor, OnTalk
 
@@ -253,7 +252,7 @@ def _plan(sweep: Sweep) -> Plan:
         task=sweep.task.name,
         headline=sweep.task.headline().name,
         quantities=quantities_of(type(sweep.task)),
-        methods=methods_of((point.method for point in sweep.points), BASELINE),
+        methods=methods_of(point.method for point in sweep.points),
         points=[
             PlannedPoint(
                 key=point.key,

@@ -30,12 +30,16 @@ def perform_session(
     """
     metric = metrics.load(unit.what)()
     given = unit.options
+
+    def talk(text: str) -> None:
+        on_talk(f"{unit.what}, {text}")
+
     about: dict[str, Any] = {
         "baseline": given.get("baseline"),
         "done": frozenset(given.get("done", ())),
         "lost": frozenset(given.get("lost", ())),
         "full_share": dict(given.get("full_share", {})),
-        "on_talk": lambda text: on_talk(f"{unit.what}, {text}"),
+        "on_talk": talk,
     }
     found = [sweep.at(key) for key in unit.keys]
     if metric.from_outputs:

@@ -42,12 +42,12 @@ class Breaking(Dense):
     """Dense that raises on a frame, from a certain run over a clip on."""
 
     frame = 3
-    run = 0
+    after = 0
 
     def step(self, *given: Any, **more: Any) -> Tensor:
         frame = given[1]
         self.runs = getattr(self, "runs", 0) + (frame.index == 0)
-        if frame.index >= self.frame and self.runs > self.run:
+        if frame.index >= self.frame and self.runs > self.after:
             raise RuntimeError("out of memory (imagine)")
         return super().step(*given, **more)
 
@@ -87,7 +87,7 @@ def test_a_series_that_raises_in_the_middle_costs_only_itself(detector: Detector
 def test_a_series_may_run_for_rounds_and_then_break(
     detector: Detector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Breaking, "run", 3)  # Warm-up and two rounds go well.
+    monkeypatch.setattr(Breaking, "after", 3)  # Warm-up and two rounds go well.
     kinds = {"base-1": Dense, "bad": Breaking}
     pieces = list(Latency().run(session(detector, kinds), PROTOCOL))
     assert parts(pieces)[-2:] == ["dropped-00001", "round-00002"]

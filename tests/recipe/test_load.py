@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from maskvd_cli.core.errors import RecipeError
 from maskvd_cli.recipe.load import Catalog, Choices, LoadedRecipe, load_recipe
+from maskvd_cli.recipe.section import Section
 
 
 class Strict(BaseModel):
@@ -52,12 +54,21 @@ CHOICES = {
     "roads": Choices(("train", "val-half"), ("paper", "raw")),
     "skies": Choices(("test",), ("raw",)),
 }
+
+
+class SpeedSection(Section):
+    """What stands under a metric's name."""
+
+    rounds: int = Field(default=5, ge=1)
+
+
 CATALOG = Catalog(
     methods=list(PARAMS),
     models=["vit-b", "vit-b-global"],
     datasets=list(CHOICES),
     params_of=PARAMS.__getitem__,
     choices_of=CHOICES.__getitem__,
+    sections={"speed": SpeedSection, "weight": Section},
 )
 
 HEAD = """\
@@ -184,7 +195,7 @@ seed: -1
 """
     sections = (
         "schema, name, description, dataset, heatmap, model, detections, methods, metrics, device, "
-        "precision, latency, memory, energy, resamples, limit, smoke, seed"
+        "precision, resamples, limit, smoke, seed, speed, weight"
     )
     assert problems(text) == [
         "recipe.yaml:1:1 schema: input should be 1 (got 2)",
@@ -778,3 +789,23 @@ def test_statistics_and_a_root_exclude_each_other(folder: Path) -> None:
     assert "--set dataset.statistics=null" in line
     (line,) = problems(with_statistics("{clips: 3, frames: 3}"), "dataset.root=x")
     assert "leave one of them out" in line
+
+
+def test_what_stands_under_a_metrics_name_is_checked_by_the_metric(folder: Path) -> None:
+    assert load(HEAD + DENSE).recipe.sections["speed"] == SpeedSection()
+    loaded = load(HEAD + DENSE + "speed: {rounds: 3}\nmetrics: [speed]\n", "weight={}")
+    assert loaded.recipe.sections["speed"] == SpeedSection(rounds=3)
+    assert loaded.recipe.content()["speed"] == {"rounds": 3}
+    assert pickle.loads(pickle.dumps(loaded)).recipe.sections == loaded.recipe.sections
+    assert load(HEAD + DENSE, "speed.rounds=2").recipe.sections["speed"] == SpeedSection(rounds=2)
+
+
+def test_mistakes_under_a_metrics_name_have_a_place(folder: Path) -> None:
+    text = HEAD + DENSE + "speed:\n  rounds: 0\n  runds: 3\nweight: 5\nmetrics: [sped]\n"
+    assert problems(text) == [
+        "recipe.yaml:9:3 speed.rounds: input should be greater than or equal to 1 (got 0)",
+        "recipe.yaml:10:3 speed.runds: unknown key (did you mean 'rounds'?); allowed here: rounds",
+        "recipe.yaml:11:1 weight: input should be an object (got 5)",
+        "recipe.yaml:12:11 metrics.0: unknown metric 'sped' (did you mean 'speed'?); there are: "
+        "speed, weight",
+    ]
