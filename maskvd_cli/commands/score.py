@@ -30,8 +30,9 @@ def score(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Recompute mAP50 and mAP from stored predictions, and compare with what the run says.
+    """Score a run again from its stored outputs, and compare.
 
+    Recomputes mAP50, mAP and the scores of each class, and compares them with what the run says.
     Reads result files only: no model runs, no dataset is needed, nothing is written. Exit code 3
     where a number differs from the stored one.
 
