@@ -6,6 +6,9 @@ LOCK   := requirements/dev.lock
 # uv installs in a fraction of pip's time; `make setup UV=` does without it.
 UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 
+# Without compiled modules every start of Python would compile all of torch's anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup lock test demo docs lint type check bench clean
 
 setup: $(VENV)/.installed
@@ -13,7 +16,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml $(LOCK)
 ifneq ($(UV),)
 	test -x $(BIN)/python || $(UV) venv --quiet --seed --python "$$(command -v $(PYTHON))" $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python -c $(LOCK) --editable '.[dev]'
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python -c $(LOCK) --editable '.[dev]'
 else
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c $(LOCK) --editable '.[dev]'

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskvd_cli.metrics.statistics import cluster_weights, mean_ratio, paired_change
-from maskvd_cli.tasks.coco import ClassMatches
+from maskvd_cli.tasks.precision import Ranking
 
 ROUNDS, CLIPS = (2, 3, 5, 10, 20, 30), (4, 8, 16, 21, 60)
 FRAMES, DRIFT, NOISE = 16, 0.02, 0.03
@@ -52,7 +52,7 @@ class Kind:
     loss_differs: float = 0.3
 
 
-Matched = list[ClassMatches]
+Matched = list[Ranking]
 
 
 def matched_clips(drawn: np.random.Generator, clips: int, kind: Kind) -> tuple[Matched, Matched]:
@@ -86,17 +86,17 @@ def _matches(
     wrong_clip: NDArray[np.int64],
     wrong_score: NDArray[np.float64],
     objects: NDArray[np.int64],
-) -> ClassMatches:
+) -> Ranking:
     order = np.argsort(-np.concatenate([right_score, wrong_score]), kind="stable")
     right = (np.arange(len(order)) < len(right_clip))[order]
-    image = np.concatenate([right_clip, wrong_clip])[order]
-    return ClassMatches(image, right[None], ~right[None], objects)
+    clip = np.concatenate([right_clip, wrong_clip])[order].astype(np.int32)
+    return Ranking(clip, right, np.repeat(np.arange(len(objects), dtype=np.int32), objects))
 
 
-def map50(matches: Sequence[ClassMatches], weights: NDArray[np.int64]) -> float | None:
+def map50(matches: Sequence[Ranking], weights: NDArray[np.int64]) -> float | None:
     """Return mAP50 in percent where each clip counts `weights` times."""
-    each = [one.average_precision(0, weights) for one in matches]
-    known = [value for value in each if value is not None]
+    curves = [one.curve(weights) for one in matches]
+    known = [float(curve.mean()) for curve in curves if curve is not None]
     return 100 * sum(known) / len(known) if known else None
 
 

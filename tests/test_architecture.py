@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import maskvd_cli
+from maskvd_cli.core.registry import Registry
+from maskvd_cli.families.registry import families
+from maskvd_cli.methods.registry import methods
+from maskvd_cli.tasks.registry import tasks
 
 PACKAGE = Path(maskvd_cli.__file__).parent
 ROOMS = (
@@ -75,6 +81,66 @@ def test_methods_know_no_family(path: Path) -> None:
 def test_scenes_and_work_name_no_family(path: Path) -> None:
     names = imported(ast.parse(path.read_text("utf-8")))
     assert not {name for name in names if name.startswith("maskvd_cli.families.vitdet")}
+
+
+# What is registered by name is told apart by what it says of itself, never by its name.
+NAMELESS = ("metrics", "work", "scenes")
+NAMED: dict[str, Registry[Any]] = {"methods": methods, "families": families, "tasks": tasks}
+# Also a word of English, and the tool's own: these name a method only where they stand alone.
+AMBIGUOUS = {"random", "maskvd"}
+# Parts of one task that are files of their own.
+PARTS = {f"maskvd_cli.tasks.{part}" for part in ("boxes", "coco", "detections", "matching")}
+
+
+def strange_names(tree: ast.AST) -> set[str]:
+    """Return the registered methods, families and tasks that a module imports or writes."""
+    names = {name for registry in NAMED.values() for name in registry.names()}
+    words = "|".join(re.escape(name) for name in sorted(names - AMBIGUOUS, key=len, reverse=True))
+    word = re.compile(rf"(?<![\w+-])(?:{words})(?![\w+-])", re.IGNORECASE)
+    texts = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    written = {name for text in texts for name in word.findall(text)} | (texts & AMBIGUOUS)
+    return written | {name for name in imported(tree) if f"{name}.".startswith(own_modules())}
+
+
+def own_modules() -> tuple[str, ...]:
+    """Return the modules, and of families the folders, of what comes with the package."""
+    targets = [registry._all()[name] for registry in NAMED.values() for name in registry.names()]
+    modules = {target.partition(":")[0] for target in targets} | PARTS
+    folders = {name.rpartition(".")[0] for name in modules if name.count(".") > 2}
+    return tuple(f"{name}." for name in modules | folders if name.startswith("maskvd_cli."))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in MODULES if path.relative_to(PACKAGE).parts[0] in NAMELESS],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_no_method_family_or_task_is_named(path: Path) -> None:
+    assert not strange_names(ast.parse(path.read_text("utf-8")))
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ('x = "dense"', {"dense"}),
+        ('"""Compared with Dense."""', {"Dense"}),
+        ('f"{x} of maskvd+evit"', {"maskvd+evit"}),
+        ('x = ["random", "maskvd"]', {"random", "maskvd"}),
+        ('"""Drawn at random by a newer maskvd; densely; detections."""\nimport random', set()),
+        ("from maskvd_cli.methods.stgt import STGT", {"maskvd_cli.methods.stgt.STGT"}),
+        ("import maskvd_cli.families.vitdet.detector", {"maskvd_cli.families.vitdet.detector"}),
+        ("from maskvd_cli.families import vitdet", {"maskvd_cli.families.vitdet"}),
+        ("from maskvd_cli.tasks import boxes", {"maskvd_cli.tasks.boxes"}),
+        ("from maskvd_cli.methods.masked_costs import x", set()),
+        ("from maskvd_cli.tasks.registry import tasks", set()),
+    ],
+)
+def test_names_are_noticed(code: str, names: set[str]) -> None:
+    assert strange_names(ast.parse(code)) == names
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

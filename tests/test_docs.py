@@ -328,6 +328,25 @@ def _keeps(promise: Callable[..., None], case: object, arch: object) -> None:
         promise(case=case, arch=arch, dtype=dtype)
 
 
+def test_the_example_metric_is_found_measured_and_shown(tmp_path: Path) -> None:
+    name = _package("add-a-metric.md", tmp_path)
+    (recipe,) = _blocks(DOCS / "how-to" / "add-a-metric.md", "yaml")
+    (tmp_path / f"{name}.yaml").write_text(recipe)
+    (line,) = [line for _, line in COMMANDS if line == f"sweep {name}.yaml"]
+    assert name in [row["metric"] for row in json.loads(_maskvd(tmp_path, "ls", "metrics",
+                                                                "--json"))]  # fmt: skip
+    _maskvd(tmp_path, *shlex.split(line), "--quiet")
+    files = list(tmp_path.glob(f"results/*/*/measured/{name}/*.json"))
+    records = [json.loads(file.read_text("utf-8")) for file in files]
+    kept = {record["key"].split("-")[0]: record["values"]["kept_kb"]["value"] for record in records}
+    assert [record["protocol"]["frames"] for record in records] == [3, 3]
+    assert kept["dense"] == 0
+    # QKV of 12 blocks and the last output: 37 arrays of 480 tokens, 128 wide, in float32.
+    assert kept["maskvd"] == 37 * 480 * 128 * 4 / 1e3
+    told = _maskvd(tmp_path, "report", "results", "--format", "markdown")
+    assert "kept kB" in told
+
+
 def test_the_example_dataset_is_found_and_read(tmp_path: Path) -> None:
     name = _package("add-a-dataset.md", tmp_path)
     clips = tmp_path / "data" / "val"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, output_file, print_facts, print_json, say
+from maskvd_cli.commands.terminal import AsJson, Quiet, new_file, print_facts, print_json, say
 from maskvd_cli.core.errors import ResultError
 
 if TYPE_CHECKING:
@@ -118,9 +118,7 @@ def _print(
 def _check_output(output: Path, force: bool) -> None:
     if not output.suffix:
         raise ResultError("wrong kind of file", where=output, remedy="name it with .safetensors")
-    output_file(output, ".safetensors")
-    if output.exists() and not force:
-        raise ResultError("exists", where=output, remedy="choose another name, or --force")
+    new_file(output, ".safetensors", force=force)
 
 
 def _converted(

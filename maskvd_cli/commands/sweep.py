@@ -203,7 +203,7 @@ def _run(
     executor = perform.executor(sweep)
     run, earlier = choose_run(sweep, results, fresh=fresh)
     say(f"masks from {sweep.scene.detections}: {sweep.detections_reason}")
-    for note in sweep.scene.notes():
+    for note in sweep.notes():
         say(f"note: {note}")
     try:
         with _Progress(len(sweep.points) * (1 + sweep.passes)) as progress:

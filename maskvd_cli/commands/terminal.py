@@ -121,6 +121,17 @@ def output_file(path: Path, suffix: str, dataset_root: Path | None = None) -> Pa
     return Path(os.path.realpath(path)) if os.path.islink(path) else path
 
 
+def new_file(path: Path, suffix: str, dataset_root: Path | None = None, *, force: bool) -> Path:
+    """Return `path` as `output_file` does; raises ResultError, too, where a file is there already.
+
+    With `force` that file is overwritten.
+    """
+    path = output_file(path, suffix, dataset_root)
+    if not force and os.path.lexists(path):
+        raise ResultError("exists", where=path, remedy="choose another name, or --force")
+    return path
+
+
 def refuse_datasets(output: Path, dataset_root: Path | None = None) -> None:
     """Raise ResultError for an output inside a dataset: the one in use, or any that is known."""
     from maskvd_cli.data.registry import datasets

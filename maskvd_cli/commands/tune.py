@@ -14,7 +14,7 @@ import typer
 from maskvd_cli.commands.terminal import (
     AsJson,
     Quiet,
-    output_file,
+    new_file,
     print_json,
     reading_annotations,
     say,
@@ -85,6 +85,7 @@ def tune(
         Path | None,
         typer.Option("-o", "--output", help="Write the chosen point as a recipe (.yaml)."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the recipe of -o.")] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -115,7 +116,7 @@ def tune(
         target = None
         if output is not None:
             given = loaded.recipe.dataset.root
-            target = output_file(output, ".yaml", Path(given) if given else None)
+            target = new_file(output, ".yaml", Path(given) if given else None, force=force)
         bench = _bench(loaded, method, objective, max_map_drop, model, space or [])
         journal = bench.open(results, seed)
     except KeyboardInterrupt:

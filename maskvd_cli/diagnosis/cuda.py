@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -54,15 +53,6 @@ def read_torch() -> TorchCuda:
         except (RuntimeError, AssertionError) as error:
             reason = str(error)
     return TorchCuda(build, (), None if reason is None else " ".join(reason.split())[:160], hidden)
-
-
-def nvidia_driver(root: Path = ROOT) -> str | None:
-    """Return the version of the loaded NVIDIA driver; None where none is loaded."""
-    found = re.search(
-        r"Kernel Module(?: for \w+)?\s+(\d[\d.]*)",
-        text_of(root / "proc/driver/nvidia/version") or "",
-    )
-    return found[1] if found else None
 
 
 def nvidia_boards(root: Path = ROOT) -> int:

@@ -17,7 +17,6 @@ from maskvd_cli.diagnosis.cuda import (
     cuda_finding,
     gpu_findings,
     nvidia_boards,
-    nvidia_driver,
     read_current_gpu,
     read_torch,
 )
@@ -29,7 +28,7 @@ from maskvd_cli.diagnosis.software import software_findings
 from maskvd_cli.diagnosis.weights import weights_findings
 from maskvd_cli.machine.device import device_facts, resolve_device
 from maskvd_cli.machine.environment import environment
-from maskvd_cli.machine.gpu import GpuFacts
+from maskvd_cli.machine.gpu import GpuFacts, nvidia_driver
 from maskvd_cli.machine.linux import ROOT
 from maskvd_cli.recipe.shipped import shipped_recipes
 

@@ -22,7 +22,6 @@ NEWEST_TESTED = {
     "pandas": "3.1",
     "pillow": "13.0",
     "pyarrow": "26.0",
-    "pycocotools": "2.0",
     "pydantic": "2.14",
 }
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from maskvd_cli.families.vitdet.operators import box_iou
+from maskvd_cli.tasks.boxes import overlaps
 
 MATCHING_IOU = 0.5
 
@@ -55,7 +54,7 @@ def found_objects(objects: Labelled, detections: Labelled) -> NDArray[np.bool_]:
     found = np.zeros(len(objects), dtype=np.bool_)
     if not (len(objects) and len(detections)):
         return found
-    overlap = box_iou(torch.from_numpy(detections.xyxy), torch.from_numpy(objects.xyxy)).numpy()
+    overlap = overlaps(detections.xyxy, objects.xyxy)
     for row in np.argsort(-detections.scores, kind="stable"):
         fits = (objects.classes == detections.classes[row]) & ~found
         free = np.where(fits, overlap[row], 0.0)

@@ -20,8 +20,8 @@ from maskvd_cli.methods.clips import FrameResult, run_clip
 from maskvd_cli.methods.counting import backbone_macs, watch_of
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.work.merge import GIGA
 from maskvd_cli.work.plan import PointSpec, baseline_at
-from maskvd_cli.work.replay import GIGA
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.machine.gpu import GpuFacts, read_gpu
+from maskvd_cli.machine.gpu import UNKNOWN, GpuFacts, nvidia_driver, read_gpu
 from maskvd_cli.recipe.schema import DEVICE_PATTERN
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -48,7 +48,10 @@ def _counted(count: int) -> str:
 
 
 def device_facts(device: torch.device) -> dict[str, Any]:
-    """Return the device's name, torch's threads, and how float32 products are computed on it."""
+    """Return the device's name, torch's threads, and how float32 products are computed on it.
+
+    Of a GPU also its name, memory, driver, None where nothing tells it, and CUDA's version.
+    """
     facts: dict[str, Any] = {
         "device": device.type,
         "threads": torch.get_num_threads(),
@@ -59,10 +62,27 @@ def device_facts(device: torch.device) -> dict[str, Any]:
         facts |= {
             "gpu": properties.name,
             "gpu_memory_gib": round(properties.total_memory / 2**30, 1),
+            "driver": _driver(device),
             "cuda": torch.version.cuda,
             "tf32_convolutions": torch.backends.cudnn.allow_tf32,
         }
     return facts
+
+
+def _driver(device: torch.device) -> str | None:
+    """Return the version of a GPU's driver; None where nothing tells it.
+
+    What the system says comes first: it needs no package, and NVML gives the same version.
+    """
+    if torch.version.hip:
+        return None
+    if (loaded := nvidia_driver()) is not None:
+        return loaded
+    try:
+        driver = gpu_facts(device).driver
+    except UsageError:
+        return None
+    return None if driver == UNKNOWN else driver
 
 
 def gpu_facts(device: torch.device) -> GpuFacts:

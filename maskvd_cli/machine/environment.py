@@ -23,7 +23,6 @@ _PACKAGES = (
     "pyyaml",
     "pyarrow",
     "pillow",
-    "pycocotools",
 )
 _SOURCE = Path(__file__).resolve().parents[2]
 

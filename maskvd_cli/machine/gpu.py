@@ -10,12 +10,14 @@ Needs the package nvidia-ml-py (`maskvd[energy]`). Everything is read, nothing i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.machine.linux import ROOT, text_of
 
 try:
     import pynvml
@@ -38,6 +40,8 @@ _REASONS = {
     0x400: ("reliability limit", True),
 }
 IDLE = 0x1
+# A driver that does not tell its version.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _facts(nvml: Any, handle: Any) -> GpuFacts:
     reasons = of("CurrentClocksEventReasons")
     return GpuFacts(
         name=_text(of("Name")) or "unnamed",
-        driver=_text(ask("nvmlSystemGetDriverVersion")) or "unknown",
+        driver=_text(ask("nvmlSystemGetDriverVersion")) or UNKNOWN,
         driver_cuda=None if newest is None else cuda_version(newest),
         sm_mhz=of("ClockInfo", nvml.NVML_CLOCK_SM),
         sm_most_mhz=of("MaxClockInfo", nvml.NVML_CLOCK_SM),
@@ -168,6 +172,13 @@ def process_name(pid: int, root: Path = Path("/")) -> str | None:
         return printable((root / f"proc/{pid}/comm").read_text("utf-8", "replace"))
     except OSError:
         return None
+
+
+def nvidia_driver(root: Path = ROOT) -> str | None:
+    """Return the version of the loaded NVIDIA driver, on Linux; None where none is loaded."""
+    text = text_of(root / "proc/driver/nvidia/version") or ""
+    found = re.search(r"Kernel Module(?: for \w+)?\s+(\d[\d.]*)", text)
+    return found[1] if found else None
 
 
 def printable(name: Iterable[str], most: int = 20) -> str:

@@ -19,6 +19,7 @@ from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.traits import PLAIN_VIT, TOKENS
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.frame import ClipView, FrameContext, Selection
+from maskvd_cli.methods.illustration import Pictured
 from maskvd_cli.methods.params import Params
 from maskvd_cli.methods.stages import Stages
 from maskvd_cli.methods.trace import FrameTrace, TokenTrace, every_token
@@ -185,6 +186,25 @@ class Method(ABC, Generic[P]):
         """Tell whether the selection reads the heatmap's region scores."""
         del params
         return False
+
+    @classmethod
+    def pictured(cls, params: P) -> Pictured | None:
+        """Return what pictures say of the masks; None: there is nothing to show."""
+        del params
+        return None
+
+    @classmethod
+    def illustration(
+        cls, params: P, view: ClipView, position: int | None = None, boxes: Tensor | None = None
+    ) -> Mapping[str, Tensor] | None:
+        """Return masks (N,) bool on the CPU by the names in `methods.illustration`.
+
+        Of the frame at `position` of a clip, where `boxes` (n, 4) xyxy in input pixels are those
+        of the frame before; without a position, what is the same on all frames. None where there
+        is nothing to show: the frame is full, say.
+        """
+        del params, view, position, boxes
+        return None
 
     @classmethod
     def has_closed_forms(cls, arch: Any) -> bool:

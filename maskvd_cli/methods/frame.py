@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.masks.dynamic import dynamic_masks
 
 T = TypeVar("T")
+# Margins whose masks a clip keeps, a bit for each token: 40 MB each for ImageNet VID.
+_KEPT_MARGINS = 4
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,33 @@ class ClipView:
     frame_of: Tensor | None = None
     region_scores: Tensor | None = None
     real: Tensor | None = None
+    # Masks by margin, shared by all points, and by copies with other region scores.
+    _masks: dict[int, NDArray[np.uint8]] = field(
+        default_factory=dict[int, NDArray[np.uint8]], compare=False, repr=False
+    )
 
     @property
     def grid(self) -> Size:
         """The token grid."""
         return self.input.tiles(self.patch)
+
+    def touched(self, margin: int, method: str) -> Tensor:
+        """Return for each frame the tokens that its own boxes touch: (frames, N) bool.
+
+        As `dynamic_masks` with certain boxes; those of the last few margins are kept. Raises
+        UsageError where the boxes are not known.
+        """
+        boxes, frame_of = self.known(self.boxes, method), self.known(self.frame_of, method)
+        if margin not in self._masks:
+            made = dynamic_masks(
+                boxes, frame_of, self.frames, self.input, self.patch, margin=margin
+            )
+            while len(self._masks) >= _KEPT_MARGINS:
+                del self._masks[next(iter(self._masks))]
+            self._masks[margin] = np.packbits(made.numpy(), axis=1)
+            return made
+        unpacked = np.unpackbits(self._masks[margin], axis=1, count=self.tokens)
+        return torch.from_numpy(unpacked.view(np.bool_))
 
     @property
     def tokens(self) -> int:

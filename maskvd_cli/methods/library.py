@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from maskvd_cli.masks.static import region_scores
 from maskvd_cli.methods.base import FrameContext, Method, Params, Stages
 from maskvd_cli.methods.fit import fitted
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.tasks.base import Task
+from maskvd_cli.tasks.registry import tasks
 
 Image = NDArray[np.uint8]
 
@@ -63,6 +64,7 @@ class _Clips:
     params: Params
     scores: Tensor | None
     frame: Size | None
+    task: Task
 
     def __call__(self, frames: Iterable[Image]) -> Iterator[Any]:
         method = self.method(self.params, self.model.backbone)
@@ -78,15 +80,16 @@ class _Clips:
             native = size
             placed = placed or placement(size, self.frame, self.model.input_size)
             before = self._run(method, resized(image, placed.content), index, placed, before)
-            yield _native(before, placed)
+            yield self.task.native(before, placed)
 
     @torch.inference_mode()
     def _run(
         self, method: Method[Any], image: Tensor, index: int, placed: Placement, before: Any
     ) -> Any:
         boxes = scores = None
-        if isinstance(before, Detections):
-            boxes, scores = before.xyxy, before.scores
+        hints = None if before is None else self.task.hints(before)
+        if hints is not None:
+            boxes, scores = hints.boxes, hints.scores
         patch = self.model.arch.patch
         frame = FrameContext(index, placed.input, placed.content, patch, boxes, scores, self.scores)
         return method.run([image], frame, Stages(self.model, last=before))
@@ -102,10 +105,11 @@ def run(
 ) -> Callable[[Iterable[Image]], Iterator[Any]]:
     """Return a function that runs the method over a clip and yields an output per frame.
 
-    It takes frames (rows, cols, 3) uint8 RGB, all of one size, and gives detections in their
-    pixels, on the CPU. `params` are the method's, as in a recipe. `heatmap`: one value per pixel of
-    the model's input, for methods with a static mask. `frame`: frames are stretched to these rows x
-    columns; None: they keep their aspect. Raises UsageError for parameters that do not fit.
+    It takes frames (rows, cols, 3) uint8 RGB, all of one size, and gives the task's outputs in
+    their pixels, on the CPU. `params` are the method's, as in a recipe. `heatmap`: one value per
+    pixel of the model's input, for methods with a static mask. `frame`: frames are stretched to
+    these rows x columns; None: they keep their aspect. Raises UsageError for parameters that do
+    not fit.
     """
     kind = methods.load(method)
     if kind.needs_truth:
@@ -119,7 +123,8 @@ def run(
             remedy="give heatmap=, or parameters that need none (maskvd: mask='dynamic')",
         )
     scores = None if heatmap is None else _scores(heatmap, model)
-    return _Clips(model, kind, checked, scores, None if frame is None else Size.parse(frame))
+    size, task = None if frame is None else Size.parse(frame), tasks.load(model.task)()
+    return _Clips(model, kind, checked, scores, size, task)
 
 
 def _checked(kind: type[Method[Any]], params: Mapping[str, Any]) -> Params:
@@ -151,11 +156,3 @@ def _size_of(image: Image, index: int) -> Size:
             remedy="give (rows, columns, 3) uint8 RGB",
         )
     return Size(*image.shape[:2])
-
-
-def _native(output: Any, placed: Placement) -> Any:
-    """Return detections in the frame's own pixels; other outputs as they are."""
-    if not isinstance(output, Detections):
-        return output
-    scale = torch.tensor([placed.col_scale, placed.row_scale] * 2)
-    return replace(output, xyxy=output.xyxy / scale)

@@ -7,6 +7,7 @@ takes the rest from caches; how, is told in `masked_execution`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -17,9 +18,10 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.masks.combined import scheduled
-from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
+from maskvd_cli.masks.dynamic import dynamic_mask
 from maskvd_cli.masks.static import static_mask
 from maskvd_cli.methods.base import ClipView, FrameContext
+from maskvd_cli.methods.illustration import COMBINED, DYNAMIC, STATIC, Pictured
 from maskvd_cli.methods.masked import MaskedMethod, MaskedParams
 from maskvd_cli.methods.params import MARGINS, Varied
 
@@ -115,15 +117,43 @@ class MaskVD(MaskedMethod[MaskVDParams]):
         return params.mask != "dynamic" and params.static_keep_rate > 0
 
     @classmethod
+    def pictured(cls, params: MaskVDParams) -> Pictured | None:
+        if not cls.needs_heatmap(params):
+            return None
+        return Pictured(
+            params.static_keep_rate,
+            params.period,
+            params.score_threshold,
+            params.margin,
+            frames=params.mask == "combined",
+        )
+
+    @classmethod
+    def illustration(
+        cls,
+        params: MaskVDParams,
+        view: ClipView,
+        position: int | None = None,
+        boxes: Tensor | None = None,
+    ) -> Mapping[str, Tensor] | None:
+        if not cls.needs_heatmap(params):
+            return None
+        scores = view.known(view.region_scores, cls.name)
+        static = static_mask(scores, params.static_keep_rate)
+        if position is None:
+            return {STATIC: static}
+        if params.mask != "combined" or position % params.period == 0:
+            return None
+        known = view.known(boxes, cls.name)
+        dynamic = dynamic_mask(known, view.input, view.patch, margin=params.margin)
+        return {STATIC: static, DYNAMIC: dynamic, COMBINED: static | dynamic}
+
+    @classmethod
     def planned(cls, params: MaskVDParams, view: ClipView) -> Tensor:
         static = dynamic = None
         if cls.needs_heatmap(params):
             scores = view.known(view.region_scores, cls.name)
             static = static_mask(scores, params.static_keep_rate)
         if params.mask != "static":
-            dynamic = dynamic_masks(
-                view.known(view.boxes, cls.name), view.known(view.frame_of, cls.name),
-                view.frames, view.input, view.patch,
-                score_threshold=params.score_threshold, margin=params.margin,
-            )  # fmt: skip
+            dynamic = view.touched(params.margin, cls.name)
         return scheduled(params.period, view.frames, view.tokens, static=static, dynamic=dynamic)

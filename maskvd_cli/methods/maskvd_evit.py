@@ -7,7 +7,7 @@ onto zeros, which the paper's text contradicts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal
 
@@ -28,6 +28,7 @@ from maskvd_cli.methods.evit import (
     dropping_trace,
     fitting,
 )
+from maskvd_cli.methods.illustration import Pictured
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.params import Varied
@@ -109,6 +110,22 @@ class MaskVDEViT(MaskVD):
     @classmethod
     def resolve(cls, params: MaskVDParams, arch: ViTArch) -> MaskVDParams:
         return super().resolve(fitting(_own(params), arch), arch)
+
+    @classmethod
+    def pictured(cls, params: MaskVDParams) -> Pictured | None:
+        """Return the static mask alone: blocks drop tokens, so no mask tells what a frame runs."""
+        made = super().pictured(params)
+        return None if made is None else replace(made, frames=False)
+
+    @classmethod
+    def illustration(
+        cls,
+        params: MaskVDParams,
+        view: ClipView,
+        position: int | None = None,
+        boxes: Tensor | None = None,
+    ) -> Mapping[str, Tensor] | None:
+        return super().illustration(params, view) if position is None else None
 
     @classmethod
     def constant_on_repeats(cls, params: MaskVDParams) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.masks.combined import scheduled
-from maskvd_cli.masks.dynamic import dynamic_mask, dynamic_masks
+from maskvd_cli.masks.dynamic import dynamic_mask
 from maskvd_cli.methods.base import ClipView, FrameContext
 from maskvd_cli.methods.masked import MaskedMethod, MaskedParams
 from maskvd_cli.methods.params import MARGINS
@@ -46,8 +46,5 @@ class Oracle(MaskedMethod[OracleParams]):
 
     @classmethod
     def planned(cls, params: OracleParams, view: ClipView) -> Tensor:
-        own = dynamic_masks(
-            view.known(view.boxes, cls.name), view.known(view.frame_of, cls.name),
-            view.frames, view.input, view.patch, margin=params.margin,
-        )  # fmt: skip
+        own = view.touched(params.margin, cls.name)
         return scheduled(params.period, view.frames, view.tokens, own=own)

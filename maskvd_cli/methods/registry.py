@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.registry import Registry
 from maskvd_cli.methods.base import Method, Params
 
@@ -21,3 +22,27 @@ methods: Registry[Method[Params]] = Registry(
         "stgt": "maskvd_cli.methods.stgt:STGT",
     },
 )
+
+
+def baseline() -> type[Method[Params]]:
+    """Return the method that all others are compared with: the one whose role is `baseline`.
+
+    Raises MaskvdError unless exactly one is registered.
+    """
+    loaded = [_loaded(name) for name in methods.names()]
+    known = [method for method in loaded if method is not None and method.role == "baseline"]
+    if len(known) != 1:
+        names = ", ".join(method.name for method in known) or "none"
+        raise MaskvdError(
+            f"one method must have the role baseline, and {len(known)} have it ({names})",
+            remedy="mend or uninstall the package that provides another",
+        )
+    return known[0]
+
+
+def _loaded(name: str) -> type[Method[Params]] | None:
+    """Return a method; None where a plug-in is broken, which is told where it is asked for."""
+    try:
+        return methods.load(name)
+    except MaskvdError:
+        return None

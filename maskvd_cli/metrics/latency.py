@@ -107,14 +107,15 @@ class Latency(Metric):
 
     def samples(self, pieces: Iterable[Piece]) -> pd.DataFrame:
         """Return a row per point, round and frame: `is_full`, the parts' and the total `_ms`."""
+        import numpy as np  # noqa: PLC0415
         import pandas as pd  # noqa: PLC0415
 
         tables: list[pd.DataFrame] = []
         for piece in pieces:
             if "series" in piece.arrays:
                 table = pd.DataFrame(dict(piece.arrays))
-                names = pd.Series(piece.facts["series"], dtype=object)
-                table["series"] = names.take(table["series"]).to_numpy()
+                names = np.array(piece.facts["series"], dtype=object)
+                table["series"] = names[piece.arrays["series"]]
                 table.insert(1, "round", piece.facts["round"])
                 table.insert(2, "clip", piece.facts["clip"])
                 tables.append(table)
@@ -191,7 +192,7 @@ def times_of(
         known["latency_mean_ms"] = float(weights @ total)
         known |= {f"{part}_ms": float(weights @ own[f"{part}_ms"].to_numpy()) for part in PARTS}
     values: dict[str, Estimate] = {
-        name: Estimate(value) if isinstance(value, float) else value
+        name: value if isinstance(value, Estimate) else Estimate(value)
         for name, value in known.items()
         if value is not None
     }

@@ -12,7 +12,7 @@ from pydantic import BaseModel, create_model
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path
-from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, EntrySection, ModelSection, Recipe
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, RETIRED, EntrySection, ModelSection, Recipe
 from maskvd_cli.recipe.section import Section
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import position_of, validated
@@ -62,13 +62,17 @@ class MethodPoint:
 
 @dataclass(frozen=True)
 class LoadedRecipe:
-    """A checked recipe: sections with resolved paths, its points, the bytes and overrides read."""
+    """A checked recipe: sections with resolved paths, its points, the bytes and overrides read.
+
+    `notes`: a line for each key that was passed over.
+    """
 
     path: Path
     recipe: Recipe
     points: tuple[MethodPoint, ...]
     source: bytes
     assignments: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -> LoadedRecipe:
@@ -81,7 +85,9 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
     content: object = document.data
     if not isinstance(content, dict):
         raise RecipeError([f"{path}:1:1: a recipe is a mapping; start it with `schema: 1`"])
-    data = cast(dict[str, Any], content)
+    written = cast(dict[str, Any], content)
+    retired = [key for key in written if key in RETIRED]
+    data = {key: value for key, value in written.items() if key not in RETIRED}
     problems: list[str] = []
     given = {key: value for key, value in data.items() if key in catalog.sections}
     rest = {key: value for key, value in data.items() if key not in given}
@@ -94,7 +100,8 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     recipe = recipe.with_sections(dict(sections))
     recipe = _with_absolute_paths(recipe, data, path, document)
-    return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments))
+    notes = tuple(f"{document.place((key,))} {key} {RETIRED[key]}" for key in retired)
+    return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments), notes)
 
 
 def sections_type(sections: Mapping[str, type[Section]]) -> type[Section]:

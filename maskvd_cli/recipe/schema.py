@@ -266,6 +266,12 @@ class EntrySection(Section):
     )
 
 
+# What earlier recipes may hold and nothing reads any more, with the reason.
+RETIRED = {
+    "resamples": "is not used any more: intervals are computed, nothing is drawn for them",
+}
+
+
 class Recipe(Section):
     """One sweep: a dataset, a model or several, methods with grids."""
 
@@ -308,12 +314,6 @@ class Recipe(Section):
     )
     precision: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="of weights, activations and what methods keep"
-    )
-    resamples: int = Field(
-        default=1000,
-        ge=10,
-        le=1_000_000,
-        description="not used any more: intervals are computed, nothing is drawn for them",
     )
     limit: LimitSection | None = Field(default=None, description="run on a part of the data")
     smoke: bool = Field(

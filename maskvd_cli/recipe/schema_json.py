@@ -6,7 +6,7 @@ from typing import Any
 
 from maskvd_cli.recipe.grid import grid_schema
 from maskvd_cli.recipe.load import Catalog, sections_type
-from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.recipe.schema import RETIRED, Recipe
 
 
 def json_schema(catalog: Catalog) -> dict[str, Any]:
@@ -19,6 +19,8 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
     listed["items"]["enum"] = list(catalog.sections)
     methods = [grid_schema(catalog.params_of(name), name) for name in catalog.methods]
     schema["properties"]["methods"]["items"] = {"anyOf": methods}
+    for key, reason in RETIRED.items():
+        schema["properties"][key] = {"deprecated": True, "description": reason}
     definitions = schema["$defs"]
     for name, method in zip(catalog.methods, methods, strict=True):
         own = method.pop("$defs", {})

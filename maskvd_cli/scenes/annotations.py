@@ -88,7 +88,12 @@ class Annotations(Source):
 
     @cached_property
     def images(self) -> str | None:
-        """A cheap digest of the images, for the keys of points that see them; None without any."""
+        """A cheap digest of the image files, for the keys of points that see them.
+
+        None without any: what is drawn follows from the code and the annotations.
+        """
+        if not any(frame.file for clip in self.clips for frame in clip.frames):
+            return None
         return self.dataset.image_fingerprint(self.clips)
 
     @cached_property

@@ -12,6 +12,7 @@ from maskvd_cli import masks
 from maskvd_cli.data import resize
 from maskvd_cli.families import preprocess
 from maskvd_cli.families.base import Family
+from maskvd_cli.tasks.registry import tasks
 
 FIRST = 1
 
@@ -23,6 +24,7 @@ def revisions_of(family: type[Family[Any, Any]]) -> dict[str, Any]:
         "masks": masks.REVISION,
         "preprocess": preprocess.REVISION,
         "resize": resize.REVISION,
+        "task": tasks.load(family.task).revision,
     }
     beyond = {name: number for name, number in every.items() if number > FIRST}
     return {"revisions": beyond} if beyond else {}

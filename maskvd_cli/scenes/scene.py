@@ -90,20 +90,29 @@ class Scene:
         heads = None
         if self.shape is not None:
             heads = self.geometry.family.shape_setting(self.shape)
-        measured = {}
-        if self.weights is not None:
-            measured = {
-                "measured": {**self.weights.setting(), "pixels": self.recipe.dataset.pixels}
-            }
         return {
             "dataset": self.source.setting(),
             "model": {**self.geometry.setting(), "heads": heads},
             "detections": self.detections,
             "seed": self.recipe.seed,
-            **measured,
+            **self._measured_setting(),
             **revisions_of(self.geometry.family),
             **subset_of(self.recipe),
         }
+
+    def _measured_setting(self) -> dict[str, Any]:
+        """Return what decides results where the model runs; nothing where it does not.
+
+        Images stand in it where they are files, by a digest that sees most of their changes.
+        """
+        if self.weights is None:
+            return {}
+        pixels, source = self.recipe.dataset.pixels, self.source
+        setting = {**self.weights.setting(), "pixels": pixels}
+        images = source.images if isinstance(source, Annotations) else None
+        if pixels == "images" and images is not None:
+            setting["images"] = images
+        return {"measured": setting}
 
     @cached_property
     def heatmap_setting(self) -> dict[str, Any] | None:

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from maskvd_cli.core.errors import UsageError, unknown
 from maskvd_cli.families.base import Model, WeightsFile
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
@@ -60,7 +62,10 @@ class Weights:
     def notes(self) -> list[str]:
         """Return what a reader of the results must know of the weights."""
         if self._file is None:
-            return []
+            return [
+                f"Weights are drawn from seed {self._seed} by torch {torch.__version__}; another "
+                "torch may draw others."
+            ]
         return self.entry.family.notes(self.entry.arch, self.shape, self._file)
 
     def model(self, geometry: Geometry) -> Model:

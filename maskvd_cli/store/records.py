@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from maskvd_cli.core.errors import ResultError
+from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
 from maskvd_cli.store.reading import read_regular
 from maskvd_cli.store.schema import SCHEMA_VERSION
 from maskvd_cli.store.sealed import (
@@ -39,13 +39,19 @@ S = TypeVar("S", bound=BaseModel)
 T = TypeVar("T")
 
 
+class DamagedResultError(ResultError):
+    """A result file that is not as it was written; commands end with 3, as where points failed."""
+
+    exit_code = EXIT_POINTS_FAILED
+
+
 class NewerResultError(ResultError):
     """A result file of a newer maskvd: never taken for a damaged one, never overwritten."""
 
 
-def damaged(path: Path, reason: object, remedy: str = AGAIN) -> ResultError:
+def damaged(path: Path, reason: object, remedy: str = AGAIN) -> DamagedResultError:
     """Return the error for a file that is not as it was written."""
-    return ResultError(f"damaged result file ({reason})", where=path, remedy=remedy)
+    return DamagedResultError(f"damaged result file ({reason})", where=path, remedy=remedy)
 
 
 def dump(stored: BaseModel) -> bytes:
@@ -119,7 +125,7 @@ def read_table(path: Path, digest: str | None = None) -> pd.DataFrame:
         raise
     except Exception as error:  # pyarrow raises a dozen kinds for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ResultError(
+        raise DamagedResultError(
             f"raw samples cannot be read ({reason})", where=path, remedy="sweep again"
         ) from error
 

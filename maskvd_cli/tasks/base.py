@@ -15,6 +15,7 @@ from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.core.types import Clip
 
 Arrays = Mapping[str, NDArray[Any]]
+Weights = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Evaluation(ABC):
         """Return all quantities over all frames."""
 
     @abstractmethod
-    def headline(self, weights: NDArray[np.float64]) -> float | None:
+    def headline(self, weights: Weights) -> float | None:
         """Return the headline where each clip counts `weights` (clips,) times; None: undefined."""
 
 
@@ -70,6 +71,21 @@ class Task(ABC):
     @abstractmethod
     def hints(self, output: Any) -> Hints | None:
         """Return what the next frame may know of this output; None: nothing."""
+
+    def native(self, output: Any, placed: Placement) -> Any:
+        """Return an output in the pixels of its own frame; one without places is as it was."""
+        del placed
+        return output
+
+    def stored_hints(
+        self, outputs: Arrays, placed: Placement, frames: int
+    ) -> Sequence[Hints] | None:
+        """Return what `hints` says of each frame of a clip, from its stored outputs.
+
+        Boxes (n, 4) float64 and scores (n,) are arrays here. None: nothing.
+        """
+        del outputs, placed, frames
+        return None
 
     @abstractmethod
     def encode(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.types import Clip
-from maskvd_cli.tasks.matching import Rows
+from maskvd_cli.tasks.matching import Rows, iou
 
 if TYPE_CHECKING:
     from maskvd_cli.tasks.detections import Detections
@@ -38,7 +38,7 @@ def truth_arrays(clip: Clip) -> dict[str, NDArray[Any]]:
         "frame": numbers.astype(np.int32),
         "label": np.where(ignore, -1, labels).astype(np.int16),
         "ignore": ignore,
-        "box": np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1),
+        "box": _sides(corners),
         "index": np.array([frame.index for frame in clip.frames], dtype=np.int64),
         "size": np.array([frame.size for frame in clip.frames], dtype=np.int32).reshape(-1, 2),
     }
@@ -61,10 +61,9 @@ def output_arrays(
     for number, found in enumerate(outputs):
         label = known[found.labels.numpy()]
         native = (found.xyxy.double().numpy() / scale)[label >= 0]
-        sides = np.concatenate([native[:, :2], native[:, 2:] - native[:, :2]], axis=1)
         frames.append(np.full(len(native), number, dtype=np.int32))
         labels.append(label[label >= 0].astype(np.int16))
-        boxes.append(_rounded(sides, _BOX_DIGITS))
+        boxes.append(_rounded(_sides(native), _BOX_DIGITS))
         scores.append(_rounded(found.scores.double().numpy()[label >= 0], _SCORE_DIGITS))
     parts = {"frame": frames, "label": labels, "box": boxes, "score": scores}
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
@@ -92,6 +91,21 @@ def output_rows(outputs: Arrays) -> tuple[Rows, NDArray[np.float64]]:
         decimals(outputs["box"], _BOX_DIGITS),
     )
     return rows, decimals(outputs["score"], _SCORE_DIGITS)
+
+
+def overlaps(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the intersections over unions (n, m) of boxes (n, 4) and (m, 4), xyxy.
+
+    As detections are scored; boxes without area overlap nothing.
+    """
+    ours, theirs = _sides(first), _sides(second)
+    pairs = iou(np.repeat(ours, len(theirs), axis=0), np.tile(theirs, (len(ours), 1)))
+    return pairs.reshape(len(ours), len(theirs))
+
+
+def _sides(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return boxes xyxy as x, y, width, height."""
+    return np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
 
 
 def truth_rows(truth: Arrays) -> tuple[Rows, Rows]:

@@ -8,7 +8,7 @@ role. mAP is the mean over classes that have an object.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,10 +19,10 @@ from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.core.types import Clip
 from maskvd_cli.tasks.ages import buckets
-from maskvd_cli.tasks.base import Arrays, Evaluation, Hints, Scores, Task
+from maskvd_cli.tasks.base import Arrays, Evaluation, Hints, Scores, Task, Weights
 from maskvd_cli.tasks.boxes import output_arrays, output_rows, truth_arrays, truth_rows
 from maskvd_cli.tasks.matching import match
-from maskvd_cli.tasks.precision import ClassMatches, Ranking, Weights
+from maskvd_cli.tasks.precision import ClassMatches, Ranking
 from maskvd_cli.tasks.quantities import DETECTION, MAP, MAP50
 
 if TYPE_CHECKING:
@@ -46,6 +46,18 @@ class Detection(Task):
     def hints(self, output: Detections) -> Hints:
         """Return all boxes and their scores."""
         return Hints(output.xyxy, output.scores)
+
+    def native(self, output: Detections, placed: Placement) -> Detections:
+        """Return the detections with boxes in the frame's own pixels."""
+        scale = output.xyxy.new_tensor([placed.col_scale, placed.row_scale] * 2)
+        return replace(output, xyxy=output.xyxy / scale)
+
+    def stored_hints(self, outputs: Arrays, placed: Placement, frames: int) -> Sequence[Hints]:
+        """Return the boxes of each frame and their scores; boxes as rounded as they are stored."""
+        rows, score = output_rows(outputs)
+        corners = np.concatenate([rows.box[:, :2], rows.box[:, :2] + rows.box[:, 2:]], axis=1)
+        inside = [rows.frame == position for position in range(frames)]
+        return [Hints(placed.place(corners[own]), score[own]) for own in inside]
 
     def encode(
         self, outputs: Sequence[Detections], placed: Placement, label_of: Sequence[int | None]

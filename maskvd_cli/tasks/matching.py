@@ -80,7 +80,7 @@ def match(detections: Rows, score: Floats, objects: Rows, ignored: Rows, classes
     ours = detections.at(rows)
     key = ours.frame * classes + ours.label
     pairs = _Pairs.of(key, objects.frame * classes + objects.label)
-    overlap = _overlap(ours.box[pairs.detection], objects.box[pairs.other])
+    overlap = iou(ours.box[pairs.detection], objects.box[pairs.other])
     hit = _taken(len(ours), len(objects), key, pairs, overlap)
     inside = _most_inside(ours, ignored)[:, None] >= THRESHOLDS
     return Matches(rows, _packed(hit), _packed(~hit & ~inside))
@@ -97,7 +97,7 @@ def _counting(detections: Rows, score: Floats) -> Ints:
     return order[rank < MOST_DETECTIONS]
 
 
-def _overlap(ours: Floats, theirs: Floats, *, of_own_area: bool = False) -> Floats:
+def iou(ours: Floats, theirs: Floats, *, of_own_area: bool = False) -> Floats:
     """Return the intersection over the union of pairs (n, 4), or over the first's own area.
 
     In the order of operations of COCO's C code, so that equal overlaps stay equal.
@@ -164,7 +164,7 @@ def _most_inside(ours: Rows, ignored: Rows) -> Floats:
     if len(ignored):
         pairs = _Pairs.of(ours.frame, ignored.frame)
         boxes = ours.box[pairs.detection], ignored.box[pairs.other]
-        np.maximum.at(most, pairs.detection, _overlap(*boxes, of_own_area=True))
+        np.maximum.at(most, pairs.detection, iou(*boxes, of_own_area=True))
     return most
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from maskvd_cli.tasks.base import Weights
 from maskvd_cli.tasks.matching import THRESHOLDS
 
 RECALLS: NDArray[np.float64] = np.linspace(0.0, 1.0, 101)
-Weights = NDArray[np.int64] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ClassMatches:
     objects: NDArray[np.int32]
 
     @classmethod
-    def of(cls, parts: Sequence[tuple[NDArray[Any], ...]], objects: NDArray[np.int32]) -> Any:
+    def of(cls, parts: Sequence[tuple[NDArray[Any], ...]], objects: NDArray[np.int32]) -> Self:
         """Join the parts (image, score, right, wrong) of clips and sort them as COCO does."""
         image, score, right, wrong = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(-score, kind="stable")

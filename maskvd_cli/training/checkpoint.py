@@ -16,15 +16,19 @@ import torch
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.families.checkpoints import load_into, read_tensors, save
+from maskvd_cli.families.checkpoints import load_into, read_tensors, save, sha256_of
 from maskvd_cli.families.declared_sizes import check_pth
 from maskvd_cli.families.vitdet.renaming import CheckpointError
-from maskvd_cli.store.atomic import write_atomic
+from maskvd_cli.store.atomic import write_atomic, write_bytes
+from maskvd_cli.store.reading import read_regular
+from maskvd_cli.store.sealed import read_object, sealed_text, unsealed
 from maskvd_cli.training.records import DamagedTrainingError
 from maskvd_cli.training.setup import Training
 
 _MODEL, _AVERAGE, _STATE = "model.safetensors", "average.safetensors", "state.pt"
-_FORMAT_VERSION = 1
+_SUMS, _LARGEST_SUMS = "checksums.json", 1 << 16
+# 2: with checksums of the files.
+_FORMAT_VERSION = 2
 _LONGEST = 1e10
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -38,7 +42,7 @@ class Progress:
 
 
 def write_checkpoint(folder: Path, training: Training, progress: Progress) -> None:
-    """Write the three files of a checkpoint."""
+    """Write the files of a checkpoint, and the sha256 of each."""
     facts = {"step": str(progress.step), "contains": "detector"}
     save(folder / _MODEL, training.detector.state_dict(), facts)
     if training.average is not None:
@@ -50,6 +54,9 @@ def write_checkpoint(folder: Path, training: Training, progress: Progress) -> No
         "optimiser": training.optimiser.state_dict(),
     }
     write_atomic(folder / _STATE, lambda path: torch.save(state, path))
+    sums = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    content = {"format_version": _FORMAT_VERSION, "files": sums}
+    write_bytes(folder / _SUMS, sealed_text(content))
 
 
 def read_checkpoint(folder: Path, training: Training) -> Progress:
@@ -69,6 +76,9 @@ def read_checkpoint(folder: Path, training: Training) -> Progress:
     _load(training.detector, folder / _MODEL)
     if training.average is not None:
         _load(training.average, folder / _AVERAGE)
+    # What cannot be says more than a checksum that does not fit, so it is told first.
+    if state["format_version"] > 1:
+        _check_sums(folder)
     training.optimiser.load_state_dict(state["optimiser"])
     return Progress(step, float(seconds))
 
@@ -89,13 +99,27 @@ def _state(path: Path) -> dict[str, Any]:
     version = content.get("format_version")
     if not isinstance(version, int):
         _damaged("has no format version", path)
-    if version != _FORMAT_VERSION:
+    if not 1 <= version <= _FORMAT_VERSION:
         raise ResultError(
-            f"format version {version}, expected {_FORMAT_VERSION}",
+            f"format version {version}, expected {_FORMAT_VERSION} at most",
             where=path,
             remedy="use the version of maskvd that wrote it",
         )
     return content
+
+
+def _check_sums(folder: Path) -> None:
+    """Refuse files that are not those that were written."""
+    path = folder / _SUMS
+    try:
+        content = read_object(read_regular(path, _LARGEST_SUMS).decode())
+        sums = unsealed(content, "format_version", 2)["files"]
+        known = cast(dict[str, object], sums) if isinstance(sums, dict) else {}
+    except (OSError, ValueError, KeyError, RecursionError) as error:
+        raise _damage(f"cannot be read: {error}", path) from error
+    for file in folder.iterdir():
+        if file != path and known.get(file.name) != sha256_of(file):
+            _damaged("the checksum does not fit: something was changed", file)
 
 
 def _load(module: nn.Module, path: Path) -> None:

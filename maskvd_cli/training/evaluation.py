@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import torch
 
 from maskvd_cli.core.types import Clip
 from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.tasks.coco import evaluate as scored
-from maskvd_cli.tasks.coco import ground_truth, prediction_rows
+from maskvd_cli.tasks.base import Arrays
+from maskvd_cli.tasks.detection import Detection
 from maskvd_cli.training.frames import FrameList
 from maskvd_cli.training.geometry import Geometry
 from maskvd_cli.training.loading import PlacedFrames, batches
@@ -45,19 +45,21 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
     `on_frames` is told how many frames are done. `listed` must hold an object. Raises what the
     dataset and the detector raise.
     """
-    rows: list[dict[str, Any]] = []
-    classes = range(len(listed.dataset.classes))
+    task, classes = Detection(), listed.dataset.classes
+    matches: list[Arrays] = []
     loaded = batches(PlacedFrames(listed, geometry), range(len(listed)), batch, workers=workers)
-    done = 0
     for pixels in loaded:
         for found in detector(pixels):
-            placed = geometry.placed(listed.frames[done].size)
-            done += 1
-            rows += prediction_rows(done, found.to("cpu"), placed, classes)
-        on_frames(done)
-    truth = ground_truth([Clip(listed.dataset.split, listed.frames)], listed.dataset.classes)
-    evaluation = scored(truth, rows)
+            # Frames may differ in size, so each is a clip of its own.
+            frame = listed.frames[len(matches)]
+            placed = geometry.placed(frame.size)
+            outputs = task.encode([found.to("cpu")], placed, range(len(classes)))
+            truth = task.truth(Clip(listed.dataset.split, (frame,)), classes)
+            matches.append(task.match(truth, outputs, classes))
+        on_frames(len(matches))
+    ages = [np.zeros(1, dtype=np.int64) for _ in matches]
+    evaluation = task.evaluation(matches, ages, classes)
     overall, by_class = evaluation.overall, evaluation.by_class
     assert overall.map50 is not None and overall.map is not None
     present = {name: found.map50 for name, found in by_class.items() if found.map50 is not None}
-    return Accuracy(overall.map50, overall.map, present, done)
+    return Accuracy(overall.map50, overall.map, present, len(matches))

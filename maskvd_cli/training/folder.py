@@ -16,9 +16,10 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.locking import sole_writer
+from maskvd_cli.store.sealed import sealed_text
 from maskvd_cli.training.checkpoint import Progress, read_checkpoint, write_checkpoint
 from maskvd_cli.training.records import (
-    IDENTITY_VERSION,
+    FOLDER_VERSION,
     DamagedTrainingError,
     changed,
     read_identity,
@@ -29,6 +30,8 @@ from maskvd_cli.training.setup import Training
 
 _IDENTITY, _LOG, _RESULT, _RECIPE = "training.json", "log.jsonl", "result.json", "recipe.yaml"
 _KEPT_CHECKPOINTS = 2
+# The version since which an identity holds the sha256 of initial weights.
+_NAMED_BY_CONTENT = 2
 _STEP = re.compile(r"[0-9]{9,18}")
 
 
@@ -63,7 +66,7 @@ class TrainingFolder:
                 where=self.path,
                 remedy="choose another folder with -o, or take the change back",
             )
-        if version < IDENTITY_VERSION and training.recipe.init is not None:
+        if version < _NAMED_BY_CONTENT and training.recipe.init is not None:
             return [
                 "an earlier maskvd began this training and noted the file name of its initial "
                 "weights alone: whether they are the same cannot be told"
@@ -98,7 +101,7 @@ class TrainingFolder:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write down that the training is finished, and what came of it."""
-        self._write(_RESULT, result)
+        self._write(_RESULT, {"version": FOLDER_VERSION, "result": dict(result)})
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append a line to the log."""
@@ -147,4 +150,4 @@ class TrainingFolder:
             )
 
     def _write(self, name: str, content: Mapping[str, Any]) -> None:
-        write_bytes(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
+        write_bytes(self.path / name, sealed_text(content))

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.data.base import RAW
-from maskvd_cli.data.gather import gather
+from maskvd_cli.data.gather import gather, protocol_for
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.masks.heatmap import accumulate
@@ -28,11 +27,11 @@ from maskvd_cli.training.geometry import Geometry
 def training_mask(listed: FrameList, geometry: Geometry, keep_rate: float, patch: int) -> Tensor:
     """Return the static mask (N,) bool of the training split.
 
-    Its heatmap sums every annotated box, of native classes too, as it lies in the input. Raises
-    UsageError for a keep rate that keeps no token.
+    Its heatmap sums every annotated box as it lies in the input: of native classes too, where they
+    are not those of a protocol of one's own. Raises UsageError for a keep rate that keeps no token.
     """
     used = listed.dataset
-    everything = type(used)(used.root, used.split, RAW)
+    everything = type(used)(used.root, used.split, protocol_for("all", type(used), used.protocol))
     boxes = gather(everything, "all", (geometry.input, geometry.frame)).xyxy
     heatmap = accumulate(torch.from_numpy(boxes), geometry.input)
     kept = static_mask(region_scores(heatmap, patch), keep_rate)

@@ -9,20 +9,21 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
-from maskvd_cli.store.arrays import finite_json
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.store.records import DamagedResultError
 from maskvd_cli.store.schema import Count, Real
+from maskvd_cli.store.sealed import finite_json, read_object, unsealed, without_seal
 
-IDENTITY_VERSION = 2
+# 2: initial weights by their sha256; 3: with a checksum.
+FOLDER_VERSION = 3
 _LARGEST = 16 << 20
 _ELSEWHERE = "choose another folder with -o"
 Percent = Annotated[float, Field(ge=0, le=100)]
+Version = Annotated[int, Field(ge=1)]
 
 
-class DamagedTrainingError(ResultError):
+class DamagedTrainingError(DamagedResultError):
     """A file of a training that is not as it was written."""
-
-    exit_code = EXIT_POINTS_FAILED
 
 
 class _Strict(BaseModel):
@@ -39,7 +40,7 @@ class StoredAccuracy(_Strict):
 
 
 class StoredResult(_Strict):
-    """`result.json`: the weights file that a training ended with, and what it cost."""
+    """The weights file that a training ended with, and what it cost."""
 
     file: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -54,13 +55,21 @@ class StoredResult(_Strict):
     environment: dict[str, Any]
 
 
+class StoredEnd(_Strict):
+    """`result.json` since version 3; before, the result alone stood there, without a checksum."""
+
+    version: Version
+    result: StoredResult
+
+
 class StoredIdentity(_Strict):
     """`training.json`: all that decides the weights.
 
-    Version 1, which is not written in the file, names initial weights by their file name alone.
+    Version 1, which is not written in the file, names initial weights by their file name alone;
+    from version 3 on there is a checksum.
     """
 
-    version: Annotated[int, Field(ge=1)] = 1
+    version: Version = 1
     recipe: dict[str, Any]
     geometry: dict[str, str | None]
     frames: Count
@@ -70,10 +79,13 @@ class StoredIdentity(_Strict):
 def read_result(path: Path) -> dict[str, Any] | None:
     """Return what a finished training wrote, None where nothing is there.
 
-    Raises DamagedTrainingError.
+    Raises DamagedTrainingError, and ResultError for a file of a newer maskvd.
     """
     remedy = "remove it, and the same command writes it again from the last checkpoint"
-    return _checked(path, StoredResult, remedy)
+    content = _object(path, remedy)
+    if content is None or "version" not in content:
+        return content and _checked(path, StoredResult, remedy, content)
+    return _sealed(path, StoredEnd, remedy, content)["result"]
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:
@@ -81,14 +93,8 @@ def read_identity(path: Path) -> dict[str, Any] | None:
 
     Raises DamagedTrainingError, and ResultError for a file of a newer maskvd.
     """
-    content = _checked(path, StoredIdentity, _ELSEWHERE)
-    if content is not None and content.get("version", 1) > IDENTITY_VERSION:
-        raise ResultError(
-            f"version {content['version']}, expected {IDENTITY_VERSION} at most",
-            where=path,
-            remedy="use the version of maskvd that wrote it",
-        )
-    return content
+    content = _object(path, _ELSEWHERE)
+    return None if content is None else _sealed(path, StoredIdentity, _ELSEWHERE, content)
 
 
 def changed(earlier: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> list[str]:
@@ -131,22 +137,44 @@ def _step_of(line: bytes) -> int | None:
     return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
 
 
-def _checked(path: Path, kind: type[BaseModel], remedy: str) -> dict[str, Any] | None:
+def _object(path: Path, remedy: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        text = _bytes(path, remedy).decode()
-        content = finite_json(text)
-        kind.model_validate_json(text)
+        return read_object(_bytes(path, remedy).decode())
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise DamagedTrainingError(f"damaged ({reason})", where=path, remedy=remedy) from error
+
+
+def _checked(
+    path: Path, kind: type[BaseModel], remedy: str, content: dict[str, Any]
+) -> dict[str, Any]:
+    try:
+        kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
         reason = f"{key}: {first['msg']}" if key else first["msg"]
         raise DamagedTrainingError(f"damaged ({reason})", where=path, remedy=remedy) from error
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise DamagedTrainingError(f"damaged ({reason})", where=path, remedy=remedy) from error
     return content
+
+
+def _sealed(
+    path: Path, kind: type[BaseModel], remedy: str, content: dict[str, Any]
+) -> dict[str, Any]:
+    """Return content without its checksum; a value that cannot be is told before the checksum."""
+    rest = _checked(path, kind, remedy, without_seal(content))
+    if (version := rest.get("version", 1)) > FOLDER_VERSION:
+        raise ResultError(
+            f"version {version}, expected {FOLDER_VERSION} at most",
+            where=path,
+            remedy="use the version of maskvd that wrote it",
+        )
+    try:
+        return unsealed(content, "version", FOLDER_VERSION)
+    except ValueError as error:
+        raise DamagedTrainingError(f"damaged ({error})", where=path, remedy=remedy) from error
 
 
 def _bytes(path: Path, remedy: str) -> bytes:

@@ -20,7 +20,7 @@ from maskvd_cli.training.load import LoadedTraining
 from maskvd_cli.training.masking import training_mask
 from maskvd_cli.training.optimiser import adamw, average_of
 from maskvd_cli.training.recipe import FREE, TrainingRecipe
-from maskvd_cli.training.records import IDENTITY_VERSION
+from maskvd_cli.training.records import FOLDER_VERSION
 from maskvd_cli.training.schedule import Schedule
 
 
@@ -66,7 +66,7 @@ class Training:
         """SHA-256 of the initial weights' file, None where the training begins without."""
         return None if self.recipe.init is None else sha256_of(Path(self.recipe.init))
 
-    def identity(self, version: int = IDENTITY_VERSION) -> dict[str, Any]:
+    def identity(self, version: int = FOLDER_VERSION) -> dict[str, Any]:
         """Return all that decides the weights, as JSON values; places of files play no role.
 
         Version 1, of earlier folders, has the file name of initial weights in place of their

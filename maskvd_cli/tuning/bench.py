@@ -18,7 +18,7 @@ from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.core.point import Point
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.methods.base import Method, Params
-from maskvd_cli.methods.registry import methods
+from maskvd_cli.methods.registry import baseline, methods
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
@@ -29,7 +29,7 @@ from maskvd_cli.tuning.journal import Journal, Trial, Tune, find_journal
 from maskvd_cli.tuning.proposals import optuna_version
 from maskvd_cli.tuning.reading import exact, read_trial
 from maskvd_cli.tuning.space import Space
-from maskvd_cli.work.plan import BASELINE, PointSpec, measure_of, tasks_of
+from maskvd_cli.work.plan import PointSpec, measure_of, tasks_of
 from maskvd_cli.work.runner import Sweep, prepare, run_sweep
 
 OnTalk = Callable[[str], None]
@@ -50,9 +50,10 @@ def tuned_recipe(loaded: LoadedRecipe, method: str, model: str | None) -> Loaded
     sites = [(p.model, p.input) for p in loaded.points if p.method == method]
     sites += [(section.name, section.input[0]) for section in recipe.models]
     name, text = next(site for site in sites if model in (None, site[0]))
+    beside = baseline()
     section = recipe.models[names.index(name)].model_copy(update={"input": [text]})
-    changed = recipe.model_copy(update={"models": [section], "methods": [{"name": BASELINE}]})
-    dense = MethodPoint(BASELINE, methods.load(BASELINE).params_type(), BASELINE, name, text)
+    changed = recipe.model_copy(update={"models": [section], "methods": [{"name": beside.name}]})
+    dense = MethodPoint(beside.name, beside.params_type(), beside.name, name, text)
     source = recipe_text(changed, method, (), "").encode()
     return LoadedRecipe(loaded.path, changed, (dense,), source, ())
 

@@ -7,22 +7,25 @@ proposed again. The trials' results themselves are ordinary result files.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
-from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.measured import StoredEstimate
+from maskvd_cli.store.reading import is_regular, read_regular
+from maskvd_cli.store.records import DamagedResultError
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Count, Real, Stored
-from maskvd_cli.store.sealed import finite_json
+from maskvd_cli.store.sealed import read_object, sealed_text, unsealed, without_seal
 
 FOLDER = "tune"
 _FILE = "tune.json"
 _LARGEST = 64 << 20
+_VERSION = 2
 
 Objective = Literal["latency", "gmacs", "tokens", "peak"]
 
@@ -60,9 +63,12 @@ class Confirmation(Stored):
 
 
 class Tune(Stored):
-    """`tune.json`. `settings`: all that decides the search; a search with others is another one."""
+    """`tune.json`. `settings`: all that decides the search; a search with others is another one.
 
-    version: Literal[1] = 1
+    From version 2 on the file has a checksum.
+    """
+
+    version: Literal[1, 2] = 2
     settings: dict[str, Any]
     optuna: str
     created: str = Field(description="UTC, ISO 8601")
@@ -93,19 +99,18 @@ class Journal:
 
     def change(self, **values: Any) -> None:
         """Replace parts of the content and write it."""
-        self.content = self.content.model_copy(update=values)
-        text = self.content.model_dump_json(indent=2)
-        write_bytes(self.folder / _FILE, f"{text}\n".encode())
+        self.content = self.content.model_copy(update={**values, "version": _VERSION})
+        write_bytes(self.folder / _FILE, sealed_text(self.content.model_dump(mode="json")))
 
 
 def find_journal(runs: list[Run], settings: Mapping[str, Any]) -> Journal | None:
     """Return the newest search with these settings, None where there is none.
 
-    Raises ResultError for a damaged file.
+    Raises DamagedResultError.
     """
     for run in reversed(runs):
         path = run.folder / FOLDER / _FILE
-        if not path.is_file() or path.is_symlink():
+        if not is_regular(path):
             continue
         content = _read(path)
         if content.settings == settings:
@@ -114,20 +119,23 @@ def find_journal(runs: list[Run], settings: Mapping[str, Any]) -> Journal | None
 
 
 def _read(path: Path) -> Tune:
-    remedy = "remove it; finished points are taken over all the same"
+    """Read a search; a value that cannot be is told before a checksum that does not fit."""
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ValueError("larger than 64 MiB")
-        text = path.read_text(encoding="utf-8")
-        finite_json(text)
-        return Tune.model_validate_json(text)
+        data = read_object(read_regular(path, _LARGEST).decode())
+        content = Tune.model_validate_json(json.dumps(without_seal(data)))
+        unsealed(data, "version", _VERSION)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ResultError(
-            f"damaged file of a search ({key}: {first['msg']})", where=path, remedy=remedy
-        ) from error
+        raise _damaged(path, f"{key}: {first['msg']}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultError(
-            f"damaged file of a search ({error})", where=path, remedy=remedy
-        ) from error
+        raise _damaged(path, error) from error
+    return content
+
+
+def _damaged(path: Path, reason: object) -> DamagedResultError:
+    return DamagedResultError(
+        f"damaged file of a search ({reason})",
+        where=path,
+        remedy="remove it; finished points are taken over all the same",
+    )

@@ -16,8 +16,6 @@ from maskvd_cli.families.vitdet.roi_pooling import pool
 from maskvd_cli.verify.cases import TOLERANCE, Golden, Verdict
 from maskvd_cli.verify.windowed import windowed_arch
 
-_PATCH = 16
-
 
 def verify_detector(case: Golden, verdict: Verdict) -> None:
     """Run every image; differences are taken over the largest value of each intermediate.
@@ -38,9 +36,11 @@ def verify_detector(case: Golden, verdict: Verdict) -> None:
 def _detector(case: Golden) -> Detector:
     config, tensors = case.config, case.weights.tensors
     input_size = Size(*config["input_shape"][1:])
-    tokens = [side // _PATCH for side in input_size]
-    arch = windowed_arch({**config["backbone_config"], "input_size": tokens}, patch=_PATCH)
-    heads = HeadArch(
+    patch = tensors["embedding.conv.weight"].shape[-1]
+    tokens = [side // patch for side in input_size]
+    arch = windowed_arch({**config["backbone_config"], "input_size": tokens}, patch=patch)
+    heads = HeadArch.for_patch(
+        patch,
         classes=config["classes"],
         channels=config["output_channels"],
         hidden=len(tensors["box_head.fc.bias"]),

@@ -1,61 +1,49 @@
-"""A process that performs one unit: `python -m maskvd_cli.work.child DESCRIPTOR PARENT`.
+"""A process that performs one unit: `python -m maskvd_cli.work.child DESCRIPTOR`.
 
-The unit comes pickled over stdin; pieces and talk go pickled over the descriptor, then None. The
-process ends at once, with its group, where the parent is gone.
+The unit comes pickled over stdin; pieces and talk go pickled over the descriptor, then None. Where
+the parent is gone, the process ends at once with everything that it started.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import signal
 import sys
-import threading
-
-_DIE_WITH_PARENT = 1
 
 
-def main(descriptor: int, parent: int) -> None:
+def main(descriptor: int) -> None:
     """Perform the unit that comes over stdin."""
-    _end_with_parent(parent)
-    # Heavy imports come after that.
     from maskvd_cli.work.executors.messages import receive, send  # noqa: PLC0415
 
     content = receive(sys.stdin.fileno())
     if content is None:
         return
-    threading.Thread(target=_watch_parent, daemon=True).start()
-    unit = pickle.loads(content)
+    _guard(descriptor)
+    # Heavy imports, and all that may hang, come after that.
     from maskvd_cli.work.perform import perform  # noqa: PLC0415
     from maskvd_cli.work.prepare import prepare  # noqa: PLC0415
 
-    def answer(content: object) -> None:
-        send(descriptor, pickle.dumps(content, protocol=pickle.HIGHEST_PROTOCOL))
+    def answer(message: object) -> None:
+        send(descriptor, pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL))
 
-    for piece in perform(unit, prepare, answer):
+    for piece in perform(pickle.loads(content), prepare, answer):
         answer(piece)
     answer(None)
 
 
-def _end_with_parent(parent: int) -> None:
-    """Let the kernel end this process when its parent ends, also where Python hangs."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != parent:
-        _end()
+def _guard(descriptor: int) -> None:
+    """Let a small process wait until the parent closes its end of stdin, and end the group then.
 
-
-def _watch_parent() -> None:
-    """Wait until the parent closes its end of stdin, then end with everything started here."""
+    A thread could not where this process hangs inside of C code.
+    """
+    if os.fork():
+        return
+    os.close(descriptor)
     while os.read(sys.stdin.fileno(), 1):
         pass
-    _end()
-
-
-def _end() -> None:
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]))

@@ -1,7 +1,7 @@
 """What a sweep stores for pictures: the heatmap with a static mask, and one frame with its masks.
 
-No model runs for it: boxes come from stored predictions or annotations, and the mask functions do
-the rest. A frame is shown only where the masks made so hold as many tokens as the point counted.
+No model runs for it: boxes come from stored outputs or annotations, and the method says what its
+masks are. A frame is shown only where they hold as many tokens as the point counted.
 """
 
 # torch's own annotations are incomplete.
@@ -10,7 +10,7 @@ the rest. A frame is shown only where the masks made so hold as many tokens as t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,8 @@ from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.resize import resized
-from maskvd_cli.masks.dynamic import dynamic_mask
-from maskvd_cli.masks.static import static_mask
 from maskvd_cli.methods.base import ClipView
-from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
+from maskvd_cli.methods.illustration import COMBINED, DYNAMIC, STATIC, Pictured
 from maskvd_cli.scenes.annotations import Annotations
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.illustration import (
@@ -41,9 +39,11 @@ from maskvd_cli.store.illustration import (
     write_illustration,
 )
 from maskvd_cli.store.runs import NewerResultError, Run
-from maskvd_cli.tasks.boxes import output_rows
+from maskvd_cli.tasks.base import Task
+from maskvd_cli.tasks.registry import tasks
 from maskvd_cli.tasks.stored import Outputs, StoredTruth, sound
-from maskvd_cli.work.passes import Item
+from maskvd_cli.work.plan import PointSpec
+from maskvd_cli.work.wanted import Item
 
 # The paper's pictures show the top 30 % of the regions.
 _SHOWN_KEEP_RATE = 0.3
@@ -55,12 +55,12 @@ def illustrate(run: Run, items: Sequence[Item], on_talk: Callable[[str], None]) 
     `items` are the points that ran; nothing is written where none has what it takes. Damaged
     samples or predictions of the shown point are told and cost the picture, not the sweep.
     """
-    nearest = _nearest(items, combined=False)
+    nearest = _nearest(items)
     if nearest and not _is_there(read_heatmap, run):
         write_heatmap(run, _heatmap(nearest[0]))
     if _is_there(read_illustration, run):
         return
-    for item in _nearest(items, combined=True):
+    for item in _nearest(items, frames=True):
         try:
             made = _illustration(run, item)
         except ResultError as error:
@@ -73,8 +73,8 @@ def illustrate(run: Run, items: Sequence[Item], on_talk: Callable[[str], None]) 
 
 def is_illustrated(run: Run, items: Sequence[Item]) -> bool:
     """Tell whether `illustrate` has nothing to write: all is there, or nothing can be drawn."""
-    heatmap = not _nearest(items, combined=False) or _is_there(read_heatmap, run)
-    return heatmap and (not _nearest(items, combined=True) or _is_there(read_illustration, run))
+    heatmap = not _nearest(items) or _is_there(read_heatmap, run)
+    return heatmap and (not _nearest(items, frames=True) or _is_there(read_illustration, run))
 
 
 def _is_there(read: Any, run: Run) -> bool:
@@ -87,25 +87,29 @@ def _is_there(read: Any, run: Run) -> bool:
         return False
 
 
-def _nearest(items: Sequence[Item], *, combined: bool) -> list[Item]:
-    """Return points, first those whose static keep rate is nearest to the papers' picture.
+def _nearest(items: Sequence[Item], *, frames: bool = False) -> list[Item]:
+    """Return the points that can be shown, the static keep rate nearest to the papers' first.
 
-    `combined`: of MaskVD itself, with static and dynamic mask. Statistics have no heatmap.
+    `frames`: those of which single frames can be shown. Statistics have no heatmap.
     """
-    found = [
-        item
+    shown = [
+        (abs(about.static_keep_rate - _SHOWN_KEEP_RATE), item)
         for item in items
-        if isinstance(item.task.params, MaskVDParams)
-        and item.task.needs_heatmap
-        and isinstance(item.scene.source, Annotations)
-        and (not combined or (item.task.method is MaskVD and item.task.params.mask == "combined"))
+        if isinstance(item.scene.source, Annotations)
+        and (about := _about(item.task)) is not None
+        and (about.frames or not frames)
     ]
-    return sorted(found, key=lambda item: abs(_params(item).static_keep_rate - _SHOWN_KEEP_RATE))
+    return [item for _, item in sorted(shown, key=lambda pair: pair[0])]
 
 
-def _params(item: Item) -> MaskVDParams:
-    assert isinstance(item.task.params, MaskVDParams)
-    return item.task.params
+def _about(spec: PointSpec) -> Pictured | None:
+    return spec.method.pictured(spec.params)
+
+
+def _pictured(item: Item) -> Pictured:
+    about = _about(item.task)
+    assert about is not None
+    return about
 
 
 def _annotations(scene: Scene) -> Annotations:
@@ -114,15 +118,16 @@ def _annotations(scene: Scene) -> Annotations:
 
 
 def _heatmap(item: Item) -> StoredHeatmap:
-    scene, params = item.scene, _params(item)
+    scene, spec = item.scene, item.task
     heatmap = _annotations(scene).heatmap(scene.geometry)
-    scores = scene.views(with_scores=True)[0].region_scores
-    assert scores is not None
+    view = scene.views(with_scores=True)[0]
+    masks = spec.method.illustration(spec.params, view)
+    assert view.region_scores is not None and masks is not None
     grid = scene.geometry.grid
     return StoredHeatmap(
         counts=heatmap.counts.numpy(),
-        scores=scores.view(*grid).numpy(),
-        static=static_mask(scores, params.static_keep_rate).view(*grid).numpy(),
+        scores=view.region_scores.view(*grid).numpy(),
+        static=masks[STATIC].view(*grid).numpy(),
         shown=ShownMask(**_shown(item, scene.feed.placements[0])),
         made_from=heatmap.metadata(),
     )
@@ -132,7 +137,7 @@ def _shown(item: Item, placed: Placement) -> dict[str, Any]:
     return {
         "key": item.point.key,
         "label": item.point.label,
-        "static_keep_rate": _params(item).static_keep_rate,
+        "static_keep_rate": _pictured(item).static_keep_rate,
         "content": str(placed.content),
         "input": str(placed.input),
         "patch": item.scene.geometry.arch.patch,
@@ -141,18 +146,17 @@ def _shown(item: Item, placed: Placement) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A frame by clip and position, the boxes that mask it, and its masks, (N,) bool."""
+    """A frame by clip and position, the boxes that mask it, and its masks (N,) bool by name."""
 
     clip: int
     position: int
     boxes: Tensor
-    static: Tensor
-    dynamic: Tensor
+    masks: Mapping[str, Tensor]
 
 
 def _illustration(run: Run, item: Item) -> Illustration | None:
     """Return the masked frame with the most boxes before it, of the first clip that has one."""
-    scene, params = item.scene, _params(item)
+    scene = item.scene
     counted = run.samples(item.point.key)["tokens"].to_numpy()
     if len(counted) != sum(view.frames for view in scene.views(with_scores=False)):
         raise ResultError(
@@ -164,7 +168,7 @@ def _illustration(run: Run, item: Item) -> Illustration | None:
     first = 0
     for number, view in enumerate(scene.views(with_scores=True)):
         tokens = counted[first : first + view.frames]
-        choice = _choose(params, view, number, tokens, boxes_of[first : first + view.frames])
+        choice = _choose(item.task, view, number, tokens, boxes_of[first : first + view.frames])
         if choice is not None:
             return _drawn(item, choice)
         first += view.frames
@@ -172,52 +176,56 @@ def _illustration(run: Run, item: Item) -> Illustration | None:
 
 
 def _choose(
-    params: MaskVDParams,
+    spec: PointSpec,
     view: ClipView,
     number: int,
     counted: NDArray[np.float64],
     boxes_of: Sequence[Tensor],
 ) -> _Choice | None:
-    """Return a clip's choice: the most boxes, the earliest of such; None where no frame is masked.
+    """Return a clip's choice: the most boxes, the earliest of such; None where no frame is shown.
 
     `counted`: tokens of each frame as the point counted them; `boxes_of`: each frame's own boxes.
     """
-    assert view.region_scores is not None
-    static = static_mask(view.region_scores, params.static_keep_rate)
-    masked = [t for t in range(1, view.frames) if t % params.period and len(boxes_of[t - 1])]
-    for position in sorted(masked, key=lambda t: -len(boxes_of[t - 1])):
+    with_boxes = [t for t in range(1, view.frames) if len(boxes_of[t - 1])]
+    for position in sorted(with_boxes, key=lambda t: -len(boxes_of[t - 1])):
         boxes = boxes_of[position - 1]
-        dynamic = dynamic_mask(boxes, view.input, view.patch, margin=params.margin)
-        kept = int((static | dynamic).sum())
+        masks = spec.method.illustration(spec.params, view, position, boxes)
+        if masks is None:
+            continue
+        kept = int(masks[COMBINED].sum())
         # Stored boxes are rounded, and leave out classes that the dataset does not have. Boxes that
         # cover everything mask nothing.
         if kept == counted[position] and kept < view.tokens:
-            return _Choice(number, position, boxes, static, dynamic)
+            return _Choice(number, position, boxes, masks)
     return None
 
 
 def _boxes(run: Run, item: Item) -> list[Tensor]:
-    """Return for each frame the boxes that count for the next one's dynamic mask, input pixels."""
+    """Return for each frame the boxes that count for the next one's masks, in input pixels."""
     scene = item.scene
+    views = scene.views(with_scores=False)
     if scene.detections == "labels":
-        views = scene.views(with_scores=False)
         return [_annotated(view, t) for view in views for t in range(view.frames)]
-    threshold = _params(item).score_threshold
+    threshold, task = _pictured(item).score_threshold, tasks.load(run.plan().task)()
     truth = StoredTruth.of(run)
 
     def boxes() -> list[Tensor]:
-        pairs = zip(truth.outputs(item.point.key), scene.feed.placements, strict=True)
-        return [box for found, how in pairs for box in _stored_boxes(found, how, threshold)]
+        outputs = zip(truth.outputs(item.point.key), scene.feed.placements, strict=True)
+        return [
+            box
+            for found, placed in outputs
+            for box in _stored_boxes(task, found, placed, threshold)
+        ]
 
     return sound(run, boxes)
 
 
-def _stored_boxes(found: Outputs, how: Placement, threshold: float) -> list[Tensor]:
+def _stored_boxes(task: Task, found: Outputs, placed: Placement, threshold: float) -> list[Tensor]:
     """Return the boxes above the threshold of each frame of a clip, in input pixels."""
-    rows, score = output_rows(found.arrays)
-    corners = np.concatenate([rows.box[:, :2], rows.box[:, :2] + rows.box[:, 2:]], axis=1)
-    chosen = [(rows.frame == position) & (score > threshold) for position in range(len(found.ages))]
-    return [torch.from_numpy(how.place(corners[inside])) for inside in chosen]
+    hints = task.stored_hints(found.arrays, placed, len(found.ages))
+    if hints is None:
+        return [torch.zeros(0, 4, dtype=torch.float64) for _ in found.ages]
+    return [torch.from_numpy(hint.boxes[hint.scores > threshold]) for hint in hints]
 
 
 def _annotated(view: ClipView, position: int) -> Tensor:
@@ -227,7 +235,7 @@ def _annotated(view: ClipView, position: int) -> Tensor:
 
 
 def _drawn(item: Item, choice: _Choice) -> Illustration:
-    scene, params, grid = item.scene, _params(item), item.scene.geometry.grid
+    scene, about, grid = item.scene, _pictured(item), item.scene.geometry.grid
     placed = scene.feed.placements[choice.clip]
     clip = _annotations(scene).clips[choice.clip]
     image, reason = _image(scene, choice, placed.content)
@@ -236,18 +244,18 @@ def _drawn(item: Item, choice: _Choice) -> Illustration:
         clip=clip.name,
         frame=clip.frames[choice.position].index,
         position=choice.position,
-        period=params.period,
-        score_threshold=params.score_threshold,
-        margin=params.margin,
+        period=about.period,
+        score_threshold=about.score_threshold,
+        margin=about.margin,
         boxes_from="labels" if scene.detections == "labels" else "model",
         no_image=reason,
     )
     return Illustration(
         image=image,
         boxes=choice.boxes.double().numpy(),
-        static=choice.static.view(*grid).numpy(),
-        dynamic=choice.dynamic.view(*grid).numpy(),
-        combined=(choice.static | choice.dynamic).view(*grid).numpy(),
+        static=choice.masks[STATIC].view(*grid).numpy(),
+        dynamic=choice.masks[DYNAMIC].view(*grid).numpy(),
+        combined=choice.masks[COMBINED].view(*grid).numpy(),
         shown=shown,
     )
 

@@ -64,7 +64,7 @@ def _check(scene: Scene, clips: Sequence[dict[str, NDArray[Any]]]) -> None:
 def _samples(scene: Scene, joined: dict[str, NDArray[Any]]) -> pd.DataFrame:
     """Return a row per frame; `count_...` are what the method's closed forms need besides."""
     named = scene.source.frames()
-    columns = {
+    columns: dict[str, Any] = {
         "clip": np.repeat([name for name, _ in named], [len(frames) for _, frames in named]),
         "frame": np.concatenate([np.asarray(frames) for _, frames in named]),
         "tokens": joined["tokens"],

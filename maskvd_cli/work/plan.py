@@ -12,14 +12,13 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.zoo import entry, get_arch, models
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.fit import unlike, unplanned
-from maskvd_cli.methods.registry import methods
+from maskvd_cli.methods.registry import baseline, methods
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Recipe
 from maskvd_cli.scenes.geometry import Site
 
-BASELINE = "dense"
 _ESTIMATOR = "estimator"
 
 
@@ -126,9 +125,9 @@ def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:
 
 
 def with_baseline(tasks: list[PointSpec], first: str) -> list[PointSpec]:
-    """Return the tasks with dense in front at every model and input that lacks it.
+    """Return the tasks with the baseline in front at every model and input that lacks it.
 
-    What is measured is compared with dense, so dense always runs. `first`: the first model.
+    What is measured is compared with it, so it always runs. `first`: the first model.
     """
     missing = [
         made
@@ -139,8 +138,8 @@ def with_baseline(tasks: list[PointSpec], first: str) -> list[PointSpec]:
 
 
 def baseline_at(site: Site, arch: ViTArch) -> PointSpec:
-    """Return dense without any option: what points at this site are compared with."""
-    method = methods.load(BASELINE)
+    """Return the baseline without any option: what points at this site are compared with."""
+    method = baseline()
     params = method.resolve(method.params_type(), arch)
     model, text = site
     return PointSpec(method, params, text, _naming(method, params), model)

@@ -56,6 +56,10 @@ class Sweep:
         """The first; what drives masks and what was remarked are the same at all."""
         return next(iter(self.scenes.values()))
 
+    def notes(self) -> list[str]:
+        """Return what a reader of the results must know of the recipe and of what it reads."""
+        return [*self.loaded.notes, *self.scene.notes()]
+
     @cached_property
     def task(self) -> Task:
         """What the models are asked for, the same of all."""

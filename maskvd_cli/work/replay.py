@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.machine.threads import single_thread
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.fit import unplanned
+from maskvd_cli.methods.masked_costs import counts_of
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import part_of
@@ -29,13 +32,14 @@ def planned_clips(
     views = scene.views(with_scores=spec.needs_heatmap)
     first, last = clips or (0, len(views))
     # Clips that do not differ are one object, and are planned once.
-    known: dict[int, Counted] = {}
+    known: dict[int, dict[str, NDArray[Any]]] = {}
     for number in range(first, last):
         view, started = views[number], time.perf_counter()
         if id(view) not in known:
-            known[id(view)] = _planned(spec, scene, view)
-        arrays = known[id(view)].arrays()
-        yield Piece(key, part_of(number), arrays, {"seconds": time.perf_counter() - started})
+            known[id(view)] = _planned(spec, scene, view).arrays()
+        yield Piece(
+            key, part_of(number), known[id(view)], {"seconds": time.perf_counter() - started}
+        )
 
 
 def replay(spec: PointSpec, scene: Scene) -> Outcome:
@@ -54,5 +58,5 @@ def _planned(spec: PointSpec, scene: Scene, view: ClipView) -> Counted:
         )
     real = np.full(view.frames, np.nan)
     if view.real is not None and trace.kept is not None:
-        real = (trace.kept & view.real).sum(1).numpy().astype(np.float64)
+        real = counts_of(trace.kept, view.real[:, None])[:, 0].numpy().astype(np.float64)
     return counted(spec, scene, view, trace, real)

@@ -43,8 +43,8 @@ def perform_session(
     }
     found = [sweep.at(key) for key in unit.keys]
     if metric.from_outputs:
-        series = {key: _no_method for key in unit.keys}
-        session = Session(series, outputs=_outputs(Run(Path(given["folder"]))), **about)
+        series = {key: no_method for key in unit.keys}
+        session = Session(series, outputs=stored_outputs(Run(Path(given["folder"]))), **about)
     else:
         # One scene, asked for its model here: the models of others are let go of.
         scene = found[0][1]
@@ -60,11 +60,12 @@ def _maker(spec: PointSpec, scene: Scene) -> Callable[[], Method[Params]]:
     return lambda: spec.method(spec.params, scene.measured.detector(scene.geometry).backbone)
 
 
-def _no_method() -> Method[Params]:
+def no_method() -> Method[Params]:
+    """Stand for a method where outputs are read. Raises ValueError."""
     raise ValueError("no method runs in a session that reads outputs")
 
 
-def _outputs(run: Run) -> Outputs:
+def stored_outputs(run: Run) -> Outputs:
     """Return the stored outputs of a run."""
     task, truth = tasks.load(run.plan().task)(), StoredTruth.of(run)
 

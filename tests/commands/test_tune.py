@@ -55,6 +55,18 @@ def test_the_chosen_point_comes_as_table_and_recipe(recipe: str, tmp_path: Path)
     assert min(trial["gmacs"] for trial in found["trials"]) == found["chosen"]["gmacs"]
 
 
+def test_a_recipe_that_is_there_is_overwritten_only_by_force(recipe: str, tmp_path: Path) -> None:
+    words = (recipe, "--objective", "tokens", "--trials", 1, "-o", "best")
+    (tmp_path / "best.yaml").write_text("mine")
+    done = tune(*words)
+    assert done.exit_code == 2, done.output
+    assert "best.yaml: exists; choose another name, or --force" in done.stderr
+    assert (tmp_path / "best.yaml").read_text() == "mine"
+    assert not (tmp_path / "results").exists()
+    assert tune(*words, "--force").exit_code == 0
+    assert "methods:" in (tmp_path / "best.yaml").read_text()
+
+
 def test_quiet_says_nothing_beside_the_result(recipe: str) -> None:
     done = tune(recipe, "--objective", "tokens", "--trials", 1, "--quiet")
     assert done.exit_code == 0

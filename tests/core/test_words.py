@@ -7,7 +7,7 @@ from maskvd_cli.core.words import counted
 
 @pytest.mark.parametrize(
     ("number", "expected"),
-    [(0, "0 frames"), (1, "1 frame"), (1000, "1000 frames")],
+    [(0, "0 frames"), (1, "1 frame"), (1000, "1,000 frames")],
 )
 def test_nouns_follow_their_number(number: int, expected: str) -> None:
     assert counted(number, "frame") == expected

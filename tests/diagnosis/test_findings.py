@@ -14,7 +14,6 @@ from maskvd_cli.diagnosis.cuda import (
     TorchCuda,
     cuda_finding,
     nvidia_boards,
-    nvidia_driver,
     of_readings,
 )
 from maskvd_cli.diagnosis.datasets import dataset_finding
@@ -38,7 +37,7 @@ from maskvd_cli.diagnosis.software import (
 )
 from maskvd_cli.diagnosis.weights import card_finding, own_weights
 from maskvd_cli.families.checkpoints import sha256_of
-from maskvd_cli.machine.gpu import GpuFacts
+from maskvd_cli.machine.gpu import GpuFacts, nvidia_driver
 from maskvd_cli.machine.limits import Memory
 from maskvd_cli.machine.linux import Busy, Clocks
 from maskvd_cli.metrics.statistics import Estimate, Spread

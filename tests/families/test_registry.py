@@ -28,6 +28,7 @@ from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.scenes.loaded import Held
 from maskvd_cli.scenes.revisions import revisions_of
+from maskvd_cli.tasks.registry import tasks
 
 from .second_family import ConvArch, ConvDetector, ConvFamily, ConvShape, Skip, SkipParams
 
@@ -185,6 +186,8 @@ def test_revisions_enter_above_the_first_alone(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(resize, "REVISION", 3)
     monkeypatch.setattr(ConvFamily, "revision", 2)
     assert revisions_of(ConvFamily) == {"revisions": {"family": 2, "resize": 3}}
+    monkeypatch.setattr(tasks.load(ConvFamily.task), "revision", 2)
+    assert revisions_of(ConvFamily) == {"revisions": {"family": 2, "resize": 3, "task": 2}}
 
 
 def test_one_model_is_held_and_the_one_before_freed() -> None:

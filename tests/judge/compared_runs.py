@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from maskvd_cli.metrics.accuracy import Accuracy as AccuracyMetric
 from maskvd_cli.metrics.latency import times_of
-from maskvd_cli.store.measured import Accuracy, MeasuredRecord, Memory
+from maskvd_cli.store.earlier import seen_as
+from maskvd_cli.store.measured import Accuracy, MeasuredRecord, Memory, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Failure, Metrics, Plan, PlannedPoint, PointRecord
-from maskvd_cli.work.scoring import Scorer
+from maskvd_cli.work.scoring import scored
 
 CREATED, FINISHED = "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"
 SESSION = {"rounds": 10, "frames": 8, "warmup": 3, "resamples": 100, "seed": 0}
@@ -84,10 +86,9 @@ def write_measured(folder: Path, spec: Spec) -> Run:
         run.write_point(made, None, predictions(number, spec.found.get(point.label, 0.9)))
     samples = samples_of(plan, spec)
     run.write_session(f"{spec.seed:012x}", samples)
-    scorer = Scorer(run)
     for point in plan.points:
         if point.label not in (*spec.failing, *spec.pending):
-            for of, found in measured(point, spec, samples, scorer):
+            for of, found in measured(point, spec, samples, run):
                 run.write_measured(passed(of, point.key, environment, found))
     return run
 
@@ -185,10 +186,12 @@ def samples_of(plan: Plan, spec: Spec) -> pd.DataFrame:
 
 
 def measured(
-    point: PlannedPoint, spec: Spec, samples: pd.DataFrame, scorer: Scorer
+    point: PlannedPoint, spec: Spec, samples: pd.DataFrame, run: Run
 ) -> list[tuple[str, dict[str, Any]]]:
     series = "dense" if point.label == "dense" else point.key
-    accuracy: Accuracy = scorer.accuracy(point.key, None)
+    (scores,) = scored(run, AccuracyMetric, [point.key], None)
+    estimates = {name: StoredEstimate(**asdict(value)) for name, value in scores.values.items()}
+    accuracy = seen_as(Accuracy, estimates, scores.details)
     peak = Memory(
         peak_mib=spec.peak.get(point.label, 50.0),
         state_bytes=spec.metrics.get(point.label, {}).get("state_bytes", 2_000_000),

@@ -36,7 +36,6 @@ methods:
   - {name: maskvd, period: 3, static_keep_rate: 0.1, model: vitdet-ti-global}
 latency: {rounds: 1, frames: 2, warmup: 2}
 memory: {frames: 2}
-resamples: 10
 device: cpu
 limit: {frames: 4}
 """

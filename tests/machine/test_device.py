@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from maskvd_cli.core.conditions import conditions_of
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.machine import device as machine
 from maskvd_cli.machine.device import resolve_device
+from maskvd_cli.machine.gpu import GpuFacts
 from maskvd_cli.recipe.schema import Recipe
 from maskvd_cli.scenes.weights import Weights
 
@@ -114,3 +117,44 @@ def test_the_number_of_a_gpu_enters_no_key(
     ]
     assert settings[0]["device"] == "cuda"
     assert settings[0] == settings[1] == settings[2]
+
+
+class Board:
+    """What torch says of a GPU that is not here."""
+
+    name, total_memory, uuid = "A board", 8 * 2**30, "0000"
+
+
+def facts_of(driver: str | None) -> GpuFacts:
+    if driver is None:
+        raise UsageError("NVML does not answer")
+    return GpuFacts("A board", driver)
+
+
+@pytest.mark.parametrize(
+    ("loaded", "told", "expected"),
+    [
+        ("570.86.15", "unknown", "570.86.15"),
+        (None, "580.1", "580.1"),
+        (None, "unknown", None),
+        (None, None, None),
+    ],
+)
+def test_the_driver_is_a_condition(
+    loaded: str | None, told: str | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Board())
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(machine, "nvidia_driver", lambda: loaded)
+    monkeypatch.setattr(machine, "read_gpu", lambda uuid: facts_of(told))
+    facts = machine.device_facts(torch.device("cuda"))
+    assert (facts["gpu"], facts["driver"]) == ("A board", expected)
+    assert conditions_of(facts).get("driver") == expected
+    assert "driver" not in machine.device_facts(torch.device("cpu"))
+
+
+def test_the_driver_of_another_maker_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Board())
+    monkeypatch.setattr(torch.version, "hip", "6.3")
+    monkeypatch.setattr(machine, "nvidia_driver", lambda: "570.86.15")
+    assert machine.device_facts(torch.device("cuda"))["driver"] is None

@@ -195,7 +195,7 @@ seed: -1
 """
     sections = (
         "schema, name, description, dataset, heatmap, model, detections, methods, metrics, device, "
-        "precision, resamples, limit, smoke, seed, speed, weight"
+        "precision, limit, smoke, seed, speed, weight"
     )
     assert problems(text) == [
         "recipe.yaml:1:1 schema: input should be 1 (got 2)",
@@ -218,6 +218,26 @@ seed: -1
         "recipe.yaml:16:1 seed: input should be greater than or equal to 0 (got -1)",
     ]  # fmt: skip
     assert f"allowed here: {sections}" in problems(f"{text}datset: 1\n")[-1]
+
+
+def test_what_stands_under_a_metrics_name(folder: Path) -> None:
+    sections = load(f"{HEAD}{DENSE}speed: {{rounds: 4}}\n").recipe.sections
+    assert dict(sections) == {"speed": SpeedSection(rounds=4), "weight": Section()}
+    assert problems(f"{HEAD}{DENSE}speed: {{rounds: 0}}\nweight: {{heavy: 1}}\n") == [
+        "recipe.yaml:8:9 speed.rounds: input should be greater than or equal to 1 (got 0)",
+        "recipe.yaml:9:10 weight.heavy: unknown key",
+    ]
+
+
+def test_keys_of_earlier_recipes_are_read_and_passed_over(folder: Path) -> None:
+    now = load(f"{HEAD}{DENSE}")
+    earlier = load(f"{HEAD}{DENSE}resamples: 40\n")
+    assert (now.notes, earlier.recipe, earlier.points) == ((), now.recipe, now.points)
+    assert earlier.notes == (
+        "recipe.yaml:8:1 resamples is not used any more: intervals are computed, nothing is drawn "
+        "for them",
+    )
+    assert "resamples" not in earlier.recipe.content()
 
 
 def test_lines_and_columns_are_ordered_as_numbers(folder: Path) -> None:

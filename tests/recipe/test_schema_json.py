@@ -46,7 +46,7 @@ KEYWORDS: dict[str, Callable[[Any, Any], bool]] = {
     "minItems": lambda rule, value: not isinstance(value, list) or len(value) >= rule,
     "required": lambda rule, value: not isinstance(value, dict) or set(rule) <= set(value),
 }
-NOTES = {"title", "description", "default", "$schema", "$defs"}
+NOTES = {"title", "description", "default", "deprecated", "$schema", "$defs"}
 NESTING = {"properties", "additionalProperties", "items", "anyOf", "$ref"}
 
 

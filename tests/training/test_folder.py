@@ -13,11 +13,12 @@ import torch
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.families.checkpoints import read_tensors, save, sha256_of
+from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.records import DamagedTrainingError
 from maskvd_cli.training.runner import Outcome, run_training
-from maskvd_cli.training.setup import Training, chosen_device, prepare
+from maskvd_cli.training.setup import Training, prepare
 
 from .trainings import write_kitti, write_recipe
 
@@ -42,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(home: Path, output: Path, *changes: str) -> Outcome:
     training = prepare(
-        load_training(home / "tiny.yaml", [*CHANGES, *changes]), chosen_device("cpu")
+        load_training(home / "tiny.yaml", [*CHANGES, *changes]), resolve_device("cpu")
     )
     return run_training(training, TrainingFolder(output), Quiet())
 
@@ -104,7 +105,7 @@ def edited(path: Path, *keys: str, to: Any = None) -> None:
     ids=str,
 )
 def test_a_damaged_result(home: Path, folder: Path, keys: tuple[str, ...], to: Any) -> None:
-    edited(folder / "result.json", *keys, to=to)
+    edited(folder / "result.json", "result", *keys, to=to)
     assert "damaged (" in damaged(home, folder, folder / "result.json")
 
 
@@ -136,9 +137,45 @@ def test_a_damaged_identity(home: Path, folder: Path, keys: tuple[str, ...], to:
     assert "damaged (" in damaged(home, folder, folder / "training.json")
 
 
+@pytest.mark.parametrize(
+    ("name", "keys", "to"),
+    [
+        ("training.json", ("frames",), 5),
+        ("training.json", ("recipe", "batch"), 3),
+        ("result.json", ("result", "seconds"), 0.5),
+        ("result.json", ("result", "accuracy", "map50"), 99.0),
+        ("result.json", ("sha256",), "0" * 64),
+    ],
+)
+def test_a_changed_value_is_told_by_the_checksum(
+    home: Path, folder: Path, name: str, keys: tuple[str, ...], to: Any
+) -> None:
+    edited(folder / name, *keys, to=to)
+    assert "the checksum does not fit" in damaged(home, folder, folder / name)
+
+
+@pytest.mark.parametrize("name", ["training.json", "result.json"])
+def test_a_checksum_cannot_be_left_out(home: Path, folder: Path, name: str) -> None:
+    edited(folder / name, "sha256")
+    assert "the checksum is missing" in damaged(home, folder, folder / name)
+
+
+def test_a_result_and_a_checkpoint_of_before_checksums_are_read(home: Path, folder: Path) -> None:
+    path = folder / "result.json"
+    result = json.loads(path.read_text())["result"]
+    path.write_text(json.dumps(result))
+    again = run(home, folder)
+    assert again.was_finished and again.result == result
+    path.unlink()
+    for checkpoint in (folder / "checkpoints").iterdir():
+        state_with(lambda state: state.update(format_version=1))(checkpoint)
+        (checkpoint / "checksums.json").unlink()
+    assert run(home, folder).result["sha256"] == result["sha256"]
+
+
 def test_a_newer_identity_is_no_damage(home: Path, folder: Path) -> None:
-    edited(folder / "training.json", "version", to=3)
-    with pytest.raises(ResultError, match="version 3, expected 2 at most") as caught:
+    edited(folder / "training.json", "version", to=4)
+    with pytest.raises(ResultError, match="version 4, expected 3 at most") as caught:
         run(home, folder)
     assert caught.value.exit_code == 2
 
@@ -229,6 +266,21 @@ CHECKPOINTS: dict[str, Callable[[Path], Any]] = {
 }
 
 
+def with_another_weight(checkpoint: Path) -> None:
+    tensors = read_tensors(checkpoint / "model.safetensors")
+    tensors["box_head.fc.bias"] += 1e-3
+    save(checkpoint / "model.safetensors", tensors, {})
+
+
+CHECKPOINTS |= {
+    "another weight": with_another_weight,
+    "other seconds": state_with(lambda state: state.update(seconds=1.5)),
+    "no checksums": lambda folder: (folder / "checksums.json").unlink(),
+    "checksums of text": lambda folder: (folder / "checksums.json").write_text("x"),
+    "no checksum of them": lambda folder: edited(folder / "checksums.json", "sha256"),
+}
+
+
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_damaged_checkpoint(home: Path, folder: Path, name: str) -> None:
     (folder / "result.json").unlink()
@@ -285,10 +337,12 @@ def test_a_folder_of_an_earlier_version_is_read_and_marked(
     out = tmp_path / "out"
     run(home, out, f"init={first}")
     edited(out / "training.json", "version")
+    edited(out / "training.json", "sha256")
     edited(out / "training.json", "recipe", "init", to="w.safetensors")
     again = run(home, out, f"init={first}")
     assert again.was_finished
     assert "noted the file name of its initial weights alone" in again.notes[0]
     plain = shutil.copytree(finished, tmp_path / "plain")
     edited(plain / "training.json", "version")
+    edited(plain / "training.json", "sha256")
     assert run(home, plain).notes == ()

@@ -14,11 +14,12 @@ from maskvd_cli.app import app
 from maskvd_cli.core.size import Size
 from maskvd_cli.families import zoo
 from maskvd_cli.families.checkpoints import read_metadata, read_tensors, save
+from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.store.runs import runs_below
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.runner import run_training
-from maskvd_cli.training.setup import Training, chosen_device, prepare
+from maskvd_cli.training.setup import Training, prepare
 
 from .trainings import TINY, write_kitti, write_recipe
 
@@ -82,7 +83,7 @@ def test_another_patch_plans_trains_and_sweeps(patch: int, tmp_path: Path) -> No
                f"name: tiny-patch\n  input: {SIZES[patch]}\n  frame: {SIZES[patch]}"}  # fmt: skip
     recipe = write_recipe(tmp_path, changes)
     words = ["schedule.length=1", "schedule.warmup=0", "evaluation.limit=2", "batch=1", "ema=0"]
-    training = prepare(load_training(recipe, words), chosen_device("cpu"))
+    training = prepare(load_training(recipe, words), resolve_device("cpu"))
     run_training(training, TrainingFolder(tmp_path / "out"), Quiet())
     file = tmp_path / "out" / "tiny.safetensors"
     stated = json.loads(read_metadata(file)["heads"])["strides"]

@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
-from maskvd_cli.verify.cases import Verdict, case_files
+from maskvd_cli.core.size import Size
+from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.vitdet.renaming import Converted
+from maskvd_cli.verify.cases import Golden, Verdict, case_files
+from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.run import verify
+from maskvd_cli.verify.windowed import windowed_arch
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
@@ -314,3 +321,34 @@ def test_masks_may_begin_a_case_that_writes_onto_zeros(golden_root: Path, tmp_pa
             arrays[f"{name}/1"] = arrays.pop(f"{name}/2")
 
     assert changed(golden_root, tmp_path, "maskvd_vit_kr1", drop_first).passed
+
+
+def test_the_patch_is_that_of_the_weights() -> None:
+    size, table = Size(32, 48), Size(4, 6)
+    block = {
+        "dim": 16, "heads": 2, "mlp_ratio": 2, "window_size": [2, 2],
+        "relative_embedding_size": [2, 2],
+    }  # fmt: skip
+    backbone = {
+        "depth": 2, "window_indices": [0], "position_encoding_size": list(table),
+        "block_config": block,
+    }  # fmt: skip
+    arch = windowed_arch({**backbone, "input_size": list(table)}, patch=8)
+    heads = HeadArch.for_patch(8, classes=3, channels=16, hidden=8)
+    detector = Detector(arch, heads, size).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (3, *size), dtype=np.uint8)
+    with torch.no_grad():
+        tokens = detector.embed([torch.from_numpy(pixels)])
+        features = detector.backbone(tokens, detector.grid)
+    config = {
+        "backbone_config": backbone, "input_shape": [3, *size], "classes": 3, "output_channels": 16,
+    }  # fmt: skip
+    arrays = {
+        "image/0": pixels, "0/tokens": tokens[0].numpy(), "0/backbone": features[0].numpy(),
+    }  # fmt: skip
+    weights = Converted(detector.state_dict(), "ours", {})
+    verdict = Verdict("patch_8")
+    with torch.no_grad():
+        verify_detector(Golden("patch_8", config, arrays, weights), verdict)
+    assert verdict.passed
+    assert verdict.deviation == {torch.float32: 0}

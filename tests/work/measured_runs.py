@@ -27,7 +27,6 @@ methods:
     static_keep_rate: [0.5, 0.2]
 latency: {{rounds: 2, frames: 4, warmup: 2}}
 memory: {{frames: 4}}
-resamples: 40
 device: cpu
 """
 

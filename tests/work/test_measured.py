@@ -24,15 +24,16 @@ from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.head_costs import embedding_macs, head_macs
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.judge.rows import read_report
+from maskvd_cli.metrics.accuracy import Accuracy
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.render.formats import to_markdown
-from maskvd_cli.store.measured import MeasuredRecord
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.tasks.detections import Detections
 from maskvd_cli.tasks.stored import StoredTruth
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import Sweep, SweepOutcome, choose_run, prepare, run_sweep
-from maskvd_cli.work.scoring import Scorer, baseline_key
+from maskvd_cli.work.scoring import baseline_key, scored
 
 from .measured_runs import write_recipe, write_weights
 
@@ -207,10 +208,14 @@ def test_a_second_sweep_measures_nothing(recipe_file: Path, outcome: SweepOutcom
 
 def test_scores_from_the_files_are_the_stored_ones(outcome: SweepOutcome) -> None:
     plan = outcome.run.plan()
-    scorer = Scorer(outcome.run)
-    for point in plan.points:
-        stored = measured(outcome.run, "accuracy", point.key).accuracy
-        assert scorer.accuracy(point.key, plan.points[0].key) == stored
+    keys = [point.key for point in plan.points]
+    found = list(scored(outcome.run, Accuracy, keys, keys[0]))
+    assert [finding.key for finding in found] == keys
+    for finding in found:
+        stored = measured(outcome.run, "accuracy", finding.key)
+        values = {name: StoredEstimate(**asdict(value)) for name, value in finding.values.items()}
+        assert values == stored.values
+        assert finding.details == stored.details
 
 
 def test_missing_latencies_are_measured_anew_beside_dense(

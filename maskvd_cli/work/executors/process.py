@@ -82,7 +82,7 @@ class _Child:
         os.set_blocking(self._answers, False)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "maskvd_cli.work.child", str(write), str(os.getpid())],
+                [sys.executable, "-P", "-m", "maskvd_cli.work.child", str(write)],
                 stdin=subprocess.PIPE, stdout=errors, stderr=errors, pass_fds=(write,),
                 start_new_session=True, env=_environment(),
             )  # fmt: skip

@@ -1,0 +1,55 @@
+"""Points that need not run: what a run holds already, and what earlier runs of its recipe hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.store.runs import NewerResultError, Run
+from maskvd_cli.store.schema import PointRecord
+from maskvd_cli.work.prepare import Sweep
+
+
+def kept_points(
+    sweep: Sweep, run: Run, earlier: Sequence[Run], *, retry_failed: bool
+) -> list[PointRecord]:
+    """Return the points that need not run; take over what earlier runs have."""
+    kept: list[PointRecord] = []
+    for point in sweep.points:
+        record = stored_point(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
+        if record is not None and not (retry_failed and record.status == "failed"):
+            kept.append(record)
+        else:
+            for other in earlier:
+                run.adopt_pieces(point.key, other)
+    return kept
+
+
+def stored_point(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
+    """Return a point's record; one that is damaged or lacks samples or predictions is absent.
+
+    It is then run again. Raises NewerResultError for a file that this version must not replace.
+    """
+    try:
+        record = run.point(key)
+    except NewerResultError:
+        raise
+    except ResultError:
+        return None
+    if record is None or record.failure:
+        return record
+    complete = run.has_samples(key) and (not sweep.predicts or run.has_predictions(key))
+    return record if complete and run.is_whole(record) else None
+
+
+def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointRecord | None:
+    """Copy a point that an earlier run finished into `run`; None where none did."""
+    for other in earlier:
+        try:
+            record = stored_point(other, key, sweep)
+        except NewerResultError:
+            continue
+        if record is not None and record.status == "ok":
+            run.adopt(record, other)
+            return record
+    return None
