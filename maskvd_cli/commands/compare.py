@@ -69,7 +69,7 @@ def compare(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare run A (old) with run B (new), point by point: improved, regressed or within noise.
+    """Compare two runs point by point: improved, regressed, or noise.
 
     Points are paired by label, model and input. On latency the speed-up against the session's own
     baseline decides, since raw milliseconds of two sessions hold the machine's drift as well; a

@@ -203,7 +203,9 @@ def _trade(row: dict[Any, Any], controls: dict[str, Estimate], legend: Legend) -
     quality = sign * float(row[str(legend.headline)])
     if legend.is_baseline(row):
         return Trade(Estimate(1.0, 1.0, 1.0), Estimate(quality, quality, quality), floor)
-    cost = Estimate(*(end and 1.0 / end for end in (row.get(name) for name in _SPEEDUP)))
+    value, *bounds = (row.get(name) for name in _SPEEDUP)
+    assert value is not None, "a point without a speed-up has no place"
+    cost = Estimate(1.0 / value, *(None if bound is None else 1.0 / bound for bound in bounds))
     change, *ends = (row.get(f"{legend.change}{end}") for end in ("", "_low", "_high"))
     if change is None or None in ends:
         return Trade(cost, Estimate(quality), floor)

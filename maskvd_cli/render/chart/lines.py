@@ -77,7 +77,7 @@ def strands_of(rows: pd.DataFrame, legend: Legend) -> tuple[Strand, ...]:
 def _words(rows: pd.DataFrame, legend: Legend) -> Iterator[str]:
     """Yield the columns of other parameters that hold words: numbers run along a line."""
     for column in map(column_of, legend.parameter_headers):
-        if column not in _APART and rows[column].map(type).eq(str).any():
+        if column not in _APART and any(isinstance(value, str) for value in rows[column]):
             yield column
 
 
