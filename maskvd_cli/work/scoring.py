@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import changes_nothing
 from maskvd_cli.metrics.base import Finding, Metric
 from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.metrics.session import FAILURE, Session
 from maskvd_cli.store.piece import Piece
+from maskvd_cli.store.records import DamagedResultError
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan, PlannedPoint
 from maskvd_cli.work.plan import protocol_of
@@ -41,13 +41,13 @@ def scoring_metrics() -> list[type[Metric]]:
 
 
 def _sound(piece: Piece, run: Run) -> Piece:
-    """Return the piece. Raises ResultError where it says why a point could not be scored."""
+    """Return the piece. Raises DamagedResultError where it says why a point was not scored."""
     failure: dict[str, Any] | None = piece.facts.get(FAILURE)
     if failure is None:
         return piece
-    if "traceback" not in failure:  # bad input, told in its own line
-        raise ResultError(failure["message"])
-    raise ResultError(
+    if "traceback" not in failure:  # told in its own line, with the file
+        raise DamagedResultError(failure["message"])
+    raise DamagedResultError(
         f"{piece.key} cannot be scored ({failure['kind']}: {failure['message']})",
         where=run.folder,
         remedy="remove the point's file and sweep again",

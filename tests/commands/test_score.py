@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_POINTS_FAILED
+from maskvd_cli.store.piece import OUTPUT
+from maskvd_cli.store.runs import find_run
+from maskvd_cli.tasks.stored import StoredTruth
 
 _SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
 
@@ -63,37 +67,54 @@ def test_score_needs_nothing_but_the_run(folder: Path) -> None:
     assert "3 points scored" in done.stderr
 
 
-def test_changed_predictions_are_told(folder: Path) -> None:
-    path = sorted(folder.glob("results/*/*/predictions/maskvd*.json.gz"))[0]
-    before = path.read_bytes()
-    content = json.loads(gzip.decompress(before))
-    truth = json.loads(gzip.decompress((path.parents[1] / "truth.json.gz").read_bytes()))
-    content["results"] = [
-        {**{name: row[name] for name in ("image_id", "category_id", "bbox")}, "score": 1.0}
-        for row in truth["annotations"]
-    ]
-    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+def test_changed_outputs_are_told(folder: Path) -> None:
+    run = find_run(folder / "results")
+    key = next(point.key for point in run.plan().points if point.method == "maskvd")
+    before = {path: path.read_bytes() for path in (run.folder / "pieces" / key).iterdir()}
+    for number, truth in enumerate(StoredTruth.of(run).arrays):
+        piece = run.piece(key, number)
+        found = ~truth["ignore"]
+        outputs = {
+            "frame": truth["frame"][found],
+            "label": truth["label"][found],
+            "box": truth["box"][found].astype(np.float32),
+            "score": np.ones(int(found.sum()), dtype=np.float32),
+        }
+        arrays = {**piece.arrays, **{f"{OUTPUT}{name}": array for name, array in outputs.items()}}
+        run.write_piece(replace(piece, arrays=arrays))
     try:
         done = maskvd("score", "results", cwd=folder)
     finally:
-        path.write_bytes(before)
+        for path, content in before.items():
+            path.write_bytes(content)
     assert done.returncode == EXIT_POINTS_FAILED
     assert "100.00" in done.stdout
     assert "1 of 3 points differ" in done.stderr
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b", gzip.compress(b'{"results": 3}')])
-def test_damaged_predictions_are_one_line(folder: Path, content: bytes) -> None:
-    path = sorted(folder.glob("results/*/*/predictions/dense*.json.gz"))[0]
+@pytest.mark.parametrize("method", ["dense", "maskvd"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no archive"])
+def test_damaged_outputs_are_one_line(folder: Path, method: str, content: bytes) -> None:
+    path = sorted(folder.glob(f"results/*/*/pieces/{method}*/*.npz"))[0]
     before = path.read_bytes()
     path.write_bytes(content)
     try:
         done = maskvd("score", "results", cwd=folder)
     finally:
         path.write_bytes(before)
-    assert done.returncode == EXIT_BAD_INPUT
-    assert "damaged" in done.stderr
+    assert done.returncode == EXIT_POINTS_FAILED
+    assert f"{path.parent.name}/{path.name}: damaged result file" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_json_holds_values_changes_and_what_was_scored(folder: Path) -> None:
+    rows = json.loads(maskvd("score", "results", "--json", cwd=folder).stdout)
+    dense, masked = rows[:2]
+    assert list(dense)[:4] == ["key", "label", "map50", "map"]
+    assert dense["map50_change"] == {"value": 0.0, "low": None, "high": None}
+    change = masked["map50_change"]
+    assert change["value"] == pytest.approx(masked["map50"] - dense["map50"])
+    assert {"frames", "objects", "detections", "by_class", "by_age", "left_out"} <= set(masked)
 
 
 def test_a_run_without_predictions_says_what_to_do(folder: Path) -> None:

@@ -84,10 +84,7 @@ def test_one_method_is_what_others_are_compared_with(monkeypatch: pytest.MonkeyP
     assert baseline() is Dense, "a broken plug-in is told where it is used"
     second = {**methods._all(), "second": f"{__name__}:SecondBaseline"}
     monkeypatch.setattr(methods, "_targets", second)
-    monkeypatch.setattr(methods, "load", lambda name: _load(second, name))
-    with pytest.raises(
-        MaskvdError, match=r"must have the role baseline, and 2 .*\(dense, second\)"
-    ):
+    with pytest.raises(MaskvdError, match=r"have the role baseline, and 2 .*\(dense, second\)"):
         baseline()
     monkeypatch.setattr(methods, "_targets", {"stgt": second["stgt"]})
     with pytest.raises(MaskvdError, match=r"and 0 have it \(none\)"):
