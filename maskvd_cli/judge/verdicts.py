@@ -27,7 +27,7 @@ def rule(legend: Legend) -> str:
         f"Of each method the fastest point is named that {_keeps(legend)} with its whole 95 % "
         "interval; where none does, the fastest that does so in the mean only; where none does "
         "that, the one that loses least. The best of many points owes a part of its lead to "
-        f"chance, which its interval does not show. Intervals of {quality} are paired over clips. "
+        f"chance, which its interval does not show. Intervals of {quality} are paired over videos. "
         f"The Pareto front is that of {quality} against time as a share of the session's own "
         f"{_noun(legend)}, of the points of one model and input but controls; a point dominates "
         "another if it is better in one by more than noise, not slower by more than noise, and has "

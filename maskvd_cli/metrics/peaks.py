@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
 from maskvd_cli.families.base import Model
-from maskvd_cli.methods.base import Method, Params
+from maskvd_cli.methods.base import Method
 from maskvd_cli.methods.clips import ClipInput, run_clip
 
 CPU_METHOD = "cpu-allocations"
@@ -40,7 +40,7 @@ class Peak:
 
 
 def measure_memory(
-    detector: Model, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
+    detector: Model, make: Callable[[], Method[Any]], clip: ClipInput, frames: int
 ) -> Peak:
     """Run the first frames of a clip twice, once to fill caches and once measured.
 
@@ -57,14 +57,14 @@ def measure_memory(
 
 
 def _states(
-    detector: Model, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
+    detector: Model, make: Callable[[], Method[Any]], clip: ClipInput, frames: int
 ) -> list[int]:
     method = make()
     return [method.state_bytes() for _ in run_clip(detector, method, clip, frames)]
 
 
 def _on_cuda(
-    detector: Model, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
+    detector: Model, make: Callable[[], Method[Any]], clip: ClipInput, frames: int
 ) -> Peak:
     # What a former session left to the collector would count as this one's.
     gc.collect()
@@ -78,9 +78,7 @@ def _on_cuda(
     return Peak(peak, max(states), CUDA_METHOD, len(states), others)
 
 
-def _on_cpu(
-    detector: Model, make: Callable[[], Method[Params]], clip: ClipInput, frames: int
-) -> Peak:
+def _on_cpu(detector: Model, make: Callable[[], Method[Any]], clip: ClipInput, frames: int) -> Peak:
     for position in range(min(frames, len(clip))):
         _ = clip.images[position]
     held = bytes_held(detector)

@@ -90,7 +90,7 @@ def _caption(report: Report, rows: Rows, cost: str) -> str:
     if any(change is not None and change.low is not None for change in changes):
         text += (
             f" Bars: 95 % interval of the change of {legend.quality} against {legend.baseline}, "
-            "paired over clips."
+            "paired over videos."
         )
     return text
 

@@ -38,7 +38,7 @@ _QUANTITIES: tuple[_Row, ...] = (
     ("map", "mAP", "%", 2, True, "difference", 8, "accuracy",
      "mean over classes and IoU 0.5 to 0.95, per cent"),
     ("map50_change", "change of mAP50", "points", 2, True, "difference", 0, "accuracy",
-     "points against the baseline, 95 % interval over clips"),
+     "points against the baseline, 95 % interval over videos"),
     ("latency_ms", "latency ms", "ms", 2, False, "ratio", 3, "latency",
      "median per timed frame, selection to detections; p90 likewise"),
     ("latency_mean_ms", "mean ms", "ms", 2, False, "ratio", 6, "latency",

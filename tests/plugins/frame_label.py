@@ -35,7 +35,7 @@ class FrameEvaluation(Evaluation):
     right: NDArray[np.float64]
     frames: NDArray[np.float64]
 
-    def headline(self, weights: NDArray[np.float64]) -> float | None:
+    def headline(self, weights: NDArray[Any]) -> float:
         return float(100.0 * (weights @ self.right) / (weights @ self.frames))
 
     def scores(self) -> Scores:

@@ -1,4 +1,5 @@
 """Family plug-in: a convolutional detector; every cell is a box with its best class."""
+# pyright: reportAssignmentType=false, reportCallIssue=false
 
 from __future__ import annotations
 
@@ -62,8 +63,7 @@ class TinyConv(Model):
         corners = torch.stack([cols, rows], -1).reshape(-1, 2).float()
         scores, labels = self.head(features)[0].flatten(1).sigmoid().max(0)
         best = scores.argsort(descending=True, stable=True)[:9]
-        boxes = torch.cat([corners, corners + 8], 1)
-        return [Detections(boxes[best], scores[best], labels[best])]
+        return [Detections(torch.cat([corners, corners + 8], 1)[best], scores[best], labels[best])]
 
 
 class TinyConvFamily(Family[ConvArch, ConvShape]):

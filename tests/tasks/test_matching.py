@@ -27,7 +27,7 @@ def grid_case(seed: int, detections: int) -> tuple[Rows, NDArray[np.float64], Ro
         return Rows(
             drawn.integers(0, FRAMES, number),
             drawn.integers(0, CLASSES, number),
-            np.concatenate([corner, sides], axis=1),
+            np.concatenate([corner, sides], axis=1).astype(np.float64),
         )
 
     score = drawn.integers(0, 4, detections) / 4 + 0.125
