@@ -17,9 +17,15 @@ sys.path.insert(0, str(DOCS))
 from generation.command_line import commands  # noqa: E402
 from generation.fields import fields_of, parameters_of  # noqa: E402
 from generation.figures import figures  # noqa: E402
+from generation.quantities import quantities  # noqa: E402
 from generation.regions import filled  # noqa: E402
 
-WRITERS = {"commands": commands, "fields": fields_of, "parameters": parameters_of}
+WRITERS = {
+    "commands": commands,
+    "fields": fields_of,
+    "parameters": parameters_of,
+    "quantities": quantities,
+}
 
 
 def generated() -> dict[Path, str]:

@@ -199,6 +199,20 @@ def test_every_stored_model_is_described() -> None:
                 assert f"fields {module.__name__}:{name} " in page
 
 
+def test_every_quantity_is_described() -> None:
+    from maskvd_cli.core.counts import COUNTED
+    from maskvd_cli.metrics.registry import metrics
+    from maskvd_cli.tasks.registry import tasks
+
+    page = (DOCS / "reference" / "results.md").read_text("utf-8")
+    every = [quantity.name for quantity in COUNTED]
+    for metric in map(metrics.load, metrics.names()):
+        for task in map(tasks.load, tasks.names()):
+            every += [quantity.name for quantity in metric.yields(task)]
+    assert len(set(every)) >= 24
+    assert [name for name in every if f"\n| `{name}` |" not in page] == []
+
+
 def test_the_example_recipe_is_read_and_its_mistake_told(tmp_path: Path) -> None:
     page = DOCS / "reference" / "recipes.md"
     text, file = _blocks(page, "yaml")[0], tmp_path / "mine.yaml"

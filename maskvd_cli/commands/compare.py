@@ -47,7 +47,8 @@ def compare(
             "--fail-on",
             metavar="METRIC:LIMIT[%]",
             help="Exit with 4 where a point is worse by more than this and more than noise. "
-            "Metrics: latency, latency_ms, map50, gmacs, tokens, peak, state. Repeatable.",
+            "Metrics: latency, latency_ms, peak, state, and the plans' quantities by their column, "
+            "as gmacs or the headline. Repeatable.",
         ),
     ] = None,
     allow: Annotated[
@@ -68,12 +69,13 @@ def compare(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare run A (old) with run B (new), point by point: improved, regressed or within noise.
+    """Compare two runs point by point: improved, regressed, or noise.
 
     Points are paired by label, model and input. On latency the speed-up against the session's own
-    dense decides, since raw milliseconds of two sessions hold the machine's drift as well; a change
-    no larger than what dense against itself showed is noise. mAP50 has a paired bootstrap over
-    clips. Counts and memory have no noise. With --quiet only regressions beyond --fail-on are told.
+    baseline decides, since raw milliseconds of two sessions hold the machine's drift as well; a
+    change no larger than what the baseline against itself showed is noise. The headline, as mAP50,
+    is paired over videos. Counts and memory have no noise. With --quiet only regressions beyond
+    --fail-on are told.
 
     Exit codes: 2 where the runs must not be compared (see --allow), 3 where a file is damaged or,
     with --fail-on, a point that was ok in A failed in B, 4 for a regression beyond --fail-on.
@@ -85,9 +87,9 @@ def compare(
     from maskvd_cli.compare.comparison import open_pairs
     from maskvd_cli.store.runs import find_run
 
-    limits = [Limit.parse(text) for text in fail_on or ()]
     _check(allow or [], output)
     opened = open_pairs(find_run(run_a, say), find_run(run_b, say))
+    limits = [Limit.parse(text, opened.plans) for text in fail_on or ()]
     _refuse(opened, allow or [])
     comparison = _compared(opened)
     if output is not None:

@@ -37,12 +37,12 @@ def convert(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Convert a published checkpoint to maskvd's own names; SRC is read, never run.
+    """Convert a published checkpoint to maskvd's own names.
 
-    Every tensor is renamed, or named as dropped, or the reason to stop. Reads the checkpoints of
-    ViTDet (Detectron2), Eventful Transformers and MaskVD, and ViT-B backbones of timm and MAE.
-    The same SRC and options always give the same bytes. What a file of maskvd's own says of its
-    detector (heads, anchors, classes, input, training) is kept.
+    SRC is read, never run. Every tensor is renamed, or named as dropped, or the reason to stop.
+    Reads the checkpoints of ViTDet (Detectron2), Eventful Transformers and MaskVD, and ViT-B
+    backbones of timm and MAE. The same SRC and options always give the same bytes. What a file of
+    maskvd's own says of its detector (heads, anchors, classes, input, training) is kept.
 
     Example: maskvd convert frcnn_vitdet_final.pth vitdet-b-vid.safetensors --arch vitdet-b
     """

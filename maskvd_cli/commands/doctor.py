@@ -39,11 +39,12 @@ def doctor(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check whether this machine is fit to measure on, and say what to mend.
+    """Check whether this machine is fit to measure on.
 
-    Looks at Python, torch, CUDA, driver, clocks, power limit, throttling, other load, memory,
-    threads, datasets and weights, and measures the same work twice: the A/A noise floor, under
-    which differences cannot be told here. Only reads; changes nothing on the machine.
+    Each finding comes with what to mend. Looks at Python, torch, CUDA, driver, clocks, power limit,
+    throttling, other load, memory, threads, datasets and weights, and measures the same work twice:
+    the A/A noise floor, under which differences cannot be told here. Only reads; changes nothing on
+    the machine.
 
     ok; note: good to know; warning: times measured now may be wrong; problem: something that was
     set up does not work. Exit code 2 where there is a problem, else 0.

@@ -81,13 +81,13 @@ def film(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Film a point at work: kept tokens, detections, truth, misses and running cost.
+    """Film a point at work: kept tokens, detections, misses, cost.
 
     The detector runs with the point's method, and densely beside it. Tokens that the method does
     not recompute are dark. An object that dense finds (IoU 0.5, right class, --score) and the
-    method does not is missed because of skipping: red. Objects that both miss are grey and dashed,
-    all others white. GMACs are the backbone's. With gates or dropping, a token is the brighter the
-    more gates or blocks recompute it.
+    method does not is red: it is missed because of skipping. Objects that both miss are grey and
+    dashed, all others white. GMACs are the backbone's. With gates or dropping, a token is the
+    brighter the more gates or blocks recompute it.
 
     With --video there is no truth, and red is what only dense detects; the heatmap of the static
     mask is still the recipe's. Random weights detect nothing that means anything.

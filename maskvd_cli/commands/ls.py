@@ -19,9 +19,11 @@ def ls(
     kind: Annotated[str, typer.Argument(metavar=_METAVAR, help="What to list.")],
     as_json: AsJson = False,
 ) -> None:
-    """List what there is of a kind, each with one line; installed plug-ins are among them.
+    """List what there is of a kind, installed plug-ins included.
 
-    Examples: maskvd ls methods · maskvd ls recipes --json
+    Each with one line: methods with their parameters, metrics with their keys in a recipe.
+
+    Examples: maskvd ls methods · maskvd ls metrics · maskvd ls recipes --json
     """
     if kind not in _LISTINGS:
         raise UsageError(unknown("kind", kind, _LISTINGS))

@@ -47,11 +47,11 @@ def report(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a run's points, one row each, beside the values that papers publish for them.
+    """Show a run's points beside the values that papers publish.
 
-    Below the table: which point of each method pays, where its speed-up went, and which published
-    values are reproduced. Reads result files only; runs nothing. Exit code 3 where a result file is
-    damaged.
+    A row for each point. Below the table: which point of each method pays, where its speed-up went,
+    and which published values are reproduced. Reads result files only; runs nothing. Exit code 3
+    where a result file is damaged.
 
     Examples: maskvd report · maskvd report results/kitti-table1 --format markdown -o table1.md
     """

@@ -78,7 +78,7 @@ def sweep(
     ] = False,
     executor: Annotated[
         str,
-        typer.Option(help="Where points run: inline, or process, a fresh process for each."),
+        typer.Option(help="Where points run: `maskvd ls executors`."),
     ] = "inline",
     unit_timeout: Annotated[
         float | None,
@@ -93,11 +93,13 @@ def sweep(
 ) -> None:
     """Run a recipe's points and store one result file per point.
 
-    Points that are there already are not run again; of one that was interrupted, the clips that
-    are there. Ctrl-C leaves a valid folder. With `--executor process` a point that crashes, hangs
-    or runs out of memory fails alone. With model
-    weights the detector runs: mAP50, latency and peak memory are measured. Without, the annotated
-    boxes stand for the detector's, and tokens, GMACs and state are planned.
+    With model weights the detector runs, and the recipe's metrics are measured: mAP50, latency,
+    peak memory. Without, the annotated boxes stand for the detector's, and tokens, GMACs and state
+    are planned.
+
+    The same command goes on where it stopped: finished points, clips and latency rounds are kept.
+    Ctrl-C leaves a valid folder. With `--executor process` a point that crashes, hangs or runs out
+    of memory fails alone.
 
     Ends with the table of `maskvd report`; with --quiet without it, with --json with its rows.
 
@@ -262,10 +264,10 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
 
 
 def _draw(made: Report) -> None:
-    """Draw mAP50 against cost into the run's folder, where both were measured."""
+    """Draw the headline against cost into the run's folder, where both were measured."""
     from maskvd_cli.judge.rows import has_tradeoff
 
-    if has_tradeoff(made.rows).any():
+    if has_tradeoff(made.rows, made.legend).any():
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
         picture = made.run.folder / _PICTURE

@@ -62,9 +62,10 @@ def synth(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write synthetic clips in KITTI tracking's layout: labels, images, seqmap.
+    """Write synthetic clips in KITTI tracking's layout.
 
-    For trying maskvd without KITTI: their numbers say nothing about real traffic.
+    Labels, images and seqmap. For trying maskvd without KITTI: their numbers say nothing about real
+    traffic.
 
     Example: maskvd synth -o demo/kitti --clips 20 --frames 100 --seed 0
 

@@ -42,10 +42,11 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector; the same command again goes on where it stopped.
+    """Train a detector, or go on where a training stopped.
 
-    DIR holds the log (log.jsonl), checkpoints and, at the end, NAME.safetensors with its model
-    card. A training that was killed ends with the same weights as one that was not.
+    The same command starts it and goes on. DIR holds the log (log.jsonl), checkpoints and, at the
+    end, NAME.safetensors with its model card. A training that was killed ends with the same weights
+    as one that was not.
 
     Example: maskvd train train-synthetic -o runs/synthetic
     """

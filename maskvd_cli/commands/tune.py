@@ -89,7 +89,9 @@ def tune(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search a method's parameters: as fast as can be, losing no more mAP50 than allowed.
+    """Search a method's parameters under a limit on lost mAP50.
+
+    Finds the point that is fastest, or best by --objective, and loses no more than --max-map-drop.
 
     RECIPE gives dataset, model, weights and protocols; dense and the trials take the place of its
     methods. Each trial is an ordinary point: mAP50 comes first, and what loses too much is not

@@ -37,7 +37,7 @@ def validate(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check everything that a sweep of a recipe needs, and run nothing.
+    """Check everything that a sweep needs, and run nothing.
 
     Points, annotations, images, heatmap and weights are checked each by itself, so that all that
     is missing is told at once. Exit code 2 where anything is.

@@ -37,12 +37,13 @@ def verify(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run every golden case and compare: outputs, selected tokens, multiply-accumulates.
+    """Run golden cases of the authors' implementations, and compare.
 
-    Walks subfolders. Prints the largest deviation in float32 and float64 (tolerances 2e-4 and
-    1e-9; of the whole detector, over the largest value of each intermediate), and how many
-    selections and counted frames differ. Kinds of cases that this version does not know are named
-    and left out. Exit code 3 if any other case fails.
+    Compared are outputs, selected tokens and multiply-accumulates, in all subfolders. Prints the
+    largest deviation in float32 and float64 (tolerances 2e-4 and 1e-9; of the whole detector, over
+    the largest value of each intermediate), and how many selections and counted frames differ.
+    Kinds of cases that this version does not know are named and left out. Exit code 3 if any other
+    case fails.
 
     Examples: maskvd verify golden/ · maskvd verify golden/ --json
     """

@@ -40,7 +40,7 @@ def watch(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Follow a running sweep: what has ended, the values found so far, and the time left.
+    """Follow a running sweep: what has ended, and the time left.
 
     Reads result files only and takes no lock, so it never disturbs a sweep. On a terminal a table
     is kept up to date; elsewhere each point and pass that ends is a line. The time left is an

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from maskvd_cli.core.errors import UsageError, unknown
+from maskvd_cli.judge.legend import Legend
+from maskvd_cli.store.schema import Plan, StoredQuantity
 
 # Two sums of the same products differ by no more than this.
 _FLOAT_NOISE = 1e-9
@@ -24,38 +27,52 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A quantity: its name in files, its header for people, digits, and whether more is better."""
+class Compared:
+    """A quantity as two runs are compared in it.
+
+    Its name in files, its header for people, digits, whether more is better (None: neither is), and
+    whether the ratio or the difference of both values says how much it changed.
+    """
 
     name: str
     header: str
     digits: int
-    more_is_better: bool = False
+    more_is_better: bool | None = False
     by_ratio: bool = True
+    noisy: bool = False
 
 
-LATENCY = Metric("latency", "latency (speed-up)", 3)
-MEAN_MS = Metric("latency_mean_ms", "mean ms", 2)
-MEDIAN_MS = Metric("latency_median_ms", "median ms", 2)
-MAP50 = Metric("map50", "mAP50", 2, more_is_better=True, by_ratio=False)
-GMACS = Metric("gmacs", "GMACs", 3)
-TOKENS = Metric("tokens", "tokens", 1)
-STATE = Metric("state_mb", "state MB", 2)
-PEAK = Metric("peak_mib", "peak MiB", 1)
-METRICS = (LATENCY, MEAN_MS, MEDIAN_MS, MAP50, GMACS, TOKENS, STATE, PEAK)
+# Times are compared in three ways: as a share of the baseline's, and as they are.
+LATENCY = Compared("latency", "latency (speed-up)", 3, noisy=True)
+MEAN_MS = Compared("latency_mean_ms", "mean ms", 2, noisy=True)
+MEDIAN_MS = Compared("latency_median_ms", "median ms", 2, noisy=True)
+TIMES = (LATENCY, MEAN_MS, MEDIAN_MS)
+# All quantities of this metric are told by these three.
+_TIMES_OF = "latency"
+_MOST_SPARE = 6
+_DIGITS = {"gmacs": 3, "state_mb": 2, "peak_mib": 1}
+
+
+def compared(quantity: StoredQuantity) -> Compared:
+    """Return how two runs are compared in a quantity of a plan."""
+    digits = _DIGITS.get(quantity.name, quantity.digits)
+    by_ratio, noisy = quantity.comparison != "difference", quantity.comparison != "exact"
+    return Compared(
+        quantity.name, quantity.header, digits, quantity.more_is_better, by_ratio, noisy
+    )
 
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one point in both runs.
+    """One quantity of one point in both runs.
 
     `difference`: new minus old. `ratio`: new / old; of latency the time per frame against the
-    session's own dense, where `old` and `new` are speed-ups: 1.2 is 20 % slower. None where old is
-    0. `low` and `high`: 95 % interval of the ratio, of mAP50 that of the difference. `basis`: what
-    the verdict stands on.
+    session's own baseline, where `old` and `new` are speed-ups: 1.2 is 20 % slower. None where old
+    is 0. `low` and `high`: 95 % interval of the ratio, where the metric goes by differences that of
+    the difference. `basis`: what the verdict stands on.
     """
 
-    metric: Metric
+    metric: Compared
     old: float
     new: float
     difference: float
@@ -71,62 +88,97 @@ class Change:
         return math.inf if self.ratio is None else 100.0 * (self.ratio - 1.0)
 
 
-def exact_change(metric: Metric, old: float, new: float, basis: str = "exact") -> Change:
+def is_better(metric: Compared, old: float, new: float) -> bool:
+    """Tell whether a new value is better; where neither direction is, any other is worse."""
+    return metric.more_is_better is not None and (new > old) == metric.more_is_better
+
+
+def exact_change(metric: Compared, old: float, new: float, basis: str = "exact") -> Change:
     """Return the change of a quantity that has no noise: any difference is real."""
     same = math.isclose(old, new, rel_tol=_FLOAT_NOISE, abs_tol=_FLOAT_NOISE)
-    better = (new > old) == metric.more_is_better
-    verdict = Verdict.IMPROVEMENT if better else Verdict.REGRESSION
+    verdict = Verdict.IMPROVEMENT if is_better(metric, old, new) else Verdict.REGRESSION
     ratio = new / old if old else (1.0 if same else None)
     return Change(metric, old, new, new - old, ratio, Verdict.SAME if same else verdict, basis)
 
 
-_METRIC_OF = {
-    "latency": LATENCY,
-    "latency_ms": MEAN_MS,
-    "map50": MAP50,
-    "gmacs": GMACS,
-    "tokens": TOKENS,
-    "peak": PEAK,
-    "state": STATE,
-}
-_EXAMPLES = "write METRIC:LIMIT, for instance latency:5%, map50:0.5, gmacs:1%, peak:10"
+def quantities_of(plans: Sequence[Plan]) -> dict[str, Compared]:
+    """Return what points of these plans are compared in, by name: times first, then the headline.
+
+    Left out is what follows from the others, as the change against the baseline and the parts of a
+    frame's time, and what tables leave out early.
+    """
+    metrics = {metric.name: metric for metric in TIMES}
+    legends = [Legend(plan) for plan in plans]
+    for legend in legends:
+        if legend.headline in legend.quantities:
+            metrics.setdefault(legend.headline, compared(legend.quantities[legend.headline]))
+    for legend in legends:
+        changes = {f"{name}_change" for name in legend.quantities}
+        for name, quantity in legend.quantities.items():
+            follows = name in changes or quantity.of == _TIMES_OF
+            if not follows and quantity.spare <= _MOST_SPARE:
+                metrics.setdefault(name, compared(quantity))
+    return metrics
+
+
+# Short names that limits may use beside the quantities' own.
+_SHORT = {"latency_ms": "latency_mean_ms", "peak": "peak_mib", "state": "state_mb"}
+
+
+def limit_names(plans: Sequence[Plan]) -> dict[str, Compared]:
+    """Return what limits may be set on, by the names that `--fail-on` takes."""
+    metrics = quantities_of(plans)
+    short = {name: metrics[of] for name, of in _SHORT.items() if of in metrics}
+    return {**metrics, **short}
 
 
 @dataclass(frozen=True)
 class Limit:
     """How much worse a metric may become: in per cent, or in its own unit."""
 
-    metric: Metric
+    metric: Compared
     value: float
     percent: bool
     text: str
 
     @classmethod
-    def parse(cls, text: str) -> Limit:
-        """Read `METRIC:LIMIT` or `METRIC:LIMIT%`. Raises UsageError with examples."""
+    def parse(cls, text: str, plans: Sequence[Plan]) -> Limit:
+        """Read `METRIC:LIMIT` or `METRIC:LIMIT%`, a metric of one of the plans.
+
+        Raises UsageError with examples.
+        """
+        known = limit_names(plans)
+        examples = _examples(plans)
         name, _, amount = text.partition(":")
-        if name not in _METRIC_OF:
-            message = unknown("metric", name, _METRIC_OF)
-            raise UsageError(message, where=f"--fail-on {text}", remedy=_EXAMPLES)
+        if name not in known:
+            message = unknown("metric", name, known)
+            raise UsageError(message, where=f"--fail-on {text}", remedy=examples)
         try:
             value = float(amount.removesuffix("%"))
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and value >= 0):
             message = f"'{amount}' is no limit, which is a number from 0 on, or one with %"
-            raise UsageError(message, where=f"--fail-on {text}", remedy=_EXAMPLES)
+            raise UsageError(message, where=f"--fail-on {text}", remedy=examples)
         percent = amount.endswith("%")
-        if name == "latency" and not percent:
+        if name == LATENCY.name and not percent:
             raise UsageError(
                 "speed-ups decide on latency, so its limit is in %",
                 where=f"--fail-on {text}",
                 remedy="write latency:5%, or latency_ms:2 for milliseconds of raw means",
             )
-        return cls(_METRIC_OF[name], value, percent, text)
+        return cls(known[name], value, percent, text)
 
     def is_exceeded(self, change: Change) -> bool:
         """Tell whether a change is a regression beyond noise and beyond the limit."""
         if change.metric != self.metric or change.verdict is not Verdict.REGRESSION:
             return False
         grown = change.percent if self.percent else change.difference
-        return (-grown if self.metric.more_is_better else grown) > self.value
+        worse = abs(grown) if self.metric.more_is_better is None else grown
+        return (-worse if self.metric.more_is_better else worse) > self.value
+
+
+def _examples(plans: Sequence[Plan]) -> str:
+    headlines = dict.fromkeys(plan.headline for plan in plans if plan.headline)
+    own = "".join(f"{name}:0.5, " for name in headlines)
+    return f"write METRIC:LIMIT, for instance latency:5%, {own}gmacs:1%, peak:10"

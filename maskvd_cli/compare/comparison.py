@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from maskvd_cli.compare.changes import (
-    GMACS,
     LATENCY,
     MEAN_MS,
-    METRICS,
-    PEAK,
-    STATE,
-    TOKENS,
+    TIMES,
     Change,
+    Compared,
     Limit,
-    Metric,
     Verdict,
     exact_change,
+    is_better,
+    quantities_of,
 )
 from maskvd_cli.compare.conditions import Difference, differences, software_notes
+from maskvd_cli.compare.headline_change import HeadlineComparison
 from maskvd_cli.compare.latency_change import latency_changes, noise_floor
 from maskvd_cli.compare.latency_samples import Sessions, timed
-from maskvd_cli.compare.map_change import MapComparison
 from maskvd_cli.compare.pairing import Pair, Side, paired, read_sides
+from maskvd_cli.core.counts import COUNTS
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan
 
@@ -86,7 +86,7 @@ class Comparison:
             for change in row.changes
         )
 
-    def has(self, metric: Metric) -> bool:
+    def has(self, metric: Compared) -> bool:
         """Tell whether any point has the metric in both runs."""
         return any(change.metric == metric for row in self.rows for change in row.changes)
 
@@ -104,20 +104,20 @@ def open_pairs(a: Run, b: Run) -> Opened:
 
 def compare(opened: Opened, on_point: Callable[[str], None] = lambda label: None) -> Comparison:
     """Judge every metric of every pair. `on_point` hears of each before it is judged."""
-    a, b, pairs, found = opened.a, opened.b, opened.pairs, opened.differences
-    same_hardware = all(one.kind != "hardware" for one in found)
-    sessions, accuracy = (Sessions(a), Sessions(b)), MapComparison(a, b)
+    pairs = opened.pairs
+    same_hardware = all(one.kind != "hardware" for one in opened.differences)
+    judging = _Judging.of(opened, same_hardware)
     rows: list[Row] = []
     for pair in pairs:
         on_point(pair.label)
         changes: list[Change] = []
         state = _state(pair)
         if pair.a and pair.b and state == "both":
-            changes = _changes(pair.a, pair.b, sessions, accuracy, same_hardware)
+            changes = judging.changes(pair.a, pair.b)
         rows.append(Row(pair, state, tuple(changes)))
     damaged = [error for pair in pairs for side in (pair.a, pair.b) if side for error in _bad(side)]
-    damaged += [*sessions[0].damaged, *sessions[1].damaged, *accuracy.damaged]
-    notes = (*_notes(rows, found, same_hardware), *software_notes(pairs))
+    damaged += judging.damaged
+    notes = (*_notes(opened, rows, same_hardware), *software_notes(pairs))
     texts = tuple(dict.fromkeys(map(str, damaged)))
     return Comparison(opened, tuple(rows), notes, texts)
 
@@ -139,44 +139,75 @@ def _state(pair: Pair) -> str:
     return "both"
 
 
-def _changes(
-    a: Side,
-    b: Side,
-    sessions: tuple[Sessions, Sessions],
-    accuracy: MapComparison,
-    same_hardware: bool,
-) -> list[Change]:
-    samples = timed(a, sessions[0]), timed(b, sessions[1])
-    found = latency_changes(a, b, *samples, comparable=same_hardware)
-    changed = accuracy.change(a, b)
-    found += [changed] if changed else []
-    return sorted([*found, *_counted(a, b)], key=lambda change: METRICS.index(change.metric))
+@dataclass(frozen=True)
+class _Judging:
+    """What judges the values of a pair: the quantities of the plans, samples, stored outputs."""
+
+    metrics: dict[str, Compared]
+    sessions: tuple[Sessions, Sessions]
+    headline: HeadlineComparison | None
+    same_hardware: bool
+
+    @classmethod
+    def of(cls, opened: Opened, same_hardware: bool) -> _Judging:
+        metrics, legend = quantities_of(opened.plans), Legend(opened.plans[1])
+        own = legend.quantities.get(legend.headline or "")
+        headline = None
+        if own is not None and own.of != COUNTS:
+            headline = HeadlineComparison(opened.a, opened.b, metrics[own.name], own.of)
+        return cls(metrics, (Sessions(opened.a), Sessions(opened.b)), headline, same_hardware)
+
+    @property
+    def damaged(self) -> list[ResultError]:
+        """Why samples and outputs could not be read."""
+        own = self.headline.damaged if self.headline is not None else []
+        return [*self.sessions[0].damaged, *self.sessions[1].damaged, *own]
+
+    def changes(self, a: Side, b: Side) -> list[Change]:
+        """Return the changes of a point in the order of the quantities."""
+        samples = timed(a, self.sessions[0]), timed(b, self.sessions[1])
+        changes = latency_changes(a, b, *samples, comparable=self.same_hardware)
+        headline = self.headline.change(a, b) if self.headline is not None else None
+        changes += [headline] if headline is not None else []
+        judged = {metric.name for metric in TIMES} | {one.metric.name for one in changes}
+        for name, metric in self.metrics.items():
+            if name not in judged and (change := _plain_change(metric, a, b)) is not None:
+                changes.append(change)
+        order = list(self.metrics)
+        return sorted(changes, key=lambda change: order.index(change.metric.name))
 
 
-def _counted(a: Side, b: Side) -> list[Change]:
-    """Return the changes of quantities without noise."""
-    assert a.record and b.record
-    old, new = a.record.metrics, b.record.metrics
-    assert old and new
-    found = [
-        exact_change(GMACS, old.gmacs, new.gmacs),
-        exact_change(TOKENS, old.tokens, new.tokens),
-    ]
-    if a.memory is None or b.memory is None:
-        return [*found, exact_change(STATE, old.state_bytes / 1e6, new.state_bytes / 1e6)]
-    found.append(exact_change(STATE, a.memory.state_bytes / 1e6, b.memory.state_bytes / 1e6))
-    peak = exact_change(PEAK, a.memory.peak_mib, b.memory.peak_mib)
-    ways = {(memory.measured_by, memory.frames) for memory in (a.memory, b.memory)}
-    if len(ways) > 1:
+def _plain_change(metric: Compared, a: Side, b: Side) -> Change | None:
+    """Return the change of a quantity by its stored values, None where a run has none."""
+    old, new = (side.values.get(metric.name) for side in (a, b))
+    if old is None or new is None:
+        return None
+    change = exact_change(metric, old.value, new.value)
+    if metric.name == "peak_mib" and _way(a) != _way(b):
         basis = "measured in another way, or over other frames"
-        peak = Change(
-            PEAK, peak.old, peak.new, peak.difference, peak.ratio, Verdict.NOT_COMPARABLE, basis
-        )
-    return [*found, peak]
+        return replace(change, verdict=Verdict.NOT_COMPARABLE, basis=basis)
+    if not metric.noisy or old.value == new.value:
+        return change
+    ends = (old.low, old.high, new.low, new.high)
+    if None in ends:
+        return replace(change, verdict=Verdict.NO_INTERVAL, basis="stored values, no interval")
+    apart = max(old.low or 0.0, new.low or 0.0) > min(old.high or 0.0, new.high or 0.0)
+    better = is_better(metric, old.value, new.value)
+    beyond = Verdict.IMPROVEMENT if better else Verdict.REGRESSION
+    basis = "stored intervals and whether they overlap"
+    return replace(change, verdict=beyond if apart else Verdict.NOISE, basis=basis)
 
 
-def _notes(rows: Sequence[Row], found: Sequence[Difference], same_hardware: bool) -> list[str]:
-    notes = [f"{'ALLOWED: ' if one.kind else ''}{_sentence(str(one))}" for one in found]
+def _way(side: Side) -> tuple[object, object]:
+    """Return how memory was measured, and over how many frames."""
+    details = side.details("memory")
+    return details.get("measured_by"), details.get("frames")
+
+
+def _notes(opened: Opened, rows: Sequence[Row], same_hardware: bool) -> list[str]:
+    notes = [
+        f"{'ALLOWED: ' if one.kind else ''}{_sentence(str(one))}" for one in opened.differences
+    ]
     both = [(row.pair.a, row.pair.b) for row in rows if row.pair.a and row.pair.b]
     renamed = [1 for a, b in both if a.planned.key != b.planned.key]
     if renamed:
@@ -186,7 +217,7 @@ def _notes(rows: Sequence[Row], found: Sequence[Difference], same_hardware: bool
         )
     changes = [change for row in rows for change in row.changes]
     if any(change.metric == LATENCY for change in changes):
-        notes += [_how_latency_is_judged(both)] if same_hardware else []
+        notes += [_how_latency_is_judged(both, Legend(opened.plans[1]))] if same_hardware else []
     if not same_hardware and any(change.metric in (LATENCY, MEAN_MS) for change in changes):
         notes.append("Latency is not comparable: the runs were measured on different hardware.")
     if same_hardware:
@@ -208,19 +239,20 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _how_latency_is_judged(both: Sequence[tuple[Side, Side]]) -> str:
+def _how_latency_is_judged(both: Sequence[tuple[Side, Side]], legend: Legend) -> str:
     pairs = [(a.latency, b.latency) for a, b in both]
     floor = max(noise_floor(a, b) for a, b in pairs if a and b)
     return (
-        "Speed-ups decide on latency: time per frame / the session's own dense, since raw ms of "
-        "two sessions also hold the machine's drift. "
-        f"Changes of up to {100 * (floor - 1):.1f} %, what dense against itself showed (A/A), "
+        "Speed-ups decide on latency: time per frame / the session's own "
+        f"{legend.baseline_name or 'baseline'}, since raw ms of "
+        "two sessions also hold the machine's drift. Changes of up to "
+        f"{100 * (floor - 1):.1f} %, what {legend.baseline} against itself showed (A/A), "
         "are noise."
     )
 
 
 def _drift(rows: Sequence[Row]) -> list[str]:
-    """Return a note where dense itself changed, which speed-ups cannot show."""
+    """Return a note where the baseline itself changed, which speed-ups cannot show."""
     notes: list[str] = []
     for row in rows:
         metrics = {change.metric: change for change in row.changes}

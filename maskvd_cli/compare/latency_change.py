@@ -1,9 +1,9 @@
 """Whether a point became faster or slower between two runs that were not measured side by side.
 
-Between two sessions the machine may drift, and raw milliseconds drift with it. Dense ran
-interleaved with every point of its session, so times divided by their own dense decide. Intervals
-are Student's t over rounds, of two sessions that are not paired in time (Welch). What dense against
-itself showed (the A/A control) is the least that counts as a change.
+Between two sessions the machine may drift, and raw milliseconds drift with it. The
+baseline ran interleaved with every point of its session: times divided by its own decide. Intervals
+are Student's t over rounds, of two sessions that are not paired in time (Welch). What the baseline
+against itself showed (the A/A control) is the least that counts as a change.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Metric, Verdict
+from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Compared, Verdict
 from maskvd_cli.compare.latency_samples import Timed
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.metrics.statistics import Uncertain
@@ -19,7 +19,7 @@ from maskvd_cli.store.measured import Latency, StoredEstimate
 
 
 def noise_floor(a: Latency, b: Latency) -> float:
-    """Return the largest ratio, 1 or more, that dense against itself showed in either session."""
+    """Return the largest ratio, 1 or more, that the baseline against itself showed."""
     controls = [latency.control for latency in (a, b) if latency.control is not None]
     bounds = [bound for control in controls for bound in _bounds(control)]
     return math.exp(max((abs(math.log(bound)) for bound in bounds if bound > 0), default=0.0))
@@ -35,7 +35,7 @@ def latency_changes(
 ) -> list[Change]:
     """Return the changes of latency: by speed-up, of the raw mean and of the raw median.
 
-    Dense has raw times alone. `comparable`: whether both ran on the same hardware.
+    The baseline has raw times alone. `comparable`: whether both ran on the same hardware.
     """
     if a.latency is None or b.latency is None:
         return []
@@ -51,7 +51,7 @@ def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float
     over = f"Student's t over {of_a.number} and {of_b.number} rounds"
     raw = f"raw ms of two sessions, {over}"
     pairs = (
-        (LATENCY, of_a.log_cost(), of_b.log_cost(), f"time / own dense, {over}"),
+        (LATENCY, of_a.log_cost(), of_b.log_cost(), f"time / own baseline, {over}"),
         (MEAN_MS, of_a.log_mean(), of_b.log_mean(), raw),
         (MEDIAN_MS, of_a.log_median(), of_b.log_median(), raw),
     )
@@ -63,10 +63,10 @@ def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float
     return changes if any(c.metric == MEAN_MS for c in changes) else _from_summaries(a, b, floor)
 
 
-def _judged(metric: Metric, a: Uncertain, b: Uncertain, floor: float, basis: str) -> Change:
+def _judged(metric: Compared, a: Uncertain, b: Uncertain, floor: float, basis: str) -> Change:
     """Judge a ratio of times by its interval and by the noise floor.
 
-    `a` and `b`: logarithms of times, of latency of the share of dense's.
+    `a` and `b`: logarithms of times, of latency of the share of the baseline's.
     """
     sign = -1.0 if metric == LATENCY else 1.0
     old, new = math.exp(sign * a.value), math.exp(sign * b.value)

@@ -16,7 +16,7 @@ from maskvd_cli.store.reading import is_regular
 from maskvd_cli.store.runs import Run
 
 # What sessions call the series that others are compared with.
-_DENSE = "baseline"
+_BASELINE = "baseline"
 _COLUMNS = ("series", "round", "frame", "is_full", "total_ms")
 _LARGEST = 256 << 20
 # Time and whether the frame was full, by round and frame.
@@ -69,14 +69,15 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Timed:
-    """Times in ms of one point, (n,), and of its session's dense on the same frames.
+    """Times in ms of one point, (n,), and of its session's baseline on the same frames.
 
-    `dense` is None without one. `rounds` (n,) tells in which round, `full` (n,) whether the frame
-    was full, and `full_share` how many of all the data's frames are; None where that is not known.
+    `baseline` is None without one. `rounds` (n,) tells in which round, `full` (n,) whether the
+    frame was full, and `full_share` how many of all the data's frames are; None where that is not
+    known.
     """
 
     own: NDArray[np.float64]
-    dense: NDArray[np.float64] | None
+    baseline: NDArray[np.float64] | None
     rounds: NDArray[np.int64]
     full: NDArray[np.bool_]
     full_share: float | None
@@ -91,8 +92,8 @@ class Timed:
         return self._log_mean(None)
 
     def log_cost(self) -> Uncertain | None:
-        """Return that of the weighted mean / dense's; None without dense, and as above."""
-        return None if self.dense is None else self._log_mean(self.dense)
+        """Return that of the weighted mean / baseline's; None without baseline, and as above."""
+        return None if self.baseline is None else self._log_mean(self.baseline)
 
     def _log_mean(self, below: NDArray[np.float64] | None) -> Uncertain | None:
         return log_mean(
@@ -112,15 +113,15 @@ def timed(side: Side, sessions: Sessions) -> Timed | None:
     samples: dict[str, Series] = {}
     if record is not None and record.latency is not None:
         samples = sessions.samples(record.latency.session, record)
-    name = side.planned.key if side.planned.key in samples else _DENSE
-    own, dense = samples.get(name), samples.get(_DENSE, {})
+    name = side.planned.key if side.planned.key in samples else _BASELINE
+    own, baseline = samples.get(name), samples.get(_BASELINE, {})
     if own is None:
         return None
     totals = np.array([total for total, _ in own.values()])
     full = np.array([is_full for _, is_full in own.values()], dtype=np.bool_)
     beside: NDArray[np.float64] | None = None
-    if name != _DENSE and own.keys() <= dense.keys():
-        beside = np.array([dense[place][0] for place in own])
+    if name != _BASELINE and own.keys() <= baseline.keys():
+        beside = np.array([baseline[place][0] for place in own])
     metrics = side.record.metrics if side.record else None
     rounds = np.array([number for number, _ in own], dtype=np.int64)
     return Timed(totals, beside, rounds, full, metrics.full_frame_share if metrics else None)

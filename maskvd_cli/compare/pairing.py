@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.measured import MeasuredPoint, read_measured
-from maskvd_cli.store.measured import Accuracy, Latency, Memory
+from maskvd_cli.store.measured import Latency, MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,24 +46,43 @@ class Side:
     def _of_model(self, name: str) -> str | None:
         return None if self.record is None else self.record.setting["model"][name]
 
-    @cached_property
-    def accuracy(self) -> Accuracy | None:
-        """What the accuracy pass found."""
-        return self._first(lambda record: record.accuracy)
+    def record_of(self, of: str) -> MeasuredRecord | None:
+        """Return what a metric yielded, None where it has not run or failed."""
+        records = (record for record in self.passes.records if record.status == "ok")
+        return next((record for record in records if record.of == of), None)
+
+    def details(self, of: str) -> dict[str, Any]:
+        """Return what a metric says beside its values; empty where it has none."""
+        record = self.record_of(of)
+        return {} if record is None else record.details
 
     @cached_property
+    def values(self) -> dict[str, StoredEstimate]:
+        """What was counted and measured of the point, by quantity; the measured one wins."""
+        counts: dict[str, StoredEstimate] = {}
+        if self.record is not None and self.record.metrics is not None:
+            metrics = self.record.metrics
+            numbers: dict[str, float | None] = metrics.model_dump(
+                exclude={"cost_curve", "state_bytes"}
+            )
+            numbers["state_mb"] = metrics.state_bytes / 1e6
+            counts = {
+                name: StoredEstimate(value=float(number))
+                for name, number in numbers.items()
+                if number is not None
+            }
+        measured = [record.values for record in self.passes.records]
+        return {**counts, **{name: one for values in measured for name, one in values.items()}}
+
+    def value(self, quantity: str) -> float | None:
+        """Return a quantity's value, None where it is not known."""
+        return self.values[quantity].value if quantity in self.values else None
+
+    @property
     def latency(self) -> Latency | None:
-        """What the latency pass found."""
-        return self._first(lambda record: record.latency)
-
-    @cached_property
-    def memory(self) -> Memory | None:
-        """What the memory pass found."""
-        return self._first(lambda record: record.memory)
-
-    def _first(self, of: Callable[[Any], T | None]) -> T | None:
-        found = (of(record) for record in self.passes.records)
-        return next((made for made in found if made is not None), None)
+        """What the latency sessions showed of the point."""
+        record = self.record_of("latency")
+        return None if record is None else record.latency
 
     def protocol(self, of: str) -> dict[str, Any]:
         """Return what of the recipe decided a pass; empty where it has not run."""

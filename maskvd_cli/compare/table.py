@@ -13,6 +13,7 @@ from rich.table import Table
 from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Verdict
 from maskvd_cli.compare.comparison import Comparison, Row
 from maskvd_cli.judge.labels import short_labels
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.render.tables import Column, HumanTable
 
 _GAP = 2
@@ -33,10 +34,15 @@ _STYLES = {
     Verdict.NO_INTERVAL: "yellow",
     Verdict.NOT_COMPARABLE: "yellow",
 }
-LEGEND = (
-    "speed-up: dense's time / the point's, in its own session; its change is that of the time. "
-    "(In brackets): raw times, which hold the machine's drift too and decide nothing."
-)
+
+
+def legend_text(comparison: Comparison) -> str:
+    """Return what stands below the table."""
+    baseline = Legend(comparison.opened.plans[1]).baseline
+    return (
+        f"speed-up: {baseline}'s time / the point's, in its own session; its change is that of "
+        "the time. (In brackets): raw times, which hold the machine's drift too and decide nothing."
+    )
 
 
 def summary(comparison: Comparison) -> str:
@@ -56,7 +62,7 @@ def _counted(number: int, verdict: Verdict) -> str:
 
 
 def _rows_shown(comparison: Comparison, every: bool) -> list[tuple[Row, Change | None]]:
-    """Return what the table shows: all, or latency, mAP50 and whatever is not the same."""
+    """Return what the table shows: all, or latency, headline and whatever is not the same."""
     shown: list[tuple[Row, Change | None]] = []
     for row in comparison.rows:
         decided = {change.verdict for change in row.changes if change.metric == LATENCY}
@@ -169,7 +175,7 @@ def print_comparison(comparison: Comparison, console: Console, *, every: bool = 
     if fitted.cells:
         console.print(table)
         if any(change and change.metric == LATENCY for _, change in _rows_shown(comparison, every)):
-            console.print(LEGEND, style="dim", highlight=False, markup=False)
+            console.print(legend_text(comparison), style="dim", highlight=False, markup=False)
     for note in closing_lines(comparison, every):
         console.print(f"- {escape(note)}", highlight=False)
     console.print(f"\n{escape(summary(comparison))}", highlight=False)

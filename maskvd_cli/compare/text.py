@@ -10,9 +10,9 @@ from typing import Any
 
 from maskvd_cli.compare.comparison import Comparison
 from maskvd_cli.compare.table import (
-    LEGEND,
     closing_lines,
     human_rows,
+    legend_text,
     run_lines,
     summary,
 )
@@ -39,7 +39,7 @@ def to_markdown(comparison: Comparison) -> str:
         "|" + "|".join(rule) + "|",
         *("| " + " | ".join(map(markdown_text, row)) + " |" for row in human.cells),
         "",
-        markdown_text(LEGEND),
+        markdown_text(legend_text(comparison)),
         "",
         *(f"- {markdown_text(note)}" for note in closing_lines(comparison, every=True)),
     ]

@@ -26,7 +26,7 @@ COUNTED = (
         1,
         False,
         "recomputed per frame, mean over all frames, full ones included",
-        spare=2,
+        spare=4,
     ),
     Quantity("keep_rate", "keep %", SHARE, 1, False, "of all tokens", spare=8),
     Quantity(
@@ -48,7 +48,7 @@ COUNTED = (
         2,
         False,
         "1e9 multiply-accumulates of the backbone per frame, matrix products only",
-        spare=7,
+        spare=2,
     ),
     Quantity(
         "gmacs_detector",
@@ -67,7 +67,7 @@ COUNTED = (
         2,
         False,
         "GMACs under the counter of the papers",
-        spare=3,
+        spare=4,
     ),
     Quantity(
         "gmacs_published_at_mean_tokens",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from maskvd_cli.core.words import counted
+from maskvd_cli.judge.legend import capitalised
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.judge.rows import Report
 
@@ -132,27 +133,45 @@ def remarks(report: Report) -> list[str]:
 
 def _unmeasured(report: Report) -> list[str]:
     """Return what was not measured, and how the rest was."""
-    measure = report.plan.measure
+    measure, legend, rows = report.plan.measure, report.legend, report.rows
+    headline = legend.quantities.get(legend.headline or "")
+    unknown = headline is None or rows[headline.name].isna().all()
     if measure is None:
-        if report.rows["map50"].isna().all():
+        if unknown:
             return [
-                "Planned without the detector: mAP50, latency and peak memory are not measured and "
-                "stay empty."
+                f"Planned without the model: {legend.quality}, latency and peak memory are not "
+                "measured and stay empty."
             ]
         return []
     notes: list[str] = []
-    if "accuracy" not in measure["metrics"]:
-        notes.append("Accuracy was not measured: mAP50 stays empty.")
-    if report.rows["peak_measured_by"].eq("cpu-allocations").any():
+    if headline is not None and headline.of not in measure["metrics"]:
+        notes.append(f"{capitalised(headline.of)} was not measured: {headline.header} stays empty.")
+    if rows["peak_measured_by"].eq("cpu-allocations").any():
         notes.append(
             "Peak memory on the CPU is the sum of allocations that torch's profiler saw, with the "
             "weights; Python and libraries are not in it."
         )
-    failed = int((report.rows["status"].eq("ok") & report.rows["error"].notna()).sum())
+    notes += _one_sided(report)
+    failed = int((rows["status"].eq("ok") & rows["error"].notna()).sum())
     if failed:
         points = counted(failed, "point")
         notes.append(f"{points} could not be measured wholly; see the reasons.")
     return notes
+
+
+def _one_sided(report: Report) -> list[str]:
+    """Return the note on means of the timed frames where a kind of frame was not timed."""
+    rows = report.rows
+    kinds = rows["latency_full_ms"].notna(), rows["latency_masked_ms"].notna()
+    has_both = rows["full_frame_share"].gt(0) & rows["full_frame_share"].lt(1)
+    missing = rows["latency_mean_ms"].notna() & has_both & (kinds[0] != kinds[1])
+    if not (number := int(missing.sum())):
+        return []
+    return [
+        f"Of {counted(number, 'point')} only full frames, or only others, were timed: "
+        f"{report.legend.header('latency_mean_ms')} is the plain mean of the timed frames there, "
+        "not that of all the data (time more: latency.frames)."
+    ]
 
 
 def _has(number: int) -> str:

@@ -1,56 +1,34 @@
-"""What the measured passes found, as columns beside a point's counts."""
+"""What the metrics yielded, as columns beside a point's counts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
+from maskvd_cli.core.counts import COUNTS
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.measured import (
-    PASSES,
-    Accuracy,
-    Latency,
-    MeasuredRecord,
-    Memory,
-    StoredEstimate,
-)
+from maskvd_cli.core.quantity import Estimate
+from maskvd_cli.judge.installed import order_of
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan
 
-COLUMNS = (
-    "map", "map50_change", "map50_change_low", "map50_change_high", "latency_mean_ms",
-    "latency_p90_ms", "latency_full_ms", "latency_masked_ms", "mask_ms", "embed_ms", "backbone_ms",
-    "head_ms", "speedup", "speedup_low", "speedup_high", "latency_session", "peak_measured_by",
-    "device", "precision", "subset", "energy_mj",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and its 95 % interval; the bounds are None where there was too little to resample."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-    def excludes(self, value: float) -> bool | None:
-        """Tell whether a value lies outside the interval; None without one."""
-        if self.low is None or self.high is None:
-            return None
-        return not self.low <= value <= self.high
-
-    def text(self, form: str) -> str:
-        """Return `value [low, high]`, or the value alone where it has no interval."""
-        return interval_text(self.value, self.low, self.high, form)
+# What is said beside the values, by metric: the detail, and the column that it has.
+_DETAILS = {
+    "latency": ("session", "latency_session"),
+    "memory": ("measured_by", "peak_measured_by"),
+}
+# What everything else of a session stands in: control, disturbances.
+_SESSIONS = "latency"
 
 
 @dataclass(frozen=True)
 class MeasuredPoint:
-    """The records of one point by pass, and why files of it cannot be read.
+    """The records of one point by metric, and why files of it cannot be read.
 
-    `known`: the passes of which a file is there, sound or damaged.
+    `known`: the metrics of which a file is there, sound or damaged.
     """
 
     records: tuple[MeasuredRecord, ...]
@@ -59,31 +37,36 @@ class MeasuredPoint:
 
     def columns(self) -> dict[str, Any]:
         """Return what was measured, by column; what was not has none."""
-        found: dict[str, Any] = {}
+        columns: dict[str, Any] = {}
         for record in self.records:
-            if record.accuracy is not None:
-                found |= _accuracy(record.accuracy)
-            if record.latency is not None:
-                found |= _latency(record.latency)
-            if record.memory is not None:
-                found |= _memory(record.memory)
-            if record.energy is not None:
-                found["energy_mj"] = record.energy.mj_per_frame
-        return found
+            for name, estimate in record.values.items():
+                columns |= _estimate(name, estimate)
+            if record.of in _DETAILS and record.status == "ok":
+                detail, column = _DETAILS[record.of]
+                columns[column] = record.details.get(detail)
+        return columns
 
     def error(self) -> str | None:
-        """Return which passes failed and why, None where none did."""
+        """Return which metrics failed and why, None where none did."""
         failed = [f"{r.of}: {r.failure.message}" for r in self.records if r.failure is not None]
         failed += [f"damaged file: {error.message}" for error in self.damaged]
         return "; ".join(failed) or None
 
 
+def metrics_of(plan: Plan) -> list[str]:
+    """Return the metrics that a plan's points may have records of, in the order of their runs."""
+    if not plan.measure:
+        return []
+    named = [quantity.of for quantity in plan.quantities if quantity.of != COUNTS]
+    return sorted(dict.fromkeys([*named, *plan.measure["metrics"]]), key=order_of)
+
+
 def read_measured(run: Run, plan: Plan, key: str) -> MeasuredPoint:
-    """Read what the passes of the plan found of a point."""
+    """Read what the metrics of the plan yielded of a point."""
     records: list[MeasuredRecord] = []
     damaged: list[ResultError] = []
     known: set[str] = set()
-    for of in PASSES if plan.measure else ():
+    for of in metrics_of(plan):
         try:
             record = run.measured(of, key)
         except ResultError as error:
@@ -97,9 +80,9 @@ def read_measured(run: Run, plan: Plan, key: str) -> MeasuredPoint:
 
 
 def missing_passes(plan: Plan, ran: Sequence[MeasuredPoint]) -> dict[str, int]:
-    """Return of how many of the points that ran each pass of the plan has not run.
+    """Return of how many of the points that ran each metric of the plan has not run.
 
-    Passes that failed, and files that are damaged, are told in their rows.
+    Metrics that failed, and files that are damaged, are told in their rows.
     """
     wanted: list[str] = (plan.measure or {}).get("metrics", [])
     missing: dict[str, int] = {}
@@ -129,19 +112,30 @@ def subset_text(setting: dict[str, Any]) -> str | None:
     return ("smoke: " if subset.get("smoke") else "") + ", ".join(parts)
 
 
-def session_controls(points: list[MeasuredPoint]) -> dict[str, Interval]:
-    """Return for each latency session what dense against itself gave, by session."""
-    sessions: dict[str, Interval] = {}
-    for latency in _latencies(points):
-        if (control := latency.control) is not None:
-            found = Interval(control.value, control.low, control.high)
-            sessions.setdefault(latency.session, found)
+def session_controls(points: Iterable[MeasuredPoint]) -> dict[str, Estimate]:
+    """Return for each latency session what the baseline against itself gave, by session."""
+    sessions: dict[str, Estimate] = {}
+    for details in _sessions(points):
+        control = control_of(details)
+        if control is not None:
+            sessions.setdefault(str(details["session"]), control)
     return sessions
 
 
-def disturbance_warnings(points: list[MeasuredPoint]) -> Iterator[str]:
+def control_of(details: Mapping[str, Any]) -> Estimate | None:
+    """Return what the baseline against itself gave, of a session's details; None without one."""
+    control: dict[str, Any] | None = details.get("control")
+    if control is None:
+        return None
+    return Estimate(control["value"], control.get("low"), control.get("high"))
+
+
+def disturbance_warnings(points: Iterable[MeasuredPoint]) -> Iterator[str]:
     """Yield for each latency session what disturbed it, if anything was seen."""
-    sessions = {latency.session: latency.disturbances for latency in _latencies(points)}
+    sessions = {
+        str(details["session"]): cast(list[str], details.get("disturbances") or [])
+        for details in _sessions(points)
+    }
     for number, disturbances in enumerate(sessions.values(), 1):
         if disturbances:
             which = f" (session {number} of {len(sessions)})" if len(sessions) > 1 else ""
@@ -151,25 +145,31 @@ def disturbance_warnings(points: list[MeasuredPoint]) -> Iterator[str]:
             )
 
 
-def _latencies(points: list[MeasuredPoint]) -> Iterator[Latency]:
+def _sessions(points: Iterable[MeasuredPoint]) -> Iterator[dict[str, Any]]:
     for point in points:
         for record in point.records:
-            if record.latency is not None:
-                yield record.latency
+            if record.of == _SESSIONS and record.status == "ok":
+                yield record.details
 
 
-def control_notes(controls: dict[str, Interval]) -> Iterator[str]:
+def control_notes(controls: Mapping[str, Estimate], baseline: str) -> Iterator[str]:
     """Yield how much of a speed-up is noise, by what each latency session showed."""
     if not controls:
         return
-    ratios = " and ".join(control.text(".3f") for control in controls.values())
+    ratios = " and ".join(estimate_text(control, ".3f") for control in controls.values())
     several = f" in {len(controls)} sessions" if len(controls) > 1 else ""
     yield (
-        "Dense measured twice, interleaved with all points (A/A control): ratio "
-        f"{ratios}{several}; speed-ups that deviate from 1 by no more than this are noise."
+        f"{baseline[:1].upper()}{baseline[1:]} measured twice, interleaved with all points (A/A "
+        f"control): ratio {ratios}{several}; speed-ups that deviate from 1 by no more than this "
+        "are noise."
     )
     if several:
-        yield "Each speed-up stands on the dense of its own latency session."
+        yield f"Each speed-up stands on {baseline} of its own latency session."
+
+
+def estimate_text(estimate: Estimate | StoredEstimate, form: str) -> str:
+    """Return `value [low, high]`, or the value alone where it has no interval."""
+    return interval_text(estimate.value, estimate.low, estimate.high, form)
 
 
 def interval_text(value: float, low: float | None, high: float | None, form: str) -> str:
@@ -180,36 +180,7 @@ def interval_text(value: float, low: float | None, high: float | None, form: str
     return f"{text} [{format(low, form)}, {format(high, form)}]"
 
 
-def _accuracy(found: Accuracy) -> dict[str, Any]:
-    scores = {"map50": found.map50, "map": found.map}
-    return {**scores, **_interval("map50_change", found.map50_change)}
-
-
-def _latency(found: Latency) -> dict[str, Any]:
-    total, full, masked = found.parts["total"], found.full, found.masked
-    means = {part: spread.mean for part, spread in found.parts.items() if part != "total"}
-    parts = {f"{part}_ms": mean for part, mean in (means | found.expected_parts_ms).items()}
-    return {
-        "latency_ms": total.median,
-        "latency_mean_ms": total.mean if found.expected_ms is None else found.expected_ms,
-        "latency_p90_ms": total.p90,
-        "latency_full_ms": None if full is None else full.median,
-        "latency_masked_ms": None if masked is None else masked.median,
-        "latency_session": found.session,
-        **parts,
-        **_interval("speedup", found.speedup),
-    }
-
-
-def _memory(found: Memory) -> dict[str, Any]:
-    return {
-        "peak_mib": found.peak_mib,
-        "peak_measured_by": found.measured_by,
-        "state_mb": found.state_bytes / 1e6,
-    }
-
-
-def _interval(name: str, estimate: StoredEstimate | None) -> dict[str, Any]:
-    if estimate is None:
-        return {}
+def _estimate(name: str, estimate: StoredEstimate) -> dict[str, Any]:
+    if estimate.low is None and estimate.high is None:
+        return {name: estimate.value}
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

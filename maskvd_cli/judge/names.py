@@ -11,7 +11,7 @@ _SHARED = ("model", "input")
 
 
 def names_of(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Return a name for each row, such as `maskvd period=8` or `dense (vitdet-ti, 192x640)`.
+    """Return a name for each row, such as `method period=8` or `method (model, 192x640)`.
 
     Model and input stand behind it, and only where the report has several.
     """

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.judge.published import Match
 from maskvd_cli.judge.rows import Report
@@ -20,7 +21,7 @@ GMACS_PERCENT = 3.0
 # Keep rates are printed with two digits, which alone is worth 2.5 % at 0.2.
 KEEP_RATE_PERCENT = 5.0
 # One model trained twice differs by some tenths of a point.
-MAP50_POINTS = 0.5
+HEADLINE_POINTS = 0.5
 # On one kind of GPU drivers, clocks and libraries move latency by some percent, peaks by less.
 LATENCY_PERCENT = 10.0
 PEAK_PERCENT = 5.0
@@ -37,7 +38,7 @@ class PaperCheck:
     paper: str
     table: str
     quantity: str
-    """tokens, keep rate, GMACs, mAP50, latency ms or peak MiB."""
+    """tokens, keep rate, GMACs, the headline, latency ms or peak MiB."""
     ours: float | None
     theirs: float | None
     deviation_percent: float | None
@@ -48,7 +49,7 @@ class PaperCheck:
 
 
 @dataclass(frozen=True)
-class _Quantity:
+class _Printed:
     """One column of a published table. `timed`: depends on hardware, precision and proposals."""
 
     name: str
@@ -67,20 +68,34 @@ class _Quantity:
         return f"{self.tolerance:g} {'points' if self.in_points else '%'}"
 
 
-_QUANTITIES = (
-    _Quantity("tokens", "tokens", "tokens", TOKENS_PERCENT),
-    _Quantity("keep rate", "keep_rate", "keep_rate", KEEP_RATE_PERCENT),
-    _Quantity("GMACs", "gmacs", "gmacs_published", GMACS_PERCENT),
-    _Quantity("mAP50", "map50", "map50", MAP50_POINTS, in_points=True),
-    _Quantity("latency ms", "latency_ms", "latency_mean_ms", LATENCY_PERCENT, timed=True),
-    _Quantity("peak MiB", "peak_mib", "peak_mib", PEAK_PERCENT, timed=True),
+_COUNTED = (
+    _Printed("tokens", "tokens", "tokens", TOKENS_PERCENT),
+    _Printed("keep rate", "keep_rate", "keep_rate", KEEP_RATE_PERCENT),
+    _Printed("GMACs", "gmacs", "gmacs_published", GMACS_PERCENT),
+)
+_MEASURED = (
+    _Printed("latency ms", "latency_ms", "latency_mean_ms", LATENCY_PERCENT, timed=True),
+    _Printed("peak MiB", "peak_mib", "peak_mib", PEAK_PERCENT, timed=True),
 )
 _CUDA_PEAK = "cuda-max-allocated"
-TOLERANCES = (
-    "Reproduced means within "
-    + ", ".join(f"{quantity.allowed} ({quantity.name})" for quantity in _QUANTITIES)
-    + " of the published value. GMACs are compared under the paper's own counter."
-)
+
+
+def _printed(legend: Legend) -> tuple[_Printed, ...]:
+    """Return the columns of published tables, the plan's headline among them."""
+    name = legend.headline
+    if name is None:
+        return _COUNTED + _MEASURED
+    headline = _Printed(legend.quality, name, name, HEADLINE_POINTS, in_points=True)
+    return (*_COUNTED, headline, *_MEASURED)
+
+
+def tolerances(legend: Legend) -> str:
+    """Return what reproduced means."""
+    allowed = ", ".join(f"{printed.allowed} ({printed.name})" for printed in _printed(legend))
+    return (
+        f"Reproduced means within {allowed} of the published value. GMACs are compared under the "
+        "paper's own counter."
+    )
 
 
 @dataclass(frozen=True)
@@ -94,15 +109,15 @@ class _Point:
     gpus: frozenset[str]
     planned: bool
 
-    def ours(self, quantity: _Quantity) -> float | None:
+    def ours(self, quantity: _Printed) -> float | None:
         """Return our value; GMACs as the paper evaluated its counter."""
         at_mean = quantity.name == "GMACs" and self.at_mean_tokens
-        found = self.row["gmacs_published_at_mean_tokens" if at_mean else quantity.source]
-        return None if found is None else float(found)
+        value = self.row["gmacs_published_at_mean_tokens" if at_mean else quantity.source]
+        return None if value is None else float(value)
 
-    def theirs(self, quantity: _Quantity) -> float | None:
+    def theirs(self, quantity: _Printed) -> float | None:
         """Return the published value."""
-        return getattr(self.match.row.values, quantity.published)
+        return self.match.row.values.get(quantity.published)
 
     @property
     def at_mean_tokens(self) -> bool:
@@ -120,10 +135,11 @@ def paper_checks(report: Report) -> tuple[PaperCheck, ...]:
     Points without a published row have none. What a planned run cannot have measured, and what
     neither side knows, is left out; so is the keep rate where the paper prints tokens.
     """
+    printed = _printed(report.legend)
     return tuple(
         _check(point, quantity)
         for point in _points(report)
-        for quantity in _QUANTITIES
+        for quantity in printed
         if _worth_checking(point, quantity)
     )
 
@@ -139,16 +155,16 @@ def _points(report: Report) -> Iterator[_Point]:
             yield _Point(row, label, match, setting, gpus, planned=report.plan.measure is None)
 
 
-def _worth_checking(point: _Point, quantity: _Quantity) -> bool:
+def _worth_checking(point: _Point, quantity: _Printed) -> bool:
     ours, theirs = point.ours(quantity), point.theirs(quantity)
     if quantity.name == "keep rate":
-        return theirs is not None and point.match.row.values.tokens is None
+        return theirs is not None and "tokens" not in point.match.row.values
     if ours is None and point.planned and quantity.name not in ("tokens", "GMACs"):
         return False
     return ours is not None or theirs is not None
 
 
-def _check(point: _Point, quantity: _Quantity) -> PaperCheck:
+def _check(point: _Point, quantity: _Printed) -> PaperCheck:
     ours, theirs = point.ours(quantity), point.theirs(quantity)
     verdict: VerdictName = "not comparable"
     deviation = None if ours is None or not theirs else 100 * (ours / theirs - 1)
@@ -177,19 +193,19 @@ def _check(point: _Point, quantity: _Quantity) -> PaperCheck:
     )
 
 
-def _unknown(point: _Point, quantity: _Quantity) -> str:
+def _unknown(point: _Point, quantity: _Printed) -> str:
     """Return why this run has no such value."""
     if quantity.name == "GMACs" and point.at_mean_tokens:
         return (
             "other counter: the paper evaluates its own once, at the mean token count, and here "
             "more than that count decides"
         )
-    if quantity.name == "mAP50" and point.random_weights:
-        return "random weights detect nothing"
+    if quantity.in_points and point.random_weights:
+        return "random weights know nothing"
     return "not measured"
 
 
-def _obstacle(point: _Point, quantity: _Quantity) -> str | None:
+def _obstacle(point: _Point, quantity: _Printed) -> str | None:
     """Return why two known values cannot be compared, None where they can."""
     if subset := subset_text(point.setting):
         return f"SUBSET ({subset})"
@@ -200,7 +216,7 @@ def _obstacle(point: _Point, quantity: _Quantity) -> str | None:
     return _otherwise_measured(point, quantity) if quantity.timed else None
 
 
-def _otherwise_measured(point: _Point, quantity: _Quantity) -> str | None:
+def _otherwise_measured(point: _Point, quantity: _Printed) -> str | None:
     row, theirs = point.row, point.match.hardware
     if theirs is None:
         return "the paper does not say what it was measured on"

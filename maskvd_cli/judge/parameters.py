@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-# Columns by the parameter that they show. What another method calls by the same name but fills
-# with another kind of value has no place in them.
+# Columns that every CSV has, by the parameter that they show. What another method calls by the
+# same name but fills with another kind of value has no place in them.
 _COLUMN_OF: dict[str, tuple[str, tuple[type, ...]]] = {
     "version": ("version", (str,)),
     "mask": ("mask", (str,)),
@@ -24,12 +24,20 @@ _COLUMN_OF: dict[str, tuple[str, tuple[type, ...]]] = {
 _LARGEST = 2**53
 
 
-def own_columns(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters that have columns of their own, by column."""
+def column_of(name: str) -> str:
+    """Return the column of a parameter; those that not every CSV has begin with `param_`."""
+    return _COLUMN_OF[name][0] if name in _COLUMN_OF else f"param_{name}"
+
+
+def own_columns(params: Mapping[str, Any], columns: Collection[str] = ()) -> dict[str, Any]:
+    """Return the parameters that have columns of their own, by column.
+
+    `columns`: the parameters that have one because their method says so.
+    """
     return {
-        column: params[name]
-        for name, (column, _) in _COLUMN_OF.items()
-        if name in params and _fits(name, params[name])
+        column_of(name): value
+        for name, value in params.items()
+        if (name in _COLUMN_OF or name in columns) and _fits(name, value)
     }
 
 
@@ -41,7 +49,7 @@ def shared_column(named: Mapping[str, Any], shown: Collection[str]) -> str | Non
     left = [
         f"{name}={_text(value)}"
         for name, value in named.items()
-        if not (name in _COLUMN_OF and _COLUMN_OF[name][0] in shown and _fits(name, value))
+        if not (column_of(name) in shown and _fits(name, value))
     ]
     return " ".join(left) or None
 
@@ -49,7 +57,8 @@ def shared_column(named: Mapping[str, Any], shown: Collection[str]) -> str | Non
 def _fits(name: str, value: Any) -> bool:
     if isinstance(value, int) and abs(value) > _LARGEST:
         return False
-    return isinstance(value, _COLUMN_OF[name][1]) and not isinstance(value, bool)
+    kinds = _COLUMN_OF[name][1] if name in _COLUMN_OF else (str, int, float)
+    return isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _text(value: Any) -> str:

@@ -6,19 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskvd_cli.judge.measured import Interval
+from maskvd_cli.core.quantity import Estimate
 
 
 @dataclass(frozen=True)
 class Trade:
     """What a point costs, which is 0 or more, and how good it is, each with its interval.
 
-    `floor`: the least share of a cost that is more than noise, as dense against itself showed.
-    Without bounds nothing is known of noise: then nothing is beyond it.
+    `floor`: the least share of a cost that is more than noise, as the baseline against itself
+    showed. Without bounds nothing is known of noise: then nothing is beyond it.
     """
 
-    cost: Interval
-    quality: Interval
+    cost: Estimate
+    quality: Estimate
     floor: float = 0.0
 
     def beats(self, other: Trade) -> bool:
@@ -38,16 +38,16 @@ class Trade:
         return near or self.cost.value <= other.cost.value
 
 
-def is_cheaper(one: Interval, other: Interval, floor: float = 0.0) -> bool:
+def is_cheaper(one: Estimate, other: Estimate, floor: float = 0.0) -> bool:
     """Tell whether a cost is lower by more than noise, and by more than `floor` of itself."""
     return _is_above(other, one) and other.value > one.value * (1.0 + floor)
 
 
-def _is_above(one: Interval, other: Interval) -> bool:
+def _is_above(one: Estimate, other: Estimate) -> bool:
     """Tell whether the interval of the difference lies above 0; without intervals it does not.
 
     The reach of the difference is the root of the summed squares of both (MOVER; G. Y. Zou and
-    A. Donner, Statistics in Medicine 27, 2008). What both share, as the dense of one session,
+    A. Donner, Statistics in Medicine 27, 2008). What both share, as the baseline of one session,
     would make it smaller.
     """
     if one.low is None or other.high is None:

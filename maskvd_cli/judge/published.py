@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from maskvd_cli.data.benchmarks import is_benchmark
 from maskvd_cli.store.schema import PointRecord
 
 
@@ -19,31 +20,29 @@ class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PaperValues(_Data):
-    """What one row of a published table says; None where it does not say it."""
-
-    tokens: float | None = None
-    keep_rate: float | None = None
-    gmacs: float | None = None
-    map50: float | None = None
-    latency_ms: float | None = None
-    peak_mib: float | None = None
+QuantityName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class Slip(_Data):
     """A published number that the paper's own other numbers or code contradict."""
 
-    of: Literal["tokens", "keep_rate", "gmacs", "map50", "latency_ms", "peak_mib"]
+    of: QuantityName
     text: str
 
 
 class PaperRow(_Data):
-    """A published point: method and parameters, its values, and what to know about them."""
+    """A published point: method and parameters, its values by quantity, what to know about them."""
 
     point: dict[str, Any]
-    values: PaperValues
+    values: dict[QuantityName, float] = Field(min_length=1)
     note: str | None = None
     slips: tuple[Slip, ...] = ()
+
+    @model_validator(mode="after")
+    def _slips_are_printed(self) -> Self:
+        if absent := {slip.of for slip in self.slips} - set(self.values):
+            raise ValueError(f"a slip of {', '.join(sorted(absent))}, which the row does not print")
+        return self
 
 
 class DataExtent(_Data):
@@ -124,8 +123,8 @@ def papers() -> tuple[Paper, ...]:
 def matches(records: Sequence[PointRecord]) -> list[Match | None]:
     """Return for each point the published row with its setting, method and parameters, or None.
 
-    Of several tables that answer for a point, dense above all, the one that answers for most of
-    the points is taken.
+    Of several tables that answer for a point, the baseline above all, the one that answers for
+    most of the points is taken.
     """
     candidates = [list(_candidates(record)) for record in records]
     answered = Counter(match.source for found in candidates for match in found)
@@ -135,8 +134,15 @@ def matches(records: Sequence[PointRecord]) -> list[Match | None]:
 
 
 def _candidates(record: PointRecord) -> Iterator[Match]:
-    """Yield the first matching row of every published table."""
+    """Yield the first matching row of every published table.
+
+    Data of one's own in the layout of a published set is not that set, and a heatmap of one's own
+    not the paper's: nothing is published of them.
+    """
     dataset, model = record.setting["dataset"], record.setting["model"]
+    heatmap: dict[str, Any] = record.setting["heatmap"] or {}
+    if is_benchmark(dataset) is False or "file" in heatmap:
+        return
     setting = {
         "dataset": dataset["name"],
         "split": dataset["split"],

@@ -3,55 +3,45 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.core.quantity import Estimate
 from maskvd_cli.judge import measured
-from maskvd_cli.judge.baselines import CONTROLS, control_noise, is_baseline
-from maskvd_cli.judge.measured import Interval, MeasuredPoint, read_measured
+from maskvd_cli.judge.baselines import control_noise
+from maskvd_cli.judge.columns import CONDITIONS, STATISTICS, WHOLE, columns_of
+from maskvd_cli.judge.legend import Legend
+from maskvd_cli.judge.measured import MeasuredPoint, read_measured
 from maskvd_cli.judge.names import names_of
-from maskvd_cli.judge.parameters import own_columns
+from maskvd_cli.judge.older import statistics_mark, statistics_notes
+from maskvd_cli.judge.parameters import column_of, own_columns
 from maskvd_cli.judge.pareto import Trade, dominating
 from maskvd_cli.judge.published import Match, matches
+from maskvd_cli.judge.surroundings import condition_notes, other_conditions
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
 
-COLUMNS = (
-    "method", "version", "backbone", "period", "static_keep_rate", "tokens", "keep_rate",
-    "keep_rate_real", "full_frame_share", "gmacs", "gmacs_published", "state_mb", "paper_tokens",
-    "paper_gmacs", "map50", "latency_ms", "peak_mib",
-    "mask", "score_threshold", "margin",
-    "gmacs_published_at_mean_tokens", "gmacs_at_paper_tokens",
-    "tokens_deviation_percent", "gmacs_deviation_percent",
-    "paper_keep_rate", "paper_map50", "paper_latency_ms", "paper_peak_mib",
-    "paper", "paper_table", "paper_same_data",
-    "clips", "frames", "dataset", "split", "protocol", "model", "input", "detections", "seed",
-    "recipe", "run", "label", "key", "status", "error",
-    "gmacs_detector", "r", "update", "pool", "param_keep_rate", "params",
-    "paper_gmacs_evaluated",
-    *measured.COLUMNS,
-    "on_front", "dominated_by",
-)  # fmt: skip
-_TRADE = ("latency_mean_ms", "map50")
+_MEAN_MS = "latency_mean_ms"
 # The ends of a speed-up change places where they become times.
 _SPEEDUP = ("speedup", "speedup_high", "speedup_low")
-_CHANGE = ("map50_change", "map50_change_low", "map50_change_high")
-WHOLE = ("period", "margin", "clips", "frames", "seed", "r", "pool")
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a renderer needs: rows (`COLUMNS`), facts about the run, notes, damaged files.
+    """Everything a renderer needs: rows (`columns_of`), facts about the run, notes, damaged files.
 
     `named`: for each row the parameters that name its point. `environments`: the run's own and
     those of its points, each once; points may be taken over from a run on another machine or with
     other software. `settings`: of the finished points, one for each model. `names`: for each row
-    what sentences call its point. `controls`: what dense against itself gave, by latency session.
-    `disturbed`: what disturbed the sessions. `published`: the published row of a point, by key.
-    `missing`: of how many points that ran a pass has not run, by pass.
+    what sentences call its point. `controls`: what the baseline against itself gave, by latency
+    session.
+    `disturbed`: what disturbed the sessions. `published`: the published row of a point, by
+    key. `missing`: of how many points that ran a metric has not run, by metric.
     """
 
     rows: pd.DataFrame
@@ -63,10 +53,15 @@ class Report:
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
     names: tuple[str, ...] = ()
-    controls: dict[str, Interval] = field(default_factory=dict[str, Interval])
+    controls: dict[str, Estimate] = field(default_factory=dict[str, Estimate])
     disturbed: tuple[str, ...] = ()
     published: dict[str, Match] = field(default_factory=dict[str, Match])
     missing: dict[str, int] = field(default_factory=dict[str, int])
+
+    @cached_property
+    def legend(self) -> Legend:
+        """What the plan calls quantities and methods."""
+        return Legend(self.plan)
 
     @property
     def setting(self) -> dict[str, Any]:
@@ -84,34 +79,42 @@ def read_report(run: Run) -> Report:
     A damaged point file becomes a failed row and is named in `damaged`.
     """
     plan = run.plan()
+    legend = Legend(plan)
     read = [_read(run, planned) for planned in plan.points]
     records = [record for record in read if isinstance(record, PointRecord)]
     match_of = dict(zip((record.key for record in records), matches(records), strict=True))
     passes = [read_measured(run, plan, planned.key) for planned in plan.points]
+    others = other_conditions(passes)
     rows = [
-        {**_planned(planned, plan, run), **_found(found, match_of.get(planned.key), beside)}
-        for planned, found, beside in zip(plan.points, read, passes, strict=True)
+        {
+            **_planned(planned, plan, run, legend),
+            **_outcome(result, match_of.get(planned.key), beside),
+            STATISTICS: statistics_mark(beside),
+            CONDITIONS: other,
+        }
+        for planned, result, beside, other in zip(plan.points, read, passes, others, strict=True)
     ]
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table = table.astype({name: "Int64" for name in WHOLE})
+    table = _table(rows, legend)
     names = names_of(table)
     controls = measured.session_controls(passes)
-    table = table.assign(**_front(table, names, controls))
-    notes = [note for match in match_of.values() if match for note in match.notes]
+    table = table.assign(**_front(table, names, controls, legend))
     environments = [run.environment(), *(record.environment for record in records)]
     environments += [record.environment for point in passes for record in point.records]
-    damaged = [found for found in read if isinstance(found, ResultError)]
+    damaged = [result for result in read if isinstance(result, ResultError)]
     damaged += [error for point in passes for error in point.damaged]
+    ran = [point for result, point in zip(read, passes, strict=True) if _ran(result)]
     return Report(
         rows=table,
         named=tuple(_named(point) for point in plan.points),
         plan=plan,
-        environments=tuple(e for i, e in enumerate(environments) if e not in environments[:i]),
+        environments=tuple(_once(environments)),
         settings=_settings(records),
         run=run,
         notes=(
-            *measured.control_notes(controls),
-            *dict.fromkeys([*plan.notes, *notes]),
+            *measured.control_notes(controls, legend.baseline),
+            *condition_notes(others),
+            *statistics_notes(passes),
+            *dict.fromkeys([*plan.notes, *_paper_notes(match_of)]),
             *_data_note(table),
         ),
         damaged=tuple(map(str, damaged)),
@@ -119,10 +122,45 @@ def read_report(run: Run) -> Report:
         controls=controls,
         disturbed=tuple(measured.disturbance_warnings(passes)),
         published={key: match for key, match in match_of.items() if match is not None},
-        missing=measured.missing_passes(
-            plan, [p for r, p in zip(read, passes, strict=True) if _ran(r)]
-        ),
+        missing=measured.missing_passes(plan, ran),
     )
+
+
+def _once(environments: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield each environment that differs from those before, in order."""
+    seen: set[str] = set()
+    for environment in environments:
+        text = json.dumps(environment, sort_keys=True)
+        if text not in seen:
+            seen.add(text)
+            yield environment
+
+
+def _table(rows: Sequence[dict[str, Any]], legend: Legend) -> pd.DataFrame:
+    """Return the rows under the plan's columns; intervals that have none of these stand last."""
+    columns = columns_of(legend)
+    columns += [
+        f"{name}_{end}"
+        for name in legend.quantities
+        for end in ("low", "high")
+        if f"{name}_{end}" not in columns and any(f"{name}_{end}" in row for row in rows)
+    ]
+    table = pd.DataFrame(rows, columns=columns)
+    own = {column_of(name) for name in legend.parameter_headers} - set(WHOLE)
+    whole = [name for name in own if _are_whole(rows, name)]
+    return table.astype({name: "Int64" for name in (*WHOLE, *whole)})
+
+
+def _are_whole(rows: Sequence[dict[str, Any]], name: str) -> bool:
+    """Tell whether a column holds whole numbers, which must not become others where some lack."""
+    values = [row[name] for row in rows if name in row]
+    return bool(values) and all(isinstance(value, int) for value in values)
+
+
+def _paper_notes(match_of: dict[str, Match | None]) -> Iterator[str]:
+    for match in match_of.values():
+        if match is not None:
+            yield from match.notes
 
 
 def _ran(record: PointRecord | ResultError | None) -> bool:
@@ -130,14 +168,15 @@ def _ran(record: PointRecord | ResultError | None) -> bool:
 
 
 def _front(
-    table: pd.DataFrame, names: tuple[str, ...], controls: dict[str, Interval]
+    table: pd.DataFrame, names: tuple[str, ...], controls: dict[str, Estimate], legend: Legend
 ) -> dict[str, Any]:
     """Return `on_front` and `dominated_by`, among points of one model and input, controls aside.
 
     Milliseconds of two sessions also hold the machine's drift; so cost is time as a share of the
-    session's own dense, and a point without a speed-up has no place.
+    session's own baseline, and a point without a speed-up has no place.
     """
-    known = has_tradeoff(table) & table["speedup"].notna() & ~table["method"].isin(CONTROLS)
+    known = has_tradeoff(table, legend) & table["speedup"].notna()
+    known &= ~table["method"].isin(legend.controls)
     rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
     groups: dict[tuple[Any, Any], list[int]] = {}
     for position in (position for position, one in enumerate(known) if one):
@@ -146,7 +185,7 @@ def _front(
     on_front: list[Any] = [None] * len(table)
     dominated_by: list[Any] = [None] * len(table)
     for where in groups.values():
-        trades = [_trade(rows[position], controls) for position in where]
+        trades = [_trade(rows[position], controls, legend) for position in where]
         for position, by in zip(where, dominating(trades), strict=True):
             on_front[position] = by is None
             dominated_by[position] = None if by is None else names[where[by]]
@@ -154,22 +193,31 @@ def _front(
     return {name: pd.Series(values, table.index, object) for name, values in columns.items()}
 
 
-def _trade(row: dict[Any, Any], controls: dict[str, Interval]) -> Trade:
-    """Return a row's time as a share of dense's and its mAP50; dense is what others are held to."""
+def _trade(row: dict[Any, Any], controls: dict[str, Estimate], legend: Legend) -> Trade:
+    """Return a row's time as a share of the baseline's, and its headline, the higher the better.
+
+    The baseline is what others are held to, and has no noise.
+    """
     floor = control_noise(controls.get(str(row["latency_session"])))
-    quality = float(row["map50"])
-    if is_baseline(row):
-        return Trade(Interval(1.0, 1.0, 1.0), Interval(quality, quality, quality), floor)
-    cost = Interval(*(end and 1.0 / end for end in (row[name] for name in _SPEEDUP)))
-    change, low, high = (row[name] for name in _CHANGE)
-    if change is None or low is None or high is None:
-        return Trade(cost, Interval(quality), floor)
-    return Trade(cost, Interval(quality, quality + low - change, quality + high - change), floor)
+    sign = 1.0 if legend.more_is_better else -1.0
+    quality = sign * float(row[str(legend.headline)])
+    if legend.is_baseline(row):
+        return Trade(Estimate(1.0, 1.0, 1.0), Estimate(quality, quality, quality), floor)
+    value, *bounds = (row.get(name) for name in _SPEEDUP)
+    assert value is not None, "a point without a speed-up has no place"
+    cost = Estimate(1.0 / value, *(None if bound is None else 1.0 / bound for bound in bounds))
+    change, *ends = (row.get(f"{legend.change}{end}") for end in ("", "_low", "_high"))
+    if change is None or None in ends:
+        return Trade(cost, Estimate(quality), floor)
+    low, high = sorted(sign * (float(end) - float(change)) for end in ends if end is not None)
+    return Trade(cost, Estimate(quality, quality + low, quality + high), floor)
 
 
-def has_tradeoff(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Tell for each row whether it has both mAP50 and latency."""
-    return rows[list(_TRADE)].notna().all(axis=1)
+def has_tradeoff(rows: pd.DataFrame, legend: Legend) -> pd.Series[bool]:
+    """Tell for each row whether it has both the headline and latency."""
+    if legend.headline is None:
+        return pd.Series(False, rows.index)
+    return rows[[_MEAN_MS, legend.headline]].notna().all(axis=1)
 
 
 def _settings(records: list[PointRecord]) -> tuple[dict[str, Any], ...]:
@@ -188,7 +236,7 @@ def _read(run: Run, planned: PlannedPoint) -> PointRecord | ResultError | None:
         return error
 
 
-def _planned(planned: PlannedPoint, plan: Plan, run: Run) -> dict[str, Any]:
+def _planned(planned: PlannedPoint, plan: Plan, run: Run, legend: Legend) -> dict[str, Any]:
     return {
         "key": planned.key,
         "label": planned.label,
@@ -199,7 +247,7 @@ def _planned(planned: PlannedPoint, plan: Plan, run: Run) -> dict[str, Any]:
         "run": run.folder.name,
         "detections": plan.detections,
         "params": json.dumps(planned.params, separators=(",", ":"), allow_nan=False),
-        **own_columns(planned.params),
+        **own_columns(planned.params, legend.columns_of(planned.method)),
     }
 
 
@@ -207,14 +255,14 @@ def _named(planned: PlannedPoint) -> dict[str, Any]:
     return {name: planned.params[name] for name in planned.named if name in planned.params}
 
 
-def _found(
-    found: PointRecord | ResultError | None, match: Match | None, beside: MeasuredPoint
+def _outcome(
+    result: PointRecord | ResultError | None, match: Match | None, beside: MeasuredPoint
 ) -> dict[str, Any]:
-    if found is None:
+    if result is None:
         return {"status": "pending"}
-    if isinstance(found, ResultError):
-        return {"status": "failed", "error": f"damaged file: {found.message}"}
-    row = {**_result(found), **_paper(found.metrics, match), **beside.columns()}
+    if isinstance(result, ResultError):
+        return {"status": "failed", "error": f"damaged file: {result.message}"}
+    row = {**_result(result), **_paper(result.metrics, match), **beside.columns()}
     return {**row, "error": row["error"] or beside.error()}
 
 
@@ -235,7 +283,8 @@ def _result(record: PointRecord) -> dict[str, Any]:
     if record.metrics is None:
         return shared
     counts = record.metrics.model_dump(exclude={"cost_curve", "state_bytes"})
-    return {**shared, **counts, "state_mb": record.metrics.state_bytes / 1e6}
+    known = {name: value for name, value in counts.items() if value is not None}
+    return {**shared, **known, "state_mb": record.metrics.state_bytes / 1e6}
 
 
 def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
@@ -243,23 +292,22 @@ def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     if metrics is None or match is None:
         return {}
     values = match.row.values
-    published: dict[str, Any] = {
-        f"paper_{name}": value for name, value in values.model_dump().items()
-    }
+    published: dict[str, Any] = {f"paper_{name}": value for name, value in values.items()}
     published |= {
         "paper": match.paper,
         "paper_table": match.table.table,
         "paper_same_data": match.same_data,
         "paper_gmacs_evaluated": match.table.gmacs_evaluated,
     }
-    if values.tokens is not None and metrics.cost_curve is not None:
+    tokens = values.get("tokens")
+    if tokens is not None and metrics.cost_curve is not None:
         c0, c1, c2 = metrics.cost_curve
-        published["gmacs_at_paper_tokens"] = c0 + c1 * values.tokens + c2 * values.tokens**2
+        published["gmacs_at_paper_tokens"] = c0 + c1 * tokens + c2 * tokens**2
     if match.same_data:
         at_mean = match.table.gmacs_evaluated == "at-mean-tokens"
         gmacs = metrics.gmacs_published_at_mean_tokens if at_mean else metrics.gmacs_published
-        published["tokens_deviation_percent"] = _deviation(metrics.tokens, values.tokens)
-        published["gmacs_deviation_percent"] = _deviation(gmacs, values.gmacs)
+        published["tokens_deviation_percent"] = _deviation(metrics.tokens, tokens)
+        published["gmacs_deviation_percent"] = _deviation(gmacs, values.get("gmacs"))
     return published
 
 

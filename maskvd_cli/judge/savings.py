@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskvd_cli.judge.baselines import baseline_of
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.rows import Report
 
 PARTS = ("mask", "embed", "backbone", "head")
-LEGEND = (
-    "GMACs are means over all frames, times means over the timed ones, in which full frames weigh "
-    "as in all of the data; dense's are those of the same session. Named are the parts that take "
-    "more than dense's time of them divided by the ratio of GMACs, what limits most first."
-)
+
 _CALLED = {
     "mask": "the choice of tokens",
     "embed": "copying, normalising and embedding the frame",
@@ -30,18 +27,18 @@ _SAME = 0.05
 
 @dataclass(frozen=True)
 class Saving:
-    """How far fewer GMACs of one point became time saved, against dense of its model and input."""
+    """How far fewer GMACs of one point became time saved, against its model's own baseline."""
 
     key: str
     """The point's key in the report's rows."""
     label: str
     """What sentences call it."""
     gmacs_ratio: float
-    """GMACs of dense's backbone / the point's, means over all frames."""
+    """GMACs of the baseline's backbone / the point's, means over all frames."""
     backbone_ratio: float
-    """Backbone time of dense / the point's, weighted means over the timed frames."""
+    """Backbone time of the baseline / the point's, weighted means over the timed frames."""
     frame_ratio: float
-    """Total time of dense / the point's, the sum of the parts over the same timed frames."""
+    """Total time of the baseline / the point's, the sum of the parts over the same timed frames."""
     parts: dict[str, float]
     """Milliseconds saved per timed frame by part: mask, embed, backbone, head; below 0: added."""
     limited_by: str | None
@@ -50,39 +47,50 @@ class Saving:
     """All of it in words."""
 
 
-def savings(report: Report) -> tuple[Saving, ...]:
-    """Return the saving of each point whose parts were timed in one session with dense, in order.
+def savings_legend(legend: Legend) -> str:
+    """Return what stands below the table."""
+    own = f"{legend.baseline}'s"
+    return (
+        "GMACs are means over all frames, times means over the timed ones, in which full frames "
+        f"weigh as in all of the data; {own} are those of the same session. Named are the parts "
+        f"that take more than {own} time of them divided by the ratio of GMACs, what limits most "
+        "first."
+    )
 
-    Left out are dense itself, points without times or GMACs, and those of another session than
-    their dense, whose parts are not stored beside them.
+
+def savings(report: Report) -> tuple[Saving, ...]:
+    """Return the saving of each point whose parts were timed in one session with the baseline.
+
+    In row order. Left out are the baseline itself, points without times or GMACs, and those of
+    another session than their baseline, whose parts are not stored beside them.
     """
     rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
-    found: list[Saving] = []
-    for position, dense in enumerate(baseline_of(report.rows)):
-        if dense is None or dense == position:
-            continue
-        if _comparable(rows[position], rows[dense]):
-            found.append(_saving(rows[position], rows[dense], report.names[position]))
-    return tuple(found)
-
-
-def _comparable(row: dict[Any, Any], dense: dict[Any, Any]) -> bool:
-    same_session = row["latency_session"] is not None and (
-        row["latency_session"] == dense["latency_session"]
+    return tuple(
+        _saving(rows[position], rows[baseline], report.names[position], report.legend.baseline)
+        for position, baseline in enumerate(baseline_of(report.rows, report.legend))
+        if baseline not in (None, position) and _comparable(rows[position], rows[baseline])
     )
-    needed = [side[name] for side in (row, dense) for name in ("gmacs", "backbone_ms", "head_ms")]
+
+
+def _comparable(row: dict[Any, Any], baseline: dict[Any, Any]) -> bool:
+    same_session = row["latency_session"] is not None and (
+        row["latency_session"] == baseline["latency_session"]
+    )
+    needed = [
+        side[name] for side in (row, baseline) for name in ("gmacs", "backbone_ms", "head_ms")
+    ]
     return same_session and all(value is not None and value > 0 for value in needed)
 
 
-def _saving(row: dict[Any, Any], dense: dict[Any, Any], label: str) -> Saving:
-    ours, theirs = _parts(row), _parts(dense)
-    gmacs = float(dense["gmacs"]) / float(row["gmacs"])
+def _saving(row: dict[Any, Any], baseline: dict[Any, Any], label: str, called: str) -> Saving:
+    ours, theirs = _parts(row), _parts(baseline)
+    gmacs = float(baseline["gmacs"]) / float(row["gmacs"])
     backbone = theirs["backbone"] / ours["backbone"]
     frame = sum(theirs.values()) / sum(ours.values())
     limits = _limits(ours, theirs, gmacs)
     ratios = f"{_fewer(gmacs)}, backbone {_faster(backbone)}, frame {_faster(frame)}"
     marked = "SUBSET: " if row["subset"] else ""
-    because = "; ".join(_because(part, ours, theirs, gmacs) for part in limits)
+    because = "; ".join(_because(part, ours, theirs, gmacs, called) for part in limits)
     return Saving(
         key=row["key"],
         label=label,
@@ -109,12 +117,14 @@ def _limits(ours: dict[str, float], theirs: dict[str, float], gmacs: float) -> l
     return sorted(told, key=lambda part: -beyond[part])
 
 
-def _because(part: str, ours: dict[str, float], theirs: dict[str, float], gmacs: float) -> str:
+def _because(
+    part: str, ours: dict[str, float], theirs: dict[str, float], gmacs: float, called: str
+) -> str:
     spent, before = _ms(ours[part]), _ms(theirs[part])
     if part == "backbone":
         alone = _ms(theirs[part] / gmacs)
         return f"{_CALLED[part]} takes {spent}, where its GMACs alone would leave {alone}"
-    share = f"{100 * theirs[part] / sum(theirs.values()):.0f} % of dense's frame"
+    share = f"{100 * theirs[part] / sum(theirs.values()):.0f} % of {called}'s frame"
     if part == "mask":
         return f"{_CALLED[part]} takes {spent}"
     if abs(ours[part] - theirs[part]) <= _SAME * theirs[part]:

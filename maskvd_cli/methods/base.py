@@ -58,7 +58,8 @@ class Method(ABC, Generic[P]):
     `{model}` in its place. `needs_truth`: a frame's own annotated boxes are looked up for it.
 
     For reports: `role`; `columns`, parameters with a column of their own and its header; `colour`
-    (#rrggbb) and `mark` (in matplotlib's naming), None: chosen by whoever draws.
+    (#rrggbb) and `mark` (in matplotlib's naming), None: chosen by whoever draws; `figure`, which
+    figure shows methods of its kind (the fields of `store.schema.StoredFigure`).
     """
 
     name: ClassVar[str]
@@ -78,6 +79,7 @@ class Method(ABC, Generic[P]):
     columns: ClassVar[Mapping[str, str]] = {}
     colour: ClassVar[str | None] = None
     mark: ClassVar[str | None] = None
+    figure: ClassVar[Mapping[str, Any] | None] = None
 
     # For debugging: features that are not finite raise in `step`. The heads of a detector check
     # their own outputs, so sweeps do without, and no method pays for it on the clock.

@@ -15,7 +15,7 @@ from torch import Tensor
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import BACKBONE, HEAD, Model
 from maskvd_cli.machine.stopwatch import NoStopwatch, Stopwatch
-from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Params, Stages
+from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Stages
 from maskvd_cli.methods.stages import SELECTION
 from maskvd_cli.tasks.registry import tasks
 
@@ -82,7 +82,7 @@ class FrameResult:
 @torch.inference_mode()
 def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed by whom
     model: Model,
-    method: Method[Params],
+    method: Method[Any],
     clip: ClipInput,
     position: int,
     before: Any | None,
@@ -122,7 +122,7 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
 
 def run_clip(
     model: Model,
-    method: Method[Params],
+    method: Method[Any],
     clip: ClipInput,
     frames: int | None = None,
     watch: Stopwatch | None = None,

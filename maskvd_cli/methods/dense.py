@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -46,7 +46,6 @@ class Dense(Method[DenseParams]):
     params_type = DenseParams
     batched = True
     role = "baseline"
-    columns: ClassVar = {"pool": "pool"}
     colour, mark = "#000000", "*"
 
     def forget(self) -> None:

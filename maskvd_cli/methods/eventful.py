@@ -64,7 +64,7 @@ class Eventful(GatedMethod[EventfulParams]):
     description = "recomputes tokens that moved since their last update, and what attends to them"
     paper = "Eventful Transformers (ICCV 2023, arXiv 2308.13494)"
     params_type = EventfulParams
-    columns: ClassVar = {"r": "r", "update": "update", "pool": "pool"}
+    figure: ClassVar = {"name": "gates", "across": "gmacs", "labelled": "r"}
     colour, mark = "#d55e00", "s"
 
     def __init__(self, params: EventfulParams, backbone: VisionTransformer) -> None:

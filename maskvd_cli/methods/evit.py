@@ -104,7 +104,10 @@ class EViT(TokenMethod[EViTParams]):
     batched = True
     knows = DROPS_IN
     refuses = WHY_NO_WINDOWS
-    columns: ClassVar = {"keep_rate": "param_keep_rate"}
+    # MaskVD's Figure 7 shows dropping beside its mask.
+    figure: ClassVar = {
+        "name": "evit", "across": "keep_rate", "below": ["latency_mean_ms"], "beside": ["maskvd"],
+    }  # fmt: skip
     colour, mark = "#009e73", "^"
 
     def forget(self) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from maskvd_cli.methods.params import Params
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.store.schema import StoredMethod
+from maskvd_cli.store.schema import StoredFigure, StoredMethod
 
 
 def legend(name: str) -> StoredMethod:
@@ -16,4 +19,16 @@ def legend(name: str) -> StoredMethod:
         columns=dict(method.columns),
         colour=method.colour,
         mark=method.mark,
+        defaults=_defaults(method.params_type),
+        figure=None if method.figure is None else StoredFigure(**method.figure),
     )
+
+
+def _defaults(params_type: type[Params]) -> dict[str, Any]:
+    """Return what parameters are where a recipe says nothing; what must be given has none."""
+    fields = params_type.model_fields.items()
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in fields
+        if not field.is_required()
+    }

@@ -53,7 +53,7 @@ class MaskedMethod(TokenMethod[M]):
     """
 
     naming = ("version", "period")
-    columns: ClassVar = {"version": "version", "period": "period"}
+    columns: ClassVar = {"version": "ver.", "period": "P"}
 
     def __init__(self, params: M, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)

@@ -68,11 +68,11 @@ class MaskVD(MaskedMethod[MaskVDParams]):
     params_type = MaskVDParams
     naming = ("version", "period", "static_keep_rate")
     columns: ClassVar = {
-        "version": "version",
+        "version": "ver.",
         "mask": "mask",
-        "period": "period",
-        "static_keep_rate": "static_keep_rate",
-        "score_threshold": "score_threshold",
+        "period": "P",
+        "static_keep_rate": "k_s",
+        "score_threshold": "threshold",
         "margin": "margin",
     }
     colour, mark = "#0072b2", "o"

@@ -24,6 +24,7 @@ from maskvd_cli.methods.evit import (
     DROPS_IN,
     WHY_NO_WINDOWS,
     DroppingParams,
+    EViT,
     dropping_macs,
     dropping_trace,
     fitting,
@@ -100,7 +101,7 @@ class MaskVDEViT(MaskVD):
     naming = ("period", "static_keep_rate", "keep_rate")
     knows = DROPS_IN
     refuses = WHY_NO_WINDOWS
-    columns: ClassVar = {**MaskVD.columns, "keep_rate": "param_keep_rate"}
+    figure: ClassVar = EViT.figure
     colour, mark = "#56b4e9", "v"
 
     def __init__(self, params: MaskVDParams, backbone: VisionTransformer) -> None:

@@ -33,7 +33,7 @@ class Oracle(MaskedMethod[OracleParams]):
     naming = ("version", "period")
     needs_truth = True
     role = "control"
-    columns: ClassVar = {"version": "version", "period": "period", "margin": "margin"}
+    columns: ClassVar = {"version": "ver.", "period": "P", "margin": "margin"}
     colour, mark = "#cc79a7", "X"
 
     def choose(self, frame: FrameContext) -> Tensor:

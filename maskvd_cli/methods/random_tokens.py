@@ -33,7 +33,7 @@ class RandomTokens(MaskedMethod[RandomParams]):
     params_type = RandomParams
     naming = ("version", "period", "keep_rate")
     role = "control"
-    columns: ClassVar = {"version": "version", "period": "period", "keep_rate": "param_keep_rate"}
+    columns: ClassVar = {"version": "ver.", "period": "P"}
     colour, mark = "#b2a300", "x"
 
     def choose(self, frame: FrameContext) -> Tensor:

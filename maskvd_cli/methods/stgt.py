@@ -36,7 +36,7 @@ class STGT(GatedMethod[STGTParams]):
     description = "recomputes tokens that moved since the previous frame; dense attention"
     paper = "STGT (NeurIPS-W 2021), as in Eventful Transformers (ICCV 2023, arXiv 2308.13494)"
     params_type = STGTParams
-    columns: ClassVar = {"r": "r", "pool": "pool"}
+    figure: ClassVar = {"name": "gates", "across": "gmacs", "labelled": "r"}
     colour, mark = "#e69f00", "D"
     forgets = True
 

@@ -57,7 +57,7 @@ class Latency(Metric):
     timed: ClassVar[bool] = True
     together: ClassVar[bool] = True
     quantities: ClassVar[tuple[Quantity, ...]] = (
-        _ms("latency_ms", "latency ms", "median per timed frame, selection to detections", 2),
+        _ms("latency_ms", "latency ms", "median per timed frame, selection to detections", 3),
         _ms("latency_mean_ms", "mean ms", _WEIGHTED, 6),
         _ms("latency_p90_ms", "p90 ms", "90th percentile of the timed frames", 11),
         _ms("latency_full_ms", "full ms", "median of full frames alone", 10),

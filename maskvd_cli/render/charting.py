@@ -19,7 +19,8 @@ CLEAR = "rgba(0,0,0,0)"
 DARK = {
     TEXT: "#e6e9ee", MUTED: "#a3adba", GRID: "#37404c", SURFACE: "#1a1f26",
     "#000000": "#f5f5f5", "#555555": "#aab3bd", "#7f7f7f": "#9aa2ab", "#0072b2": "#2b8fd0",
-    "#aa3377": "#cf5fa0", "#4477aa": "#6699cc",
+    "#aa3377": "#cf5fa0", "#4477aa": "#6699cc", "#332288": "#8f83e0", "#117733": "#3fae66",
+    "#882255": "#d0609a",
 }  # fmt: skip
 FRONT, PAPER = "front", "paper"
 _NAME_WIDTH = 26

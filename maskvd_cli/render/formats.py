@@ -14,7 +14,7 @@ from maskvd_cli.judge.facts import closing_notes, facts
 from maskvd_cli.judge.paper_check import paper_checks, tally
 from maskvd_cli.judge.rows import Report
 from maskvd_cli.judge.savings import savings
-from maskvd_cli.judge.verdicts import method_verdicts, point_verdicts, summary
+from maskvd_cli.judge.verdicts import PointVerdict, method_verdicts, point_verdicts, summary
 from maskvd_cli.render.escaping import inert_text, markdown_text
 from maskvd_cli.render.sections import Section, analysis
 from maskvd_cli.render.tables import human_table
@@ -96,8 +96,8 @@ def to_json(report: Report) -> str:
         "facts": dict(facts(report)),
         "notes": closing_notes(report),
         "summary": summary(report),
-        "point_verdicts": _records(point_verdicts(report)),
-        "method_verdicts": _records(method_verdicts(report)),
+        "point_verdicts": _verdicts(report, point_verdicts(report)),
+        "method_verdicts": _verdicts(report, method_verdicts(report)),
         "savings": _records(savings(report)),
         "paper_check": _records(paper_checks(report)),
         "environments": list(report.environments),
@@ -106,8 +106,15 @@ def to_json(report: Report) -> str:
     return json.dumps(content, indent=2, allow_nan=False, default=_plain) + "\n"
 
 
-def _records(found: Iterable[Any]) -> list[dict[str, Any]]:
-    return [asdict(one) for one in found]
+def _records(results: Iterable[Any]) -> list[dict[str, Any]]:
+    return [asdict(result) for result in results]
+
+
+def _verdicts(report: Report, verdicts: Iterable[PointVerdict]) -> list[dict[str, Any]]:
+    """Return verdicts with the change called as the rows' column is."""
+    called = {"change": report.legend.change or "change"}
+    records = _records(verdicts)
+    return [{called.get(name, name): value for name, value in one.items()} for one in records]
 
 
 def _plain(value: Any) -> Any:

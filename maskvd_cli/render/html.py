@@ -13,25 +13,25 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from maskvd_cli.judge.facts import facts, remarks, warnings
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.rows import Report
 from maskvd_cli.render.chart.lines import Strand, strands_of
 from maskvd_cli.render.chart.plotly import SYMBOLS
 from maskvd_cli.render.charting import DARK, FRONT, MUTED, PAPER, Chart, point_table
 from maskvd_cli.render.charts import charts
 from maskvd_cli.render.sections import Section, analysis
-from maskvd_cli.render.tables import LEGEND, human_table
+from maskvd_cli.render.tables import Column, human_table
 from maskvd_cli.store.runs import RECIPE
 
 _LARGEST_RECIPE = 1 << 20
 _VERDICT = "Verdict"
 # In a table that sorts, every header has to say by itself what it is of.
-_HEADERS = {
+_HEADERS: dict[str, str] = {
     "paper_tokens": "paper's tokens", "tokens_deviation_percent": "dev. of tokens %",
     "paper_keep_rate": "paper's keep %", "gmacs_published_at_mean_tokens": "GMACs at mean",
     "gmacs_published": "GMACs, papers' counter", "paper_gmacs": "paper's GMACs",
     "gmacs_deviation_percent": "dev. of GMACs %", "gmacs_at_paper_tokens": "at paper's tokens",
-    "paper_map50": "paper's mAP50", "paper_latency_ms": "paper's ms",
-    "paper_peak_mib": "paper's MiB", "period": "P (frames)", "map50": "mAP50 %", "map": "mAP %",
+    "paper_latency_ms": "paper's ms", "paper_peak_mib": "paper's MiB", "period": "P (frames)",
 }  # fmt: skip
 _SWATCHES = {
     "circle": "M6 1a5 5 0 1 0 .01 0z", "square": "M1.5 1.5h9v9h-9z",
@@ -41,6 +41,8 @@ _SWATCHES = {
     "x-thin": "M1.5 1.5l9 9M10.5 1.5l-9 9",
     "star": "M6 .2l1.5 4 4.3.2-3.4 2.7 1.2 4.2L6 8.9l-3.6 2.4 1.2-4.2L.2 4.4l4.3-.2z",
     "hexagon": "M3.2 1h5.6L11.6 6 8.8 11H3.2L.4 6z",
+    "pentagon": "M6 .8l5.4 3.9-2.1 6.3H2.7L.6 4.7z", "diamond-tall": "M6 .2 9.6 6 6 11.8 2.4 6z",
+    "triangle-left": "M1 6 10.5.5v11z", "triangle-right": "M11 6 1.5.5v11z",
     FRONT: "M0 6h4M7 6h4", PAPER: "M6 1a5 5 0 1 0 .01 0zM6 5a1 1 0 1 0 .01 0z",
 }  # fmt: skip
 _LINES = (FRONT, PAPER, "x-thin")
@@ -137,7 +139,7 @@ def _points(report: Report) -> dict[str, Any]:
     )
     return {
         "columns": [
-            _Column(_HEADERS.get(c.source, c.header), not c.text, LEGEND.get(c.source, ""))
+            _Column(_header(c, report.legend), not c.text, c.meaning)
             for c in columns
         ],
         "rows": [
@@ -149,12 +151,22 @@ def _points(report: Report) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _header(column: Column, legend: Legend) -> str:
+    """Return a header that says by itself what a column is of."""
+    if column.source in _HEADERS:
+        return _HEADERS[column.source]
+    if column.source == f"paper_{legend.headline}":
+        return f"paper's {legend.quality}"
+    quantity = legend.quantities.get(column.source)
+    return f"{column.header} %" if quantity is not None and quantity.unit == "%" else column.header
+
+
 def _legend(report: Report, drawn: list[Chart]) -> list[_Entry]:
     """Return the switches for the groups that the charts draw."""
     traces = [trace for chart in drawn if chart.grouped for trace in chart.figure["data"]]
     groups = {trace["legendgroup"] for trace in traces}
     entries: dict[str, _Entry] = {}
-    for strand in strands_of(point_table(report)):
+    for strand in strands_of(point_table(report), report.legend):
         if strand.group in groups and strand.group not in entries:
             entries[strand.group] = _entry(strand)
     others = ((FRONT, "Pareto front"), (PAPER, "papers' own points (other hardware and data)"))

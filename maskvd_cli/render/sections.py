@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from maskvd_cli.judge.paper_check import TOLERANCES, PaperCheck, grouped, paper_checks, tally
+from maskvd_cli.judge.paper_check import PaperCheck, grouped, paper_checks, tally, tolerances
 from maskvd_cli.judge.rows import Report
-from maskvd_cli.judge.savings import LEGEND, PARTS, Saving, savings
-from maskvd_cli.judge.verdicts import RULE, method_verdicts, summary
+from maskvd_cli.judge.savings import PARTS, Saving, savings, savings_legend
+from maskvd_cli.judge.verdicts import method_verdicts, rule, summary
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def _verdict_section(report: Report) -> Section | None:
         cells=[],
         text=[],
         lines=[verdict.sentence for verdict in verdicts],
-        legend=RULE if verdicts else "",
+        legend=rule(report.legend) if verdicts else "",
     )
 
 
@@ -59,7 +59,7 @@ def _savings_section(report: Report) -> Section | None:
         cells=[_saving_cells(saving) for saving in found],
         text=[True, *[False] * (3 + len(PARTS)), True],
         lines=[saving.sentence for saving in found if saving.key in best],
-        legend=LEGEND,
+        legend=savings_legend(report.legend),
     )
 
 
@@ -86,7 +86,7 @@ def _check_section(report: Report) -> Section | None:
         cells=[_check_cells(check) for check in compared],
         text=[True, True, False, False, False, True, True],
         lines=[f"Not comparable: {line}" for line in grouped(checks)],
-        legend=TOLERANCES if compared else "",
+        legend=tolerances(report.legend) if compared else "",
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.judge.columns import CONDITIONS, STATISTICS
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.measured import interval_text
-from maskvd_cli.judge.parameters import shared_column
+from maskvd_cli.judge.parameters import column_of, shared_column
 from maskvd_cli.judge.rows import Report
+from maskvd_cli.store.schema import StoredQuantity
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Column:
     wraps: int = 0
     narrow: int = 0
     cut: bool = False
+    meaning: str = ""
 
     def least_width(self, cells: Sequence[str]) -> int:
         """Return how many characters the column needs."""
@@ -59,79 +63,70 @@ def _signed(value: float) -> str:
 # Up to here columns say what a point is and is worth, and go only from very narrow terminals.
 _LAST = 4
 _CUT = 7
+# Behind the name of a quantity: the column that holds its value with its interval.
+_TEXT = "_text"
 
-_HUMAN = (
+_FIRST = (
     Column("method", "method", str, text=True),
     Column("model", "model", str, text=True, narrow=9),
     Column("input", "input", str, text=True),
-    Column("version", "ver.", str, spare=4, text=True),
-    Column("mask", "mask", str, text=True),
-    Column("period", "P", str),
-    Column("static_keep_rate", "k_s", "{:g}".format),
-    Column("score_threshold", "threshold", "{:g}".format),
-    Column("margin", "margin", str),
-    Column("setting", "setting", str, text=True, wraps=8),
-    Column("tokens", "tokens", _number(1), spare=4),
-    Column("paper_tokens", "paper", _number(0), spare=5),
-    Column("tokens_deviation_percent", "dev. %", _signed, spare=5),
-    Column("keep_rate", "keep %", _percent, spare=8),
-    Column("paper_keep_rate", "paper", _percent, spare=8),
-    Column("keep_rate_real", "real %", _percent, spare=9),
-    Column("full_frame_share", "full %", _percent, spare=10),
-    Column("gmacs", "GMACs", _number(2), spare=2),
-    Column("gmacs_detector", "detector GMACs", _number(2), spare=9),
-    Column("gmacs_published", "publ. counter", _number(2), spare=4),
-    Column("gmacs_published_at_mean_tokens", "at mean", _number(2), spare=7),
-    Column("paper_gmacs", "paper", _number(2), spare=5),
-    Column("gmacs_deviation_percent", "dev. %", _signed, spare=5),
-    Column("gmacs_at_paper_tokens", "at paper's", _number(2), spare=11),
-    Column("state_mb", "state MB", _number(1), spare=6),
-    Column("map50", "mAP50", _number(2), spare=1),
-    Column("paper_map50", "paper mAP50", _number(2), spare=12),
-    Column("map", "mAP", _number(2), spare=8),
-    Column("change_text", "change of mAP50", str, narrow=8),
-    Column("latency_ms", "latency ms", _number(2), spare=3),
-    Column("paper_latency_ms", "paper", _number(2), spare=12),
-    Column("latency_mean_ms", "mean ms", _number(2), spare=6),
-    Column("latency_p90_ms", "p90 ms", _number(2), spare=11),
-    Column("latency_full_ms", "full ms", _number(2), spare=10),
-    Column("latency_masked_ms", "masked ms", _number(2), spare=10),
-    Column("mask_ms", "mask ms", _number(2), spare=11),
-    Column("backbone_ms", "backbone ms", _number(2), spare=9),
-    Column("head_ms", "head ms", _number(2), spare=11),
-    Column("speedup_text", "speed-up", str, narrow=8),
-    Column("peak_mib", "peak MiB", _number(0), spare=4),
-    Column("paper_peak_mib", "paper", _number(0), spare=12),
-    Column("energy_mj", "energy mJ", _number(0), spare=6),
+)
+_SETTING = Column(
+    "setting",
+    "setting",
+    str,
+    text=True,
+    wraps=8,
+    meaning="other parameters, where they differ from the method's defaults",
+)
+_DEVIATION = "deviation from the paper"
+# What papers print of a quantity stands behind it.
+_BEHIND = {
+    "tokens": (
+        Column("paper_tokens", "paper", _number(0), spare=5),
+        Column("tokens_deviation_percent", "dev. %", _signed, spare=5, meaning=_DEVIATION),
+    ),
+    "keep_rate": (Column("paper_keep_rate", "paper", _percent, spare=8),),
+    "gmacs_published_at_mean_tokens": (
+        Column("paper_gmacs", "paper", _number(2), spare=5),
+        Column("gmacs_deviation_percent", "dev. %", _signed, spare=5, meaning=_DEVIATION),
+        Column(
+            "gmacs_at_paper_tokens",
+            "at paper's",
+            _number(2),
+            spare=11,
+            meaning="GMACs under the papers' counter, evaluated at the paper's own token count",
+        ),
+    ),
+    "latency_ms": (Column("paper_latency_ms", "paper", _number(2), spare=12),),
+    "peak_mib": (Column("paper_peak_mib", "paper", _number(0), spare=12),),
+}
+_LAST_COLUMNS = (
+    Column(
+        STATISTICS,
+        "older statistics",
+        str,
+        spare=3,
+        text=True,
+        wraps=8,
+        meaning="metrics whose intervals do not compare with those of the other rows",
+    ),
+    Column(
+        CONDITIONS,
+        "other conditions",
+        str,
+        spare=3,
+        text=True,
+        wraps=12,
+        meaning="what differs from the conditions of the newest measurement",
+    ),
     Column("status", "status", str, text=True),
     Column("error", "reason", str, text=True, wraps=30),
 )
 _ONLY_WHERE_VARIED = ("model", "input", "mask", "score_threshold", "margin")
 _BESIDE = {"paper_latency_ms": "latency_ms", "paper_peak_mib": "peak_mib"}
-LEGEND = {
-    "setting": "setting: other parameters, where they differ from the method's defaults",
-    "tokens": "tokens: recomputed per frame, mean over all frames, full ones included",
-    "tokens_deviation_percent": "dev. %: deviation from the paper",
-    "keep_rate": "keep %: of all tokens",
-    "keep_rate_real": "real %: of the tokens that are not wholly padding",
-    "full_frame_share": "full %: frames that recompute every token",
-    "gmacs": "GMACs: 1e9 multiply-accumulates of the backbone per frame, matrix products only",
-    "gmacs_detector": "detector GMACs: the same of the whole detector, at each frame's proposals "
-    "where the model ran, else at the most",
-    "gmacs_published": "publ. counter: GMACs under the counter of the papers",
-    "gmacs_published_at_mean_tokens": "at mean: the same, evaluated once at the mean token count",
-    "gmacs_at_paper_tokens": "at paper's: the same, evaluated at the paper's own token count",
-    "state_mb": "state MB: kept between frames, 1e6 bytes, float32 unless another precision ran",
-    "change_text": "change of mAP50: points against dense, 95 % interval of a bootstrap over clips",
-    "latency_ms": "latency ms: median per timed frame, selection to detections; p90 likewise",
-    "latency_mean_ms": "mean ms: full frames weighted by their share of all the data's frames",
-    "latency_full_ms": "full, masked: medians of these frames alone",
-    "mask_ms": "mask, backbone, head: such means of these parts; mask: choosing tokens ahead",
-    "speedup_text": "speed-up: mean of dense / mean, measured side by side, 95 % interval over "
-    "rounds, over frames where rounds are few",
-    "peak_mib": "peak MiB: weights, state and activations",
-    "energy_mj": "energy mJ: of the GPU's board per frame, idle power included",
-}
+# In this order, whatever the method that brings them; parameters of others follow.
+_PARAMETERS = ("version", "mask", "period", "static_keep_rate", "score_threshold", "margin")
 
 
 @dataclass(frozen=True)
@@ -149,8 +144,8 @@ class HumanTable:
     @property
     def legend(self) -> str:
         """What the columns mean."""
-        shown = [column.source for column in self.columns]
-        parts = [text for source, text in LEGEND.items() if source in shown]
+        texts = (f"{column.header}: {column.meaning}" for column in self.columns if column.meaning)
+        parts = list(dict.fromkeys(texts))
         return f"{'; '.join(parts)}." if parts else ""
 
     def width(self, gap: int) -> int:
@@ -202,19 +197,70 @@ class HumanTable:
 def human_table(report: Report) -> HumanTable:
     """Pick the columns that say something, round them, and leave what is unknown empty."""
     rows = report.rows.assign(setting=None)
-    rows["change_text"] = _intervals(report.rows, "map50_change", "+.2f")
-    rows["speedup_text"] = _intervals(report.rows, "speedup", ".2f")
-    shown = {column.source for column in _HUMAN if _worth_showing(column, rows)}
+    columns: list[Column] = [*_FIRST, *_parameter_columns(report.legend), _SETTING]
+    for quantity in report.legend.plan.quantities:
+        columns += _columns_of(quantity, report.legend, rows)
+    columns += _LAST_COLUMNS
+    for column in columns:
+        if column.source.endswith(_TEXT):
+            name = column.source.removesuffix(_TEXT)
+            rows[column.source] = _intervals(rows, name, _form(report.legend.quantities[name]))
+    shown = {column.source for column in columns if _worth_showing(column, rows)}
     rows["setting"] = [shared_column(named, shown) for named in report.named]
-    columns = tuple(column for column in _HUMAN if _worth_showing(column, rows))
-    cells = [
-        [_cell(row[column.source], column) for column in columns] for _, row in rows.iterrows()
-    ]
-    return HumanTable(columns, cells)
+    kept = tuple(column for column in columns if _worth_showing(column, rows))
+    cells = [[_cell(row[column.source], column) for column in kept] for _, row in rows.iterrows()]
+    return HumanTable(kept, cells)
+
+
+def _parameter_columns(legend: Legend) -> Iterator[Column]:
+    """Yield the columns of the parameters that methods of the plan want to see in one."""
+    headers = legend.parameter_headers
+    for name in sorted(headers, key=lambda name: (*_PARAMETERS, name).index(name)):
+        words = name in ("version", "mask")
+        spare = _LAST if name == "version" else 0
+        yield Column(column_of(name), headers[name], _plain, spare=spare, text=words)
+
+
+def _columns_of(quantity: StoredQuantity, legend: Legend, rows: pd.DataFrame) -> Iterator[Column]:
+    """Yield the column of a quantity, and what papers print of it."""
+    name, ends = quantity.name, f"{quantity.name}_low"
+    has_interval = ends in rows and rows[ends].notna().any()
+    if has_interval or name in (legend.change, "speedup"):
+        yield Column(
+            f"{name}{_TEXT}",
+            quantity.header,
+            str,
+            spare=quantity.spare,
+            narrow=8,
+            meaning=quantity.meaning,
+        )
+    else:
+        yield Column(
+            name,
+            quantity.header,
+            lambda value: legend.text(name, value),
+            spare=quantity.spare,
+            meaning=quantity.meaning,
+        )
+    yield from _BEHIND.get(name, ())
+    if name == legend.headline:
+        show = _number(quantity.digits)
+        yield Column(f"paper_{name}", f"paper {quantity.header}", show, spare=12)
+
+
+def _form(quantity: StoredQuantity) -> str:
+    sign = "+" if quantity.unit == "points" else ""
+    return f"{sign}.{quantity.digits}f"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _intervals(rows: pd.DataFrame, name: str, form: str) -> list[str | None]:
     """Return `value [low, high]` of every row, None where there is no value."""
+    if f"{name}_low" not in rows:
+        return [None if pd.isna(value) else format(value, form) for value in rows[name]]
     columns = (rows[name], rows[f"{name}_low"], rows[f"{name}_high"])
     return [
         None if pd.isna(value) else interval_text(value, low, high, form)
@@ -230,13 +276,27 @@ def _worth_showing(column: Column, rows: pd.DataFrame) -> bool:
         return False
     if source in _ONLY_WHERE_VARIED:
         return values.nunique() > 1
-    if source == "status":
-        return bool((values != "ok").any())
-    if source == "paper_keep_rate":
-        return bool(rows.loc[values.index, "paper_tokens"].isna().any())
-    if source == "gmacs_published_at_mean_tokens":
-        return bool((rows["paper_gmacs_evaluated"] == "at-mean-tokens").any())
-    return True
+    rule = _RULES.get(source)
+    return rule is None or rule(rows)
+
+
+def _statistics_differ(rows: pd.DataFrame) -> bool:
+    """Tell whether some intervals have other statistics; where all have, a note says it once."""
+    ends = [name for name in rows if str(name).endswith("_low")]
+    marks = rows.loc[rows[ends].notna().any(axis=1), STATISTICS]
+    return marks.nunique(dropna=False) > 1
+
+
+_RULES: dict[str, Callable[[pd.DataFrame], bool]] = {
+    STATISTICS: _statistics_differ,
+    "status": lambda rows: bool(rows["status"].ne("ok").any()),
+    "paper_keep_rate": lambda rows: bool(
+        (rows["paper_keep_rate"].notna() & rows["paper_tokens"].isna()).any()
+    ),
+    "gmacs_published_at_mean_tokens": lambda rows: bool(
+        rows["paper_gmacs_evaluated"].eq("at-mean-tokens").any()
+    ),
+}
 
 
 def _cell(value: Any, column: Column) -> str:

@@ -1,4 +1,4 @@
-"""Picture: mAP50 against latency and against GMACs, one line per method and model."""
+"""Picture: the headline against latency and against GMACs, one line per method and model."""
 
 # matplotlib's own annotations are incomplete.
 # pyright: reportUnknownMemberType=false
@@ -27,19 +27,22 @@ _COSTS = ("latency_mean_ms", "gmacs")
 def draw_tradeoff(path: Path, report: Report) -> None:
     """Write the picture, PNG or SVG by the file's suffix.
 
-    Raises UsageError where no point has both mAP50 and latency.
+    Raises UsageError where no point has both headline and latency.
     """
     rows = _drawn(report)
     if rows.empty:
         raise UsageError(
-            f"{report.run.folder} holds no point with mAP50 and latency",
-            remedy="give the recipe model.weights, a file, and measure accuracy and latency",
+            f"{report.run.folder} holds no point with {report.legend.quality} and latency",
+            remedy="give the recipe model.weights, a file, and measure both",
         )
     figure = Figure(_SIZE_INCHES)
     figure.set_layout_engine("constrained")
     FigureCanvasAgg(figure)
     axes: Any = figure.subplots(1, len(_COSTS), sharey=True)
-    panels = [panel_of(rows, cost, "map50", free=True) for cost in _COSTS]
+    panels = [
+        panel_of(rows, cost, str(report.legend.headline), report.legend, free=True)
+        for cost in _COSTS
+    ]
     for axis, panel in zip(axes, panels, strict=True):
         draw_panel(axis, panel)
         axis.margins(x=0.06)
@@ -52,7 +55,7 @@ def draw_tradeoff(path: Path, report: Report) -> None:
 
 
 def _drawn(report: Report) -> pd.DataFrame:
-    return report.rows[has_tradeoff(report.rows)]
+    return report.rows[has_tradeoff(report.rows, report.legend)]
 
 
 def _title(report: Report) -> str:

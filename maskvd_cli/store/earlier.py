@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from maskvd_cli.core.conditions import conditions_of
 from maskvd_cli.store.schema import Count, FileName, Real, Stored, StoredEstimate
@@ -142,7 +142,7 @@ def upgraded(data: Mapping[str, Any]) -> dict[str, Any]:
     values: Values = {}
     details: dict[str, Any] = {}
     for name in held:
-        values, details = in_parts(_checked(SHAPES[name], data[name]))
+        values, details = in_parts(_checked(name, data[name]))
     told = conditions_of(cast(Mapping[str, Any], environment)) if _is_mapping(environment) else {}
     return {"estimator": 0, "conditions": told, "values": values, "details": details, **rest}
 
@@ -151,10 +151,16 @@ def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _checked(shape: type[Stored], value: object) -> Stored:
+def _checked(name: str, value: object) -> Stored:
+    """Return what stands under a metric's name. Raises ValueError, one line with the key."""
     if isinstance(value, BaseModel):
         value = value.model_dump()
-    return shape.model_validate(value)
+    try:
+        return SHAPES[name].model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join([name, *map(str, first["loc"])])
+        raise ValueError(f"{key}: {first['msg']}") from error
 
 
 def in_parts(measured: Stored) -> tuple[Values, dict[str, Any]]:

@@ -15,19 +15,19 @@ _INTERVAL = "95 % interval"
 # Name, header, unit, digits, whether more is better, comparison, spare, of, meaning.
 _Row = tuple[str, str, str, int, bool | None, str, int, str, str]
 _QUANTITIES: tuple[_Row, ...] = (
-    ("tokens", "tokens", "", 1, False, "exact", 2, _COUNTS,
+    ("tokens", "tokens", "", 1, False, "exact", 4, _COUNTS,
      "recomputed per frame, mean over all frames, full ones included"),
     ("keep_rate", "keep %", "share", 1, False, "exact", 8, _COUNTS, "of all tokens"),
     ("keep_rate_real", "real %", "share", 1, False, "exact", 9, _COUNTS,
      "of the tokens that are not wholly padding"),
     ("full_frame_share", "full %", "share", 1, None, "exact", 10, _COUNTS,
      "frames that recompute every token"),
-    ("gmacs", "GMACs", "GMACs", 2, False, "exact", 7, _COUNTS,
+    ("gmacs", "GMACs", "GMACs", 2, False, "exact", 2, _COUNTS,
      "1e9 multiply-accumulates of the backbone per frame, matrix products only"),
     ("gmacs_detector", "detector GMACs", "GMACs", 2, False, "exact", 9, _COUNTS,
      "the same of the whole detector, at each frame's proposals where the model ran, else at the "
      "most"),
-    ("gmacs_published", "publ. counter", "GMACs", 2, False, "exact", 3, _COUNTS,
+    ("gmacs_published", "publ. counter", "GMACs", 2, False, "exact", 4, _COUNTS,
      "GMACs under the counter of the papers"),
     ("gmacs_published_at_mean_tokens", "at mean", "GMACs", 2, False, "exact", 7, _COUNTS,
      "the same, evaluated once at the mean token count"),
@@ -39,7 +39,7 @@ _QUANTITIES: tuple[_Row, ...] = (
      "mean over classes and IoU 0.5 to 0.95, per cent"),
     ("map50_change", "change of mAP50", "points", 2, True, "difference", 0, "accuracy",
      "points against the baseline, 95 % interval over clips"),
-    ("latency_ms", "latency ms", "ms", 2, False, "ratio", 2, "latency",
+    ("latency_ms", "latency ms", "ms", 2, False, "ratio", 3, "latency",
      "median per timed frame, selection to detections; p90 likewise"),
     ("latency_mean_ms", "mean ms", "ms", 2, False, "ratio", 6, "latency",
      "full frames weighted by their share of all the data's frames"),
@@ -66,6 +66,12 @@ _QUANTITIES: tuple[_Row, ...] = (
 _MASKED = {"version": "ver.", "period": "P"}
 _MASKVD = "MaskVD (WACV 2025, arXiv 2407.12067)"
 _EVENTFUL = "Eventful Transformers (ICCV 2023, arXiv 2308.13494)"
+_DEFAULTS: dict[str, dict[str, Any]] = {"dense": {"pool": 1}}
+_GATES = {"name": "gates", "across": "gmacs", "labelled": "r"}
+_DROPS = {
+    "name": "evit", "across": "keep_rate", "below": ["latency_mean_ms"], "beside": ["maskvd"],
+}  # fmt: skip
+_FIGURES = {"eventful": _GATES, "stgt": _GATES, "evit": _DROPS, "maskvd+evit": _DROPS}
 # Role, description, paper, columns, colour, mark.
 _METHODS: dict[str, tuple[str, str, str, dict[str, str], str, str]] = {
     "dense": (
@@ -149,5 +155,6 @@ def _method(name: str) -> dict[str, Any]:
     role, description, paper, columns, colour, mark = _METHODS[name]
     return {
         "role": role, "description": description, "paper": paper, "columns": dict(columns),
-        "colour": colour, "mark": mark,
+        "colour": colour, "mark": mark, "defaults": _DEFAULTS.get(name, {}),
+        "figure": _FIGURES.get(name),
     }  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
+from maskvd_cli.core.filenames import file_name
 from maskvd_cli.store.earlier import (
     SHAPES,
     Accuracy,
@@ -93,13 +94,18 @@ class MeasuredRecord(Stored):
             raise ValueError(f"a record of {self.of} failed and holds values")
         if (self.status == "failed") != (self.failure is not None):
             raise ValueError("a failure stands where a metric failed, and only there")
+        if "session" in self.details:
+            _check_session(self.details["session"])
         if self.status == "ok" and self._is_of_before():
             seen_as(SHAPES[self.of], self.values, self.details)
         return self
 
     def _is_of_before(self) -> bool:
         """Tell whether the record has a shape of before schema 5: outputs of other tasks do not."""
-        return self.of in SHAPES and (self.of != "accuracy" or "map50" in self.values)
+        if self.of != "accuracy":
+            return self.of in SHAPES
+        # Without an object there is no value, so that details tell.
+        return "map50" in self.values or {"by_class", "by_age"} <= self.details.keys()
 
     def value(self, quantity: str) -> float | None:
         """Return a quantity's value, None where it is not known."""
@@ -129,3 +135,11 @@ class MeasuredRecord(Stored):
         if self.of != of or self.status != "ok" or not self._is_of_before():
             return None
         return seen_as(shape, self.values, self.details)
+
+
+def _check_session(name: object) -> None:
+    """Raise ValueError for a session's name that is joined to a folder and is no file's name."""
+    try:
+        file_name(name if isinstance(name, str) else "")
+    except ValueError as error:
+        raise ValueError(f"details.session: {error}") from error

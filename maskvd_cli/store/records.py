@@ -92,7 +92,9 @@ def checked(path: Path, kind: type[S], data: dict[str, Any]) -> S:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise damaged(path, f"{key}: {first['msg']}") from error
+        # What a record as a whole refuses names its key itself.
+        reason = f"{key}: {first['msg']}" if key else first["msg"].removeprefix("Value error, ")
+        raise damaged(path, " ".join(reason.split())) from error
 
 
 def gzipped(content: dict[str, Any]) -> bytes:

@@ -21,17 +21,19 @@ from typing import Any
 import pandas as pd
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.core.filenames import file_name
+from maskvd_cli.store import places
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.detections import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
 from maskvd_cli.store.parts import Arrays, read_parts, write_parts
 from maskvd_cli.store.piece import Piece
+from maskvd_cli.store.places import part_of
 from maskvd_cli.store.reading import is_regular
 from maskvd_cli.store.records import (
     AGAIN,
     NewerResultError,
+    damaged,
     dump,
     gzipped,
     read_gzip,
@@ -43,7 +45,9 @@ from maskvd_cli.store.records import (
 from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
 from maskvd_cli.store.sealed import sealed_text, sha256_of_bytes
 
-__all__ = ["NewerResultError", "Run", "find_run", "new_run_id", "runs_below", "utc_now"]
+__all__ = [
+    "NewerResultError", "Run", "find_run", "new_run_id", "part_of", "runs_below", "utc_now",
+]  # fmt: skip
 
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
 TRUTH, LISTED_TRUTH = "truth.npz", "truth.json.gz"
@@ -85,11 +89,11 @@ class Run:
 
     def has(self, key: str) -> bool:
         """Tell whether a point's file is there."""
-        return is_regular(self.folder / _point(key))
+        return is_regular(self.folder / places.point(key))
 
     def point(self, key: str) -> PointRecord | None:
         """Return the record of a point, or None where it has not been run."""
-        path = self.folder / _point(key)
+        path = self.folder / places.point(key)
         if not self.has(key):
             return None
         record = read_record(path, PointRecord)
@@ -99,45 +103,60 @@ class Run:
 
     def is_whole(self, record: PointRecord) -> bool:
         """Tell whether the files that a point names lie beside it as they were written."""
-        places = [_samples(record.key), _predictions(record.key)]
-        named = [place for place in places if str(place) in record.files]
+        known = [places.samples(record.key), places.predictions(record.key)]
+        named = [place for place in known if str(place) in record.files]
         try:
             for place in named:
                 read_named(self.folder / place, record.files[str(place)])
+            return self.has_pieces(record)
         except ResultError:
             return False
-        # Pieces check themselves when they are read; there may be gigabytes of them.
-        return record.pieces is None or self.parts(record.key) >= set(range(record.pieces))
+
+    def has_pieces(self, record: PointRecord) -> bool:
+        """Tell whether the pieces of a point are those that it names, or, not named, are there."""
+        if record.pieces is None:
+            return True
+        digest = record.files.get(str(places.pieces(record.key)))
+        if digest is None:
+            return self.parts(record.key) >= set(range(record.pieces))
+        return self._digest_of_pieces(record.key, record.pieces) == digest
+
+    def _digest_of_pieces(self, key: str, count: int) -> str:
+        """Return the sha256 of the pieces' own, in order: one for all, since there may be many."""
+        contents = (
+            read_named(self.folder / places.piece(key, number), None) for number in range(count)
+        )
+        return sha256_of_bytes("".join(sha256_of_bytes(each) for each in contents).encode())
 
     def has_samples(self, key: str) -> bool:
         """Tell whether a point's samples are there."""
-        return is_regular(self.folder / _samples(key))
+        return is_regular(self.folder / places.samples(key))
 
     def samples(self, key: str) -> pd.DataFrame:
         """Read a point's samples. Raises ResultError where they are absent or damaged."""
-        return read_table(self.folder / _samples(key), self._digest(key, _samples(key)))
+        return read_table(self.folder / places.samples(key), self._digest(key, places.samples(key)))
 
     def has_predictions(self, key: str) -> bool:
         """Tell whether the outputs of a finished point are there."""
-        listed = is_regular(self.folder / _predictions(key))
-        return listed or (self.has(key) and is_regular(self.folder / _piece(key, 0)))
+        listed = is_regular(self.folder / places.predictions(key))
+        return listed or (self.has(key) and is_regular(self.folder / places.piece(key, 0)))
 
     def has_listed_predictions(self, key: str) -> bool:
         """Tell whether a point's predictions are there as an earlier version listed them."""
-        return is_regular(self.folder / _predictions(key))
+        return is_regular(self.folder / places.predictions(key))
 
     def predictions(self, key: str) -> dict[str, Any]:
         """Read a point's predictions of an earlier version.
 
         Raises ResultError where they are absent or damaged.
         """
-        place = _predictions(key)
+        place = places.predictions(key)
         return read_gzip(self.folder / place, checked_predictions, self._digest(key, place))
 
     def parts(self, key: str) -> set[int]:
         """Return the numbers of the clips that a point has a piece of."""
         try:
-            names = os.listdir(self.folder / "pieces" / file_name(key))
+            names = os.listdir(self.folder / places.pieces(key))
         except (FileNotFoundError, NotADirectoryError):
             return set()
         matches = (_PART.fullmatch(name) for name in names)
@@ -145,7 +164,7 @@ class Run:
 
     def piece(self, key: str, number: int) -> Piece:
         """Read the piece of a clip. Raises ResultError where it is absent, damaged or another."""
-        path = self.folder / _piece(key, number)
+        path = self.folder / places.piece(key, number)
         arrays, facts = read_parts(path)
         belongs = facts.pop("key", None), facts.pop("part", None)
         if belongs != (key, part_of(number)):
@@ -155,11 +174,11 @@ class Run:
     def write_piece(self, piece: Piece) -> None:
         """Write the piece of a clip; its part is the clip's number."""
         facts = {**piece.facts, "key": piece.key, "part": piece.part}
-        write_parts(self.folder / _piece(piece.key, int(piece.part)), piece.arrays, facts)
+        write_parts(self.folder / places.piece(piece.key, int(piece.part)), piece.arrays, facts)
 
     def drop_pieces(self, key: str) -> None:
         """Remove all pieces of a point."""
-        shutil.rmtree(self.folder / "pieces" / file_name(key), ignore_errors=True)
+        shutil.rmtree(self.folder / places.pieces(key), ignore_errors=True)
 
     def has_truth(self) -> bool:
         """Tell whether what outputs are scored against is there."""
@@ -193,7 +212,7 @@ class Run:
 
         Raises ResultError for a damaged file.
         """
-        path = self.folder / _measured(of, key)
+        path = self.folder / places.measured(of, key)
         if not is_regular(path):
             return None
         record = read_record(path, MeasuredRecord)
@@ -207,11 +226,11 @@ class Run:
         if place is not None and is_regular(self.folder / place):
             digest = sha256_of_bytes(read_named(self.folder / place, None))
             record = record.model_copy(update={"files": {str(place): digest}})
-        write_bytes(self.folder / _measured(record.of, record.key), dump(record))
+        write_bytes(self.folder / places.measured(record.of, record.key), dump(record))
 
     def write_session(self, session: str, samples: pd.DataFrame, of: str = _TIMED) -> None:
         """Write the raw samples of a metric's session."""
-        write_bytes(self.folder / _session(session, of), _parquet(samples))
+        write_bytes(self.folder / places.session(session, of), _parquet(samples))
 
     def session(self, session: str, record: MeasuredRecord | None = None) -> pd.DataFrame:
         """Read the raw samples of a session; `record`: one that names it, else of latency.
@@ -220,7 +239,7 @@ class Run:
 
         Raises ResultError where they are absent, damaged, or others than the record names.
         """
-        place = _session(session, _TIMED if record is None else record.of)
+        place = places.session(session, _TIMED if record is None else record.of)
         digest = None if record is None else record.files.get(str(place))
         table = read_table(self.folder / place, digest)
         if "series" not in table:
@@ -233,13 +252,11 @@ class Run:
         What is here already is replaced: it is damaged or of another protocol. Raises ResultError
         where the raw samples of the other run are missing or damaged; nothing is changed then.
         """
-        places = [_measured(record.of, record.key)]
+        named = [places.measured(record.of, record.key)]
         if (samples := _samples_of(record)) is not None:
-            places.insert(0, samples)
-        found = [
-            read_named(source.folder / place, record.files.get(str(place))) for place in places
-        ]
-        for place, content in zip(places, found, strict=True):
+            named.insert(0, samples)
+        found = [read_named(source.folder / place, record.files.get(str(place))) for place in named]
+        for place, content in zip(named, found, strict=True):
             write_bytes(self.folder / place, content)
 
     def write_plan(self, plan: Plan, recipe: bytes, environment: dict[str, Any]) -> None:
@@ -257,36 +274,47 @@ class Run:
     ) -> None:
         """Write samples and predictions, then the point: a point that is there is complete.
 
-        The point names the sha256 of both.
+        The point names the sha256 of both, and that of its pieces, which are there already.
         """
         files: dict[Path, bytes] = {}
         if predictions is not None:
-            files[_predictions(record.key)] = gzipped(predictions)
+            files[places.predictions(record.key)] = gzipped(predictions)
         if samples is not None:
-            files[_samples(record.key)] = _parquet(samples)
+            files[places.samples(record.key)] = _parquet(samples)
         for place, content in files.items():
             write_bytes(self.folder / place, content)
         digests = {str(place): sha256_of_bytes(content) for place, content in files.items()}
+        if record.pieces is not None:
+            place = str(places.pieces(record.key))
+            digests[place] = self._digest_of_pieces(record.key, record.pieces)
         record = record.model_copy(update={"files": digests})
-        write_bytes(self.folder / _point(record.key), dump(record))
+        write_bytes(self.folder / places.point(record.key), dump(record))
 
     def adopt(self, record: PointRecord, source: Run) -> None:
-        """Copy a finished point with its samples from another run, byte for byte.
+        """Copy a finished point with its samples and pieces from another run, byte for byte.
 
         Raises ResultError where a file that the point names is missing or damaged.
         """
-        for place in (_samples(record.key), _predictions(record.key)):
-            if str(place) in record.files or is_regular(source.folder / place):
-                content = read_named(source.folder / place, record.files.get(str(place)))
-                write_bytes(self.folder / place, content)
+        contents = {
+            place: read_named(source.folder / place, record.files.get(str(place)))
+            for place in (places.samples(record.key), places.predictions(record.key))
+            if str(place) in record.files or is_regular(source.folder / place)
+        }
+        if not source.has_pieces(record):
+            place = source.folder / places.pieces(record.key)
+            raise damaged(place, "a piece is missing or was changed")
+        for place, content in contents.items():
+            write_bytes(self.folder / place, content)
+        # Those of the same clips that are here took other seconds: the point names its own.
+        self.drop_pieces(record.key)
         self.adopt_pieces(record.key, source)
-        content = read_named(source.folder / _point(record.key), None)
-        write_bytes(self.folder / _point(record.key), content)
+        content = read_named(source.folder / places.point(record.key), None)
+        write_bytes(self.folder / places.point(record.key), content)
 
     def adopt_pieces(self, key: str, source: Run) -> None:
         """Copy the pieces of a point that another run has and this one lacks, byte for byte."""
         for number in sorted(source.parts(key) - self.parts(key)):
-            place = _piece(key, number)
+            place = places.piece(key, number)
             write_bytes(self.folder / place, read_named(source.folder / place, None))
 
     def lock(self) -> AbstractContextManager[None]:
@@ -300,39 +328,10 @@ class Run:
         return None if record is None else record.files.get(str(place))
 
 
-def _point(key: str) -> Path:
-    return Path("points") / f"{file_name(key)}.json"
-
-
-def _samples(key: str) -> Path:
-    return Path("samples") / f"{file_name(key)}.parquet"
-
-
-def _predictions(key: str) -> Path:
-    return Path("predictions") / f"{file_name(key)}.json.gz"
-
-
-def part_of(number: int) -> str:
-    """Return the name of the piece of a clip, by the clip's number in the scene."""
-    return f"{number:05d}"
-
-
-def _piece(key: str, number: int) -> Path:
-    return Path("pieces") / file_name(key) / f"{part_of(number)}.npz"
-
-
-def _measured(of: PassName, key: str) -> Path:
-    return Path("measured") / of / f"{file_name(key)}.json"
-
-
-def _session(session: str, of: str) -> Path:
-    return Path("measured") / file_name(of) / f"session-{file_name(session)}.parquet"
-
-
 def _samples_of(record: MeasuredRecord) -> Path | None:
     """Return where the raw samples of a record's session lie; None where it has no session."""
     session = record.details.get("session")
-    return _session(session, record.of) if isinstance(session, str) else None
+    return places.session(session, record.of) if isinstance(session, str) else None
 
 
 def _parquet(samples: pd.DataFrame) -> bytes:

@@ -222,6 +222,18 @@ class StoredQuantity(Stored):
     of: str = Field(description="the metric that yields it, or `counts`")
 
 
+class StoredFigure(Stored):
+    """A figure that methods of one kind have of their own: the headline over another quantity."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$", description="of its files")
+    across: str = Field(description="the quantity along the horizontal axis")
+    below: list[str] = Field(default=[], description="quantities drawn below, over the same axis")
+    labelled: str | None = Field(default=None, description="the parameter written beside points")
+    beside: list[str] = Field(
+        default=[], description="methods of another kind that are drawn too, with the baseline"
+    )
+
+
 class StoredMethod(Stored):
     """What reports must know of a method, so that they name and import none."""
 
@@ -235,6 +247,10 @@ class StoredMethod(Stored):
     )
     colour: str | None = Field(default=None, description="of its lines and marks, #rrggbb")
     mark: str | None = Field(default=None, description="of its points, in matplotlib's naming")
+    defaults: dict[str, Any] = Field(
+        default={}, description="of its parameters; a baseline with these is the baseline itself"
+    )
+    figure: StoredFigure | None = Field(default=None, description="that shows methods of its kind")
 
 
 class PlannedPoint(Stored):

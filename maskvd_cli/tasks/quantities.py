@@ -35,6 +35,6 @@ def change_of(headline: Quantity) -> Quantity:
         "points",
         headline.digits,
         headline.more_is_better,
-        "points against the baseline, 95 % interval over clips",
+        "points against the baseline, 95 % interval over videos",
         comparison="difference",
     )

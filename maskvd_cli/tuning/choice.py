@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from maskvd_cli.judge.measured import Interval
+from maskvd_cli.core.quantity import Estimate
 from maskvd_cli.judge.pareto import Trade, dominating, is_cheaper
 from maskvd_cli.store.measured import StoredEstimate
 from maskvd_cli.tuning.goal import Goal
@@ -82,15 +82,15 @@ def _trade(trial: Trial) -> Trade:
     """Return what a trial costs and its mAP50, with the interval of its change against dense."""
     quality, change = trial.map50 or 0.0, _known(trial.map50_change)
     low, high = (change.low or 0.0) - change.value, (change.high or 0.0) - change.value
-    return Trade(_known(trial.cost), Interval(quality, quality + low, quality + high))
+    return Trade(_known(trial.cost), Estimate(quality, quality + low, quality + high))
 
 
-def _known(estimate: StoredEstimate | None) -> Interval:
+def _known(estimate: StoredEstimate | None) -> Estimate:
     """Return an interval; a value without one, as counts have none, is compared as it is."""
     if estimate is None:
-        return Interval(0.0, 0.0, 0.0)
+        return Estimate(0.0, 0.0, 0.0)
     value, low, high = estimate.value, estimate.low, estimate.high
-    return Interval(value, value if low is None else low, value if high is None else high)
+    return Estimate(value, value if low is None else low, value if high is None else high)
 
 
 def _cost(trial: Trial) -> float:

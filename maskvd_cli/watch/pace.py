@@ -11,7 +11,7 @@ from maskvd_cli.watch.progress import Snapshot, StepName
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeLeft:
     """Seconds left, as far as they can be foretold; `without`: kinds of steps of which they cannot.
 
     None where nothing can be foretold.
@@ -21,7 +21,7 @@ class Estimate:
     without: tuple[StepName, ...]
 
 
-def time_left(snapshot: Snapshot) -> Estimate:
+def time_left(snapshot: Snapshot) -> TimeLeft:
     """Foretell how long the rest takes, from the pace of what this run has done so far.
 
     A step costs the median of its kind; the passes that have not begun are foretold from the time
@@ -42,7 +42,7 @@ def time_left(snapshot: Snapshot) -> Estimate:
     if foretold and current is not None:
         since = max(0.0, snapshot.now - snapshot.last_written)
         seconds -= min(since, _cost(snapshot, current[0]) or 0.0)
-    return Estimate(max(0.0, seconds) if foretold else None, tuple(without))
+    return TimeLeft(max(0.0, seconds) if foretold else None, tuple(without))
 
 
 def _cost(snapshot: Snapshot, of: StepName) -> float | None:

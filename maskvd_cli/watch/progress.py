@@ -10,13 +10,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from maskvd_cli.core.counts import COUNTS
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.measured import PASSES, MeasuredRecord, PassName
+from maskvd_cli.judge.legend import Legend
+from maskvd_cli.judge.measured import metrics_of
+from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import PLAN, NewerResultError, Run
-from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
+from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord, StoredQuantity
 from maskvd_cli.watch.liveness import SweepState, sweep_state
 
-StepName = Literal["point", "accuracy", "memory", "energy", "latency"]
+# `point`, or the name of a metric.
+StepName = str
+POINT: StepName = "point"
+_MOST_SPARE, _MOST_SHOWN = 4, 2
 _Stamp = tuple[int, int, int]
 
 
@@ -52,10 +58,10 @@ class Snapshot:
     now: float
 
     @property
-    def passes(self) -> tuple[PassName, ...]:
-        """The passes that follow the points, in their order."""
+    def passes(self) -> tuple[StepName, ...]:
+        """The metrics that follow the points, in the order of their runs."""
         wanted = (self.plan.measure or {}).get("metrics", ())
-        return tuple(of for of in PASSES if of in wanted)
+        return tuple(of for of in metrics_of(self.plan) if of in wanted)
 
     def step(self, of: StepName, key: str) -> Step | None:
         """Return what ended of a point, None where it has not; a damaged file has not."""
@@ -143,7 +149,7 @@ class Follower:
         return self._plan[1]
 
     def _changed(self, plan: Plan) -> Iterator[Step]:
-        kinds: tuple[StepName, ...] = ("point", *PASSES) if plan.measure else ("point",)
+        kinds: tuple[StepName, ...] = ("point", *metrics_of(plan))
         for of in kinds:
             for point in plan.points:
                 place = _place(self._run.folder, of, point.key)
@@ -188,24 +194,31 @@ def _read_step(
     reason = None if record.failure is None else " ".join(record.failure.message.split())
     taken_over = record.finished < plan.created
     return Step(
-        of, point.key, point.label, record.status, reason, written, taken_over, _values(record),
-        **extra,
+        of, point.key, point.label, record.status, reason, written, taken_over,
+        _values(record, plan), **extra,
     )  # fmt: skip
 
 
-def _values(record: PointRecord | MeasuredRecord) -> dict[str, float | None]:
-    if isinstance(record, PointRecord):
-        found = record.metrics
-        return {} if found is None else {"tokens": found.tokens, "gmacs": found.gmacs}
-    if record.accuracy is not None:
-        return {"map50": record.accuracy.map50}
-    if record.latency is not None:
-        speedup = record.latency.speedup
-        median = record.latency.parts.get("total")
-        return {
-            "latency_ms": None if median is None else median.median,
-            "speedup": None if speedup is None else speedup.value,
-        }
-    if record.memory is not None:
-        return {"peak_mib": record.memory.peak_mib}
-    return {"energy_mj": record.energy.mj_per_frame} if record.energy is not None else {}
+def _values(record: PointRecord | MeasuredRecord, plan: Plan) -> dict[str, float | None]:
+    """Return what a step shows, by quantity; None where it is not known."""
+    names = (quantity.name for quantity in shown_quantities(plan, _kind_of(record)))
+    if isinstance(record, MeasuredRecord):
+        return {name: record.value(name) for name in names} if record.status == "ok" else {}
+    if record.metrics is None:
+        return {}
+    counts = {**record.metrics.model_dump(), "state_mb": record.metrics.state_bytes / 1e6}
+    return {name: counts.get(name) for name in names}
+
+
+def _kind_of(record: PointRecord | MeasuredRecord) -> StepName:
+    return record.of if isinstance(record, MeasuredRecord) else POINT
+
+
+def shown_quantities(plan: Plan, of: StepName) -> list[StoredQuantity]:
+    """Return the quantities of a kind of step that say most, at most two, in the plan's order."""
+    source = COUNTS if of == POINT else of
+    change = Legend(plan).change
+    own = [one for one in plan.quantities if one.of == source and one.name != change]
+    ranked = sorted(own, key=lambda quantity: quantity.spare)
+    chosen = [one for one in ranked if one.spare <= _MOST_SPARE][:_MOST_SHOWN] or ranked[:1]
+    return [quantity for quantity in own if quantity in chosen]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from rich import box
@@ -11,11 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from maskvd_cli.core.counts import SHARE
 from maskvd_cli.judge.labels import short_labels
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.render.tables import Column, HumanTable
-from maskvd_cli.store.schema import PlannedPoint
+from maskvd_cli.store.schema import PlannedPoint, StoredQuantity
 from maskvd_cli.watch.pace import time_left
-from maskvd_cli.watch.progress import Snapshot, Step, StepName
+from maskvd_cli.watch.progress import Snapshot, Step, StepName, shown_quantities
 
 _GAP = 2
 # Lines of the header, the table's own, and the prompt below.
@@ -23,20 +25,6 @@ _AROUND = 10
 _DAY = 86_400
 _NARROWEST_NAME = 12
 _FEWEST_ROWS = 1
-_SHOW: dict[str, tuple[StepName, str, Callable[[float], str], int]] = {
-    "tokens": ("point", "tokens", "{:.1f}".format, 2),
-    "gmacs": ("point", "GMACs", "{:.2f}".format, 0),
-    "map50": ("accuracy", "mAP50", "{:.2f}".format, 0),
-    "latency_ms": ("latency", "latency ms", "{:.2f}".format, 0),
-    "speedup": ("latency", "speed-up", "{:.2f}".format, 1),
-    "peak_mib": ("memory", "peak MiB", "{:.0f}".format, 1),
-    "energy_mj": ("energy", "energy mJ", "{:.0f}".format, 3),
-}
-_UNITS = {
-    "tokens": "{:.1f} tokens", "gmacs": "{:.2f} GMACs", "map50": "mAP50 {:.2f}",
-    "latency_ms": "{:.2f} ms", "speedup": "{:.2f}x", "peak_mib": "peak {:.0f} MiB",
-    "energy_mj": "{:.0f} mJ",
-}  # fmt: skip
 _STYLES = {"failed": "red", "damaged": "red", "pending": "dim", "done": "green"}
 
 
@@ -142,19 +130,21 @@ def live_table(snapshot: Snapshot, console: Console) -> RenderableType:
 
 
 def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]:
-    shown = {name: show for name, show in _SHOW.items() if show[0] in snapshot.kinds}
+    shown = _shown(snapshot)
     columns = [
         Column("point", "point", str, text=True, wraps=38),
         Column("status", "status", str, text=True),
     ]
-    columns += [Column(name, show[1], str, spare=show[3]) for name, show in shown.items()]
+    columns += [
+        Column(quantity.name, quantity.header, str, spare=quantity.spare) for _, quantity in shown
+    ]
     names = short_labels(point.label for point in snapshot.plan.points)
     points = _window(snapshot, room)
     cells: list[list[str]] = []
     styles: list[str | None] = []
     for point in points:
         status = status_of(snapshot, point)
-        values = [_value(snapshot, point.key, name) for name in shown]
+        values = [_value(snapshot, point.key, of, quantity) for of, quantity in shown]
         cells.append([names[point.label], status, *values])
         styles.append(_STYLES.get(status))
     return HumanTable(tuple(columns), cells), styles
@@ -169,29 +159,47 @@ def _window(snapshot: Snapshot, room: int) -> list[PlannedPoint]:
     return points[first : first + room]
 
 
-def _value(snapshot: Snapshot, key: str, name: str) -> str:
-    of, _, show, _ = _SHOW[name]
+def _shown(snapshot: Snapshot) -> list[tuple[StepName, StoredQuantity]]:
+    """Return the quantities that have a column, each with the kind of step that yields it."""
+    kinds = ((of, shown_quantities(snapshot.plan, of)) for of in snapshot.kinds)
+    return [(of, quantity) for of, quantities in kinds for quantity in quantities]
+
+
+def _value(snapshot: Snapshot, key: str, of: StepName, quantity: StoredQuantity) -> str:
     step = snapshot.steps.get((of, key))
     if step is None:
         return ""
     if step.status != "ok":
         return step.status
-    value = step.values.get(name)
-    return "" if value is None else show(value)
+    value = step.values.get(quantity.name)
+    return "" if value is None else Legend(snapshot.plan).text(quantity.name, value)
 
 
 def step_lines(snapshot: Snapshot) -> Iterator[str]:
     """Yield a line for each step that has ended since the last look."""
     before = snapshot.done - len(snapshot.new)
     for number, step in enumerate(snapshot.new, start=before + 1):
-        yield f"{max(0, number)}/{snapshot.total}  {step.of:<8}  {step.label}: {_said(step)}"
+        told = f"{step.of:<8}  {step.label}: {_said(snapshot, step)}"
+        yield f"{max(0, number)}/{snapshot.total}  {told}"
 
 
-def _said(step: Step) -> str:
+def _said(snapshot: Snapshot, step: Step) -> str:
     if step.status != "ok":
         return f"{step.status.upper()}: {step.reason}"
-    values = [_UNITS[name].format(v) for name, v in step.values.items() if v is not None]
+    legend = Legend(snapshot.plan)
+    values = [_phrase(legend, name, v) for name, v in step.values.items() if v is not None]
     return ", ".join(values) or "done"
+
+
+def _phrase(legend: Legend, name: str, value: float) -> str:
+    """Return a value with its unit and name, as `peak 50 MiB` or `1.20 GMACs`."""
+    text, quantity = legend.text(name, value), legend.quantities[name]
+    unit = "%" if quantity.unit == SHARE else quantity.unit
+    noun = quantity.header.removesuffix(unit).strip()
+    if not unit:
+        return f"{text} {noun}"
+    amount = f"{text}{unit}" if unit == "x" else f"{text} {unit}".strip()
+    return f"{noun} {amount}".strip()
 
 
 def step_event(snapshot: Snapshot, step: Step) -> dict[str, Any]:

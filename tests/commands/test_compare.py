@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
 
-_SUPPORT = Path(__file__).parents[1] / "judge" / "compared_runs.py"
+_SUPPORT = Path(__file__).parents[1] / "compare" / "compared_runs.py"
 FAST = "maskvd period=16"
 TIMES = {"dense": (100.0, 100.0), "maskvd period=8": (105.0, 40.0), FAST: (126.0, 36.0)}
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from maskvd_cli.app import app
 
-_SUPPORT = Path(__file__).parents[1] / "judge" / "compared_runs.py"
+_SUPPORT = Path(__file__).parents[1] / "compare" / "compared_runs.py"
 FAST = "maskvd period=16"
 STARTED = ("plan.json", "recipe.yaml", "environment.json", "truth.json.gz")
 

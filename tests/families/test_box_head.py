@@ -41,7 +41,7 @@ def test_boxes_belong_to_the_level_of_their_size() -> None:
 
 
 def test_pooling_reads_each_box_from_its_image_and_level() -> None:
-    sizes = [Size(512 // stride, 512 // stride) for stride in HEADS.strides]
+    sizes = [Size(512 // int(stride), 512 // int(stride)) for stride in HEADS.strides]
     levels = [
         torch.stack([torch.full((1, *size), 10.0 * image + level) for image in range(2)])
         for level, size in enumerate(sizes)

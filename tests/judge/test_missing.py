@@ -10,7 +10,7 @@ from maskvd_cli.judge.facts import warnings
 from maskvd_cli.judge.rows import read_report
 from maskvd_cli.store.runs import Run
 
-from . import compared_runs as made
+from ..compare import compared_runs as made
 
 
 @pytest.fixture(scope="module")

@@ -187,7 +187,7 @@ def test_random_weights_have_no_map50_to_compare(tmp_path: Path) -> None:
     made = Measured().point("a", parts=DENSE_MS, setting=a_setting(weights="random"))
     check = check_of(made.report(tmp_path), "mAP50")
     assert (check.ours, check.theirs, check.verdict) == (None, 76.04, "not comparable")
-    assert check.reason == "random weights detect nothing"
+    assert check.reason == "random weights know nothing"
 
 
 def test_planned_points_are_checked_in_what_they_have(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskvd_cli.judge.measured import Interval
+from maskvd_cli.core.quantity import Estimate
 from maskvd_cli.judge.pareto import Trade, dominating, front, is_cheaper
 
 # Few values, so that ties and equal points are common.
@@ -22,8 +22,8 @@ def parted(points: list[tuple[int, int]]) -> tuple[list[int], list[int]]:
     return [cost for cost, _ in points], [quality for _, quality in points]
 
 
-def sure(value: float, reach: float = 0.0) -> Interval:
-    return Interval(value, value - reach, value + reach)
+def sure(value: float, reach: float = 0.0) -> Estimate:
+    return Estimate(value, value - reach, value + reach)
 
 
 def trades(points: list[tuple[int, int]], *reaches: float) -> list[Trade]:
@@ -90,14 +90,14 @@ def test_equal_points_share_their_place() -> None:
         # A wide interval lets no loss pass for none.
         (sure(0.5, 0.03), sure(55.9, 9.0), False),
         # Nothing is beyond noise that is not known.
-        (Interval(0.5), sure(56.0, 1.0), False),
-        (Interval(1.5), sure(74.0, 1.0), False),
-        (Interval(0.5), sure(74.0, 1.0), True),
-        (sure(1.0, 0.03), Interval(74.0), False),
+        (Estimate(0.5), sure(56.0, 1.0), False),
+        (Estimate(1.5), sure(74.0, 1.0), False),
+        (Estimate(0.5), sure(74.0, 1.0), True),
+        (sure(1.0, 0.03), Estimate(74.0), False),
     ],
 )
 def test_what_beats_a_point_of_cost_1_and_quality_56(
-    cost: Interval, quality: Interval, beaten: bool
+    cost: Estimate, quality: Estimate, beaten: bool
 ) -> None:
     point = Trade(sure(1.0, 0.03), sure(56.0, 1.0), floor=0.02)
     assert Trade(cost, quality, floor=0.01).beats(point) is beaten
@@ -106,7 +106,7 @@ def test_what_beats_a_point_of_cost_1_and_quality_56(
 def test_the_reach_of_a_difference_is_that_of_both_together() -> None:
     assert is_cheaper(sure(1.0, 0.03), sure(1.0501, 0.04))
     assert not is_cheaper(sure(1.0, 0.03), sure(1.0499, 0.04))
-    assert is_cheaper(Interval(1.0, 0.5, 1.01), Interval(1.02, 1.01, 1.5))
+    assert is_cheaper(Estimate(1.0, 0.5, 1.01), Estimate(1.02, 1.01, 1.5))
 
 
 def test_lengths_that_differ_are_refused() -> None:

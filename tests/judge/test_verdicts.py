@@ -25,7 +25,7 @@ def test_each_measured_point_is_judged_in_row_order(tmp_path: Path) -> None:
     made.point("planned", params=FAST)
     dense, slow, lossy = point_verdicts(made.report(tmp_path))
     assert (dense.key, slow.key, lossy.key) == ("dense", "slow", "lossy")
-    assert (dense.speedup, dense.map50_change, dense.faster) == (None, None, None)
+    assert (dense.speedup, dense.change, dense.faster) == (None, None, None)
     assert dense.sentence == "dense: mAP50 70.00 at 100.0 ms per frame; on the Pareto front."
     assert slow.sentence == (
         "slow: 1.25x [1.20, 1.30] as fast as dense, mAP50 -0.50 [-1.50, +0.50] points, "
@@ -210,7 +210,7 @@ def test_without_accuracy_the_fastest_is_named_with_what_is_not_known(tmp_path: 
     report = made.report(tmp_path)
     assert method_verdicts(report) == ()
     assert summary(report) == (
-        "Fastest: b, 2.50x [2.40, 2.60] as fast as dense; accuracy was not measured, so what it "
+        "Fastest: b, 2.50x [2.40, 2.60] as fast as dense; mAP50 was not measured, so what it "
         "costs is not known."
     )
 

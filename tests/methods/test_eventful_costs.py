@@ -122,6 +122,7 @@ def test_a_plan_equals_what_is_then_run(arch: ViTArch) -> None:
             }
             macs = method.macs(arch, UNEVEN, method.params, plan)
             dense = Dense.macs(arch, UNEVEN, DenseParams(), plan)
+            assert macs is not None and dense is not None
             assert np.asarray(macs.published)[0] == np.asarray(dense.published)[0]
             assert np.asarray(macs.published)[1] == method.published_at(
                 arch, UNEVEN, method.params, int(plan.tokens[1])

@@ -109,7 +109,9 @@ def test_keeping_everything_is_dense(given: dict[str, Any]) -> None:
     for found, frame in zip(features, expected, strict=True):
         close(found, frame)
     found = MaskVDEViT.macs(SMALL, GRID, params_of(**given), trace)
-    assert_same_macs(found, Dense.macs(SMALL, GRID, DenseParams(), dense))
+    expected_macs = Dense.macs(SMALL, GRID, DenseParams(), dense)
+    assert found is not None and expected_macs is not None
+    assert_same_macs(found, expected_macs)
 
 
 def test_keep_rate_1_is_maskvd_and_costs_what_maskvd_costs() -> None:

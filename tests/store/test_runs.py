@@ -531,8 +531,8 @@ def test_what_a_killed_sweep_has_not_written_is_called_missing(name: str, stored
             "(setting.dataset: Input should be an object)",
         ),
         ({"setting": SETTING | {"seed": "0"}}, "(setting.seed: Input should be a valid integer)"),
-        ({"metrics": None}, ": Value error, a point has metrics where it is ok"),
-        ({"status": "failed"}, ": Value error, a point has metrics where it is ok"),
+        ({"metrics": None}, "result file (a point has metrics where it is ok"),
+        ({"status": "failed"}, "result file (a point has metrics where it is ok"),
     ],
 )
 def test_points_that_no_report_could_show(

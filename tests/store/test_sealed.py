@@ -9,12 +9,15 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.measured import MeasuredRecord, Memory
-from maskvd_cli.store.runs import Run
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
+from maskvd_cli.store.piece import Piece
+from maskvd_cli.store.runs import Run, part_of
+from maskvd_cli.store.schema import PointRecord
 from maskvd_cli.store.sealed import read_object, sealed, sealed_text, unsealed
 
 from .test_runs import KEY, begun, point_file, record
@@ -31,8 +34,11 @@ def run(tmp_path: Path) -> Run:
     run.write_point(record(), samples, {"frames": [], "results": []})
     run.write_measured(
         MeasuredRecord(
-            key=KEY, of="memory", status="ok", protocol={"frames": 4}, environment={},
-            memory=Memory(peak_mib=12.5, state_bytes=1, measured_by="cpu-allocations", frames=4),
+            key=KEY, of="memory", status="ok", protocol={"frames": 4}, environment={}, estimator=1,
+            conditions={}, details={"measured_by": "cpu-allocations", "frames": 4},
+            values={
+                "peak_mib": StoredEstimate(value=12.5), "state_mb": StoredEstimate(value=0.5),
+            },
             finished="2025-01-02T03:04:05Z", tool_version="0.1.0",
         )
     )  # fmt: skip
@@ -86,7 +92,7 @@ def test_from_schema_5_on_a_checksum_is_needed() -> None:
         ("environment.json", '"python": "3.11"', '"python": "3.12"'),
         (f"points/{KEY}.json", '"gmacs_published": 123456789.12345679', '"gmacs_published": 1.0'),
         (f"points/{KEY}.json", "kitti", "kitty"),
-        (f"measured/memory/{KEY}.json", '"peak_mib": 12.5', '"peak_mib": 12.6'),
+        (f"measured/memory/{KEY}.json", '"value": 12.5', '"value": 12.6'),
     ],
 )
 def test_one_value_changed_in_a_record(place: str, old: str, new: str, run: Run) -> None:
@@ -98,6 +104,7 @@ def test_one_value_changed_in_a_record(place: str, old: str, new: str, run: Run)
     with pytest.raises(ResultError, match=f"damaged result file .{CHANGED}") as caught:
         read_all(run)
     assert str(caught.value).startswith(f"{path}: ")
+    assert caught.value.exit_code == 3
 
 
 def test_another_truth(run: Run) -> None:
@@ -162,3 +169,58 @@ def test_older_files_have_no_checksum(run: Run) -> None:
     assert found is not None
     assert found.files == {}
     assert run.predictions(KEY) == {"frames": [], "results": []}
+
+
+@pytest.fixture
+def traced(tmp_path: Path) -> Run:
+    """A run with a point whose two clips are pieces."""
+    run = begun(tmp_path / "traced", KEY)
+    for number in range(2):
+        run.write_piece(Piece(KEY, part_of(number), {"out/score": np.full(3, number / 2)}))
+    run.write_point(record().model_copy(update={"pieces": 2}), pd.DataFrame({"tokens": [9.0]}))
+    return run
+
+
+def found(run: Run) -> PointRecord:
+    point = run.point(KEY)
+    assert point is not None
+    return point
+
+
+@pytest.mark.parametrize("damage", ["another", "cut", "none"])
+def test_a_point_names_its_pieces(damage: str, traced: Run, tmp_path: Path) -> None:
+    assert f"pieces/{KEY}" in found(traced).files
+    assert traced.is_whole(found(traced))
+    path = traced.folder / "pieces" / KEY / "00001.npz"
+    if damage == "another":
+        # Whole in itself, and of the right clip.
+        traced.write_piece(Piece(KEY, part_of(1), {"out/score": np.full(3, 0.75)}))
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    assert not traced.is_whole(found(traced))
+    other = begun(tmp_path / "other", KEY)
+    with pytest.raises(ResultError, match=r"a piece is missing or was changed|is missing"):
+        other.adopt(found(traced), traced)
+    assert not (other.has(KEY) or other.has_samples(KEY) or other.parts(KEY))
+
+
+def test_pieces_of_before_need_no_sum(traced: Run) -> None:
+    path = point_file(traced)
+    content = json.loads(path.read_text("utf-8"))
+    del content["files"][f"pieces/{KEY}"]
+    path.write_bytes(sealed_text(content))
+    assert traced.is_whole(found(traced))
+    (traced.folder / "pieces" / KEY / "00000.npz").unlink()
+    assert not traced.is_whole(found(traced))
+
+
+def test_pieces_are_taken_over_with_their_point(traced: Run, tmp_path: Path) -> None:
+    run = begun(tmp_path / "other", KEY)
+    # Of a run that was killed: the same clip, which took another time.
+    run.write_piece(Piece(KEY, part_of(1), {"out/score": np.full(3, 0.5)}, {"seconds": 1.0}))
+    run.adopt(found(traced), traced)
+    assert run.is_whole(found(run))
+    for number in range(2):
+        assert run.piece(KEY, number).facts == traced.piece(KEY, number).facts

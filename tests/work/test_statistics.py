@@ -179,7 +179,7 @@ def published() -> list[tuple[str, str, float]]:
     found: list[tuple[str, str, float]] = []
     for table in paper.tables:
         for row in table.rows:
-            point, gmacs = row.point, row.values.gmacs
+            point, gmacs = row.point, row.values.get("gmacs")
             assert gmacs is not None
             gated = point["method"] == "eventful"
             if gated and (point["policy"] == "threshold" or point["pool"] > 1):

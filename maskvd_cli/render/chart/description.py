@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Marks in matplotlib's naming; dashes by number, which both libraries draw alike.
-MARKS = ("o", "s", "D", "^", "v", "*", "P", "X", "x", "h")
+MARKS = ("o", "s", "D", "^", "v", "*", "P", "X", "x", "h", "p", "d", "<", ">")
 
 
 @dataclass(frozen=True)

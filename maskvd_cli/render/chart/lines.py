@@ -9,8 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.judge.legend import Legend
+from maskvd_cli.judge.parameters import column_of
 from maskvd_cli.render.chart.description import Look
-from maskvd_cli.render.styles import style_of
+from maskvd_cli.render.styles import Style, style_of
 
 # What tells lines of one method apart; what is left, a keep rate or r, runs along the line.
 _APART = ("version", "mask", "period", "score_threshold", "margin", "update", "pool")
@@ -32,26 +34,27 @@ class Strand:
     number: int
     first: bool | None
     rows: pd.DataFrame
+    style: Style
 
     @property
     def look(self) -> Look:
         """Colour and mark of the method; filled marks belong to the first of several models."""
-        style = style_of(self.method)
         filled = self.number % 2 == 0 if self.first is None else self.first
-        size = _STAR if style.mark == "*" else 1.0
-        return Look(style.colour, style.mark, not filled, self.number, size)
+        size = _STAR if self.style.mark == "*" else 1.0
+        return Look(self.style.colour, self.style.mark, not filled, self.number, size)
 
 
-def strands_of(rows: pd.DataFrame) -> tuple[Strand, ...]:
+def strands_of(rows: pd.DataFrame, legend: Legend) -> tuple[Strand, ...]:
     """Return the lines of these rows in their order.
 
     Model and input stand in a label only where the rows have several.
     """
     strands: list[Strand] = []
     sites = [name for name in ("model", "input") if rows[name].nunique(dropna=False) > 1]
+    telling = [*_APART, *_words(rows, legend)]
     models = [str(model) for model in rows["model"].unique()]
     for method, of_method in rows.groupby("method", sort=False):
-        apart = [name for name in _APART if of_method[name].nunique(dropna=False) > 1]
+        apart = [name for name in telling if of_method[name].nunique(dropna=False) > 1]
         count: Counter[str] = Counter()
         for part in _parts(of_method, [*sites, *apart]):
             model = str(part["model"].iloc[0])
@@ -64,10 +67,18 @@ def strands_of(rows: pd.DataFrame) -> tuple[Strand, ...]:
                     number=count[model],
                     first=model == models[0] if several else None,
                     rows=part.sort_values(["keep_rate", "gmacs"], kind="stable"),
+                    style=style_of(str(method), legend),
                 )
             )
             count[model] += 1
     return tuple(strands)
+
+
+def _words(rows: pd.DataFrame, legend: Legend) -> Iterator[str]:
+    """Yield the columns of other parameters that hold words: numbers run along a line."""
+    for column in map(column_of, legend.parameter_headers):
+        if column not in _APART and any(isinstance(value, str) for value in rows[column]):
+            yield column
 
 
 def _parts(rows: pd.DataFrame, apart: Sequence[str]) -> Iterator[pd.DataFrame]:

@@ -12,6 +12,7 @@ _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 SYMBOLS = {
     "o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "v": "triangle-down",
     "*": "star", "P": "cross", "X": "x", "x": "x-thin", "h": "hexagon",
+    "p": "pentagon", "d": "diamond-tall", "<": "triangle-left", ">": "triangle-right",
 }  # fmt: skip
 _MARK_PIXELS, _STAR_PIXELS = 9, 5
 _LINE_CHARS = 44

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,20 +10,27 @@ from matplotlib.figure import Figure
 
 from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.judge.rows import Report
-from maskvd_cli.render.plots.curves import comparison, evit, gates, map50_latency
+from maskvd_cli.render.plots.curves import comparison, headline_latency, of_kind
 from maskvd_cli.render.plots.frame_age import frame_age
 from maskvd_cli.render.plots.masks import heatmap_mask, masks
 from maskvd_cli.render.plots.page import FORMATS, page_style, save
 
-FIGURES: Mapping[str, Callable[[Report], Figure]] = {
-    "map50-latency": map50_latency,
-    "heatmap-mask": heatmap_mask,
-    "masks": masks,
-    "comparison": comparison,
-    "evit": evit,
-    "gates": gates,
-    "frame-age": frame_age,
-}
+Draw = Callable[[Report], Figure]
+
+
+def figures_of(report: Report) -> dict[str, Draw]:
+    """Return the figures that a run can have, by name: the general ones, and its methods' own."""
+    first: dict[str, Draw] = {
+        f"{report.legend.headline or 'headline'}-latency": headline_latency,
+        "heatmap-mask": heatmap_mask,
+        "masks": masks,
+        "comparison": comparison,
+    }
+    own: dict[str, Draw] = {
+        name: lambda made, wanted=wanted, methods=methods: of_kind(made, wanted, methods)
+        for name, (wanted, methods) in sorted(report.legend.figures.items())
+    }
+    return {**first, **own, "frame-age": frame_age}
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ def write_figures(report: Report, folder: Path) -> list[FigureOutcome]:
 
     Raises ResultError where the folder cannot be written, and where the run has data for none.
     """
-    outcomes = [_write(name, draw, report, folder) for name, draw in FIGURES.items()]
+    outcomes = [_write(name, draw, report, folder) for name, draw in figures_of(report).items()]
     if not any(outcome.files for outcome in outcomes):
         reasons = "; ".join(f"{outcome.name}: {outcome.left_out}" for outcome in outcomes)
         raise ResultError(
@@ -55,9 +62,7 @@ def write_figures(report: Report, folder: Path) -> list[FigureOutcome]:
     return outcomes
 
 
-def _write(
-    name: str, draw: Callable[[Report], Figure], report: Report, folder: Path
-) -> FigureOutcome:
+def _write(name: str, draw: Draw, report: Report, folder: Path) -> FigureOutcome:
     files = tuple(folder / f"{name}.{kind}" for kind in FORMATS)
     with page_style():
         try:

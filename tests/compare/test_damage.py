@@ -39,7 +39,7 @@ def small() -> Iterator[None]:
         patch.setattr(made, "CLIPS", 2)
         patch.setattr(made, "FRAMES", 2)
         patch.setattr(made, "MEASURE", {**made.MEASURE, "accuracy": {"resamples": 3, "seed": 0}})
-        for module in ("map_change", "latency_samples"):
+        for module in ("headline_change", "latency_samples"):
             patch.setattr(f"maskvd_cli.compare.{module}.RESAMPLES", 3, raising=False)
         yield
 

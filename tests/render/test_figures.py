@@ -17,7 +17,7 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.rows import read_report
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.render.chart.lines import strands_of
-from maskvd_cli.render.plots.catalogue import FIGURES, FigureOutcome, write_figures
+from maskvd_cli.render.plots.catalogue import FigureOutcome, write_figures
 from maskvd_cli.render.plots.page import column, legend, page_style
 from maskvd_cli.store.illustration import HEATMAP, ILLUSTRATION
 from maskvd_cli.store.runs import Run
@@ -43,9 +43,9 @@ EXPECTED = {
     "map50-latency": ("mAP50 (%)", "mean latency per frame (ms)", "maskvd", "eventful", "evit"),
     "heatmap-mask": ("boxes on a pixel", "score of a region", "static keep rate 0.3"),
     "masks": ("(a) static", "(b) dynamic", "(c) combined", "not recomputed"),
-    "comparison": ("GMACs per frame", "peak memory (MiB)", "recomputed tokens (%)", "stgt"),
-    "evit": ("mAP50 (%)", "recomputed tokens (% of all)", "evit", "maskvd", "vitdet-ti-global"),
-    "gates": ("GMACs per frame (backbone)", "eventful", "stgt", "dense", "r = 16"),
+    "comparison": ("GMACs per frame", "peak memory (MiB)", "recomputed tokens (share)", "stgt"),
+    "evit": ("mAP50 (%)", "recomputed tokens (share of all)", "evit", "maskvd", "vitdet-ti-global"),
+    "gates": ("backbone GMACs per frame", "eventful", "stgt", "dense", "r = 16"),
     "frame-age": ("frames since the last full frame", "maskvd", "dense", "(all frames)"),
 }
 
@@ -73,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def drawn(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
     outcomes = write_figures(read_report(run), folder)
-    assert [outcome.left_out for outcome in outcomes] == [None] * len(FIGURES)
+    assert [outcome.left_out for outcome in outcomes] == [None] * len(EXPECTED)
     return folder
 
 
@@ -90,14 +90,14 @@ def texts(path: Path) -> str:
     )
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_svg_says_what_it_shows_as_text(drawn: Path, name: str) -> None:
     found = texts(drawn / f"{name}.svg")
     for text in (*EXPECTED[name], "measured: kitti train", "SUBSET: first 4 frames of each clip"):
         assert text in found, text
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_png_is_one_column_wide_at_300_dots_an_inch(drawn: Path, name: str) -> None:
     with Image.open(drawn / f"{name}.png") as image:
         assert image.format == "PNG"
@@ -128,12 +128,13 @@ def test_no_legend_is_cut_off(label: str, columns: int) -> None:
 
 
 def test_lines_of_two_models_look_different_in_all_figures(run: Run) -> None:
-    rows = read_report(run).rows
-    looks = [line.look for line in strands_of(rows[rows["method"] == "maskvd"])]
+    report = read_report(run)
+    rows, legend = report.rows, report.legend
+    looks = [line.look for line in strands_of(rows[rows["method"] == "maskvd"], legend)]
     assert len(looks) == 3
     assert len(set(looks)) == len(looks)
     windowed, plain = (
-        {line.look.hollow for line in strands_of(rows) if line.first is first}
+        {line.look.hollow for line in strands_of(rows, legend) if line.first is first}
         for first in (True, False)
     )
     assert plain == {True}

@@ -15,8 +15,8 @@ from maskvd_cli.judge.rows import Report
 from maskvd_cli.render.console import print_report
 from maskvd_cli.render.formats import to_csv, to_json, to_latex, to_markdown
 
-from .measured_report import Measured, times, with_dense
-from .test_report import eventful, parsed, report_of
+from ..judge.measured_report import Measured, times, with_dense
+from ..judge.test_report import eventful, parsed, report_of
 
 SENTENCE = (
     "a_b: 1.25x [1.20, 1.30] as fast as dense, mAP50 -0.50 [-1.50, +0.50] points, "
@@ -89,7 +89,11 @@ def test_csv_ends_with_the_place_on_the_front(tmp_path: Path) -> None:
     made = measured().point("worse", map50=60.0, parts=times(90.0), speedup=(1.11, 1.06, 1.16))
     made.point("untimed", map50=60.0).point("planned")
     report = made.report(tmp_path)
-    assert to_csv(report).splitlines()[0].endswith(",on_front,dominated_by")
+    assert (
+        to_csv(report)
+        .splitlines()[0]
+        .endswith(",on_front,dominated_by,older_statistics,other_conditions")
+    )
     rows = parsed(report)
     assert [row["on_front"] for row in rows] == ["True", "True", "False", "", ""]
     assert [row["dominated_by"] for row in rows] == ["", "", "a_b", "", ""]

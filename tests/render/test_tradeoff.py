@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import defusedxml.ElementTree as ET
 import pandas as pd
@@ -11,18 +11,28 @@ import pytest
 from PIL import Image
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.judge import rows as report_rows
+from maskvd_cli.judge.columns import columns_of
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.rows import Report, has_tradeoff
 from maskvd_cli.render.tradeoff import draw_tradeoff
 from maskvd_cli.store.runs import Run
+from maskvd_cli.store.schema import Plan, PlannedPoint
 
 
 def report_of(*points: dict[str, Any], subset: dict[str, Any] | None = None) -> Report:
-    table = pd.DataFrame(list(points), columns=list(report_rows.COLUMNS))
+    planned = [
+        PlannedPoint(key=str(number), label=one["method"], method=one["method"], params={})
+        for number, one in enumerate(points)
+    ]
+    plan = Plan(
+        recipe="mine", description="", recipe_file="r.yaml", assignments=[],
+        created="2026-01-01T00:00:00Z", detections="model", detections_reason="so", notes=[],
+        points=planned, tool_version="0.1.0",
+    )  # fmt: skip
+    table = pd.DataFrame(list(points), columns=columns_of(Legend(plan)))
     setting: dict[str, Any] = {"dataset": {"name": "roads", "split": "val"}}
     if subset:
         setting["subset"] = subset
-    plan = cast(Any, type("Plan", (), {"recipe": "mine"})())
     return Report(table, (), plan, (), (setting,), Run(Path("run")), (), ())
 
 
@@ -44,7 +54,7 @@ def test_svg_names_methods_models_and_what_was_left_out(tmp_path: Path) -> None:
         point("stgt", None, 6.0),
         subset={"clips": 2, "frames": 3},
     )
-    assert has_tradeoff(made.rows).any()
+    assert has_tradeoff(made.rows, made.legend).any()
     draw_tradeoff(tmp_path / "a.svg", made)
     root = ET.parse(tmp_path / "a.svg").getroot()
     assert root is not None and root.tag.endswith("svg")
@@ -62,7 +72,7 @@ def test_png_is_a_picture(tmp_path: Path) -> None:
 
 def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
     made = report_of(point("dense", None, 10.0), point("maskvd", 50.0, None))
-    assert not has_tradeoff(made.rows).any()
+    assert not has_tradeoff(made.rows, made.legend).any()
     with pytest.raises(UsageError, match="no point with mAP50 and latency"):
         draw_tradeoff(tmp_path / "a.png", made)
     assert not (tmp_path / "a.png").exists()

@@ -26,7 +26,7 @@ FAST, SLOW = "maskvd period=16", "maskvd period=8"
 
 
 def _support() -> Any:
-    path = Path(__file__).parent / "compared_runs.py"
+    path = Path(__file__).parents[1] / "compare" / "compared_runs.py"
     spec = importlib.util.spec_from_file_location("compared_runs_of_progress", path)
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Whether mAP50 changed between two runs: what the same clips, left out of both, change in it."""
+"""Whether the headline changed between two runs: what clips left out of both change in it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from maskvd_cli.compare.changes import MAP50, Change, Verdict, exact_change
+from maskvd_cli.compare.changes import Change, Compared, Verdict, exact_change, is_better
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
@@ -16,14 +16,16 @@ from maskvd_cli.tasks.registry import tasks
 from maskvd_cli.tasks.stored import StoredTruth, evaluation, same_outputs
 
 
-class MapComparison:
+class HeadlineComparison:
     """Compares what two runs scored, and their stored outputs, where they have the same truth.
 
-    `damaged` gathers why outputs cannot be read; their points then have no interval.
+    `metric`: the headline, `of`: the metric whose records hold it. `damaged` gathers why outputs
+    cannot be read; their points then have no interval.
     """
 
-    def __init__(self, a: Run, b: Run) -> None:
+    def __init__(self, a: Run, b: Run, metric: Compared, of: str) -> None:
         self._a, self._b = a, b
+        self._metric, self._of = metric, of
         self.damaged: list[ResultError] = []
 
     @cached_property
@@ -39,35 +41,37 @@ class MapComparison:
         return both if both[0].is_that_of(both[1]) else None
 
     def change(self, a: Side, b: Side) -> Change | None:
-        """Return the change of mAP50, None where it was not measured in both runs."""
-        if a.accuracy is None or b.accuracy is None:
-            return None
-        old, new = a.accuracy.map50, b.accuracy.map50
+        """Return the change of the headline, None where it was not measured in both runs."""
+        old, new = a.value(self._metric.name), b.value(self._metric.name)
         if old is None or new is None:
             return None
         try:
-            found = self._estimate(a, b, new - old)
+            estimate = self._estimate(a, b, new - old)
         except ResultError as error:
             self.damaged.append(error)
-            found = None
-        return self._judged(old, new, found)
+            estimate = None
+        return self._judged(old, new, estimate)
 
-    def _judged(self, old: float, new: float, found: Estimate | str | None) -> Change:
-        if isinstance(found, str):
-            return exact_change(MAP50, old, new, found)
+    def _judged(self, old: float, new: float, estimate: Estimate | str | None) -> Change:
+        if isinstance(estimate, str):
+            return exact_change(self._metric, old, new, estimate)
         ratio = new / old if old else None
-        if found is None or found.low is None or found.high is None:
+        if estimate is None or estimate.low is None or estimate.high is None:
             why = (
-                "too few clips" if found is not None else "no predictions of both on the same truth"
+                "too few clips"
+                if estimate is not None
+                else "no predictions of both on the same truth"
             )
             verdict = Verdict.SAME if new == old else Verdict.NO_INTERVAL
-            return Change(MAP50, old, new, new - old, ratio, verdict, f"no interval: {why}")
-        verdict = Verdict.REGRESSION if new < old else Verdict.IMPROVEMENT
-        if found.low <= 0.0 <= found.high:
+            return Change(self._metric, old, new, new - old, ratio, verdict, f"no interval: {why}")
+        verdict = Verdict.IMPROVEMENT if is_better(self._metric, old, new) else Verdict.REGRESSION
+        if estimate.low <= 0.0 <= estimate.high:
             verdict = Verdict.NOISE
         assert self._truths is not None
         basis = f"Student's t, paired over {len(set(self._truths[0].videos))} videos"
-        return Change(MAP50, old, new, new - old, ratio, verdict, basis, found.low, found.high)
+        return Change(
+            self._metric, old, new, new - old, ratio, verdict, basis, estimate.low, estimate.high
+        )
 
     def _estimate(self, a: Side, b: Side, value: float) -> Estimate | str | None:
         """Return the change with its interval, a text where the outputs are the same."""
@@ -81,13 +85,13 @@ class MapComparison:
         return paired_change(value, self._left_out(self._truths[1], b), first)
 
     def _left_out(self, truth: StoredTruth, side: Side) -> Sequence[float | None]:
-        """Return mAP50 with each group of videos left out in turn, of every run alike.
+        """Return the headline with each group of videos left out in turn, of every run alike.
 
         Runs keep it with their scores; those of before are matched again.
         """
-        assert side.accuracy is not None
-        if side.accuracy.left_out:
-            return side.accuracy.left_out
+        kept: list[float | None] = side.details(self._of).get("left_out") or []
+        if kept:
+            return kept
         task = tasks.load(side.run.plan().task)()
         made = evaluation(truth, side.planned.key, task)
         return [
