@@ -9,6 +9,7 @@ from maskvd_cli.core.words import counted
 from maskvd_cli.judge.legend import capitalised
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.judge.rows import Report
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
@@ -74,7 +75,7 @@ def _measured_facts(setting: dict[str, Any]) -> list[tuple[str, str]]:
     if not measured:
         return []
     weights = str(measured["weights"])
-    weights = weights if weights == "random" else f"sha256 {weights[:12]}"
+    weights = weights if weights == RANDOM_WEIGHTS else f"sha256 {weights[:12]}"
     pixels = ", frames of noise" if measured.get("pixels") == "noise" else ""
     return [("measured", f"weights {weights}, {measured['precision']}{pixels}")]
 

@@ -11,6 +11,7 @@ from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.judge.published import Match
 from maskvd_cli.judge.rows import Report
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS
 
 VerdictName = Literal["reproduced", "not reproduced", "not comparable"]
 
@@ -126,7 +127,7 @@ class _Point:
     @property
     def random_weights(self) -> bool:
         measured: dict[str, Any] = self.setting.get("measured") or {}
-        return measured.get("weights") == "random"
+        return measured.get("weights") == RANDOM_WEIGHTS
 
 
 def paper_checks(report: Report) -> tuple[PaperCheck, ...]:

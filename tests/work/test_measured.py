@@ -168,7 +168,7 @@ def test_latency_is_summarised_from_the_samples_that_are_kept(outcome: SweepOutc
     assert set(samples["series"]) == {"baseline", "control", keys[1], keys[2]}
     of_series = samples.sort_values(["round", "frame"]).groupby("series")
     own = of_series.get_group(keys[1]).reset_index(drop=True)
-    dense = of_series.get_group("dense").reset_index(drop=True)
+    dense = of_series.get_group("baseline").reset_index(drop=True)
     assert len(own) == len(dense) == 2 * 4
     assert latency.parts["total"].median == pytest.approx(own["total_ms"].median())
     # Full frames stand for their share of all frames, not of the few that were timed.
