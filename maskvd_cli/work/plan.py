@@ -9,9 +9,9 @@ from typing import Any
 from maskvd_cli.core.errors import MaskvdError, RecipeError, UsageError
 from maskvd_cli.core.point import Point, label_of
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.zoo import entry, get_arch, models
+from maskvd_cli.families.zoo import entry, get_arch
 from maskvd_cli.methods.base import Method, Params
-from maskvd_cli.methods.fit import unlike, unplanned
+from maskvd_cli.methods.fit import fitted, unplanned
 from maskvd_cli.methods.registry import baseline, methods
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
@@ -104,12 +104,7 @@ def _check_planned(task: PointSpec, planned: MethodPoint) -> None:
 def _task(planned: MethodPoint, model: str | None) -> PointSpec:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
-    arch = entry(planned.model).arch
-    if (reason := unlike(method, arch)) is not None:
-        others = [name for name, model in models().items() if unlike(method, model.arch) is None]
-        use = f"use {' or '.join(others)}" if others else "no model here fits it"
-        raise UsageError(reason, remedy=use)
-    params = method.resolve(planned.params, arch)
+    params = fitted(method, planned.params, entry(planned.model).arch)
     return PointSpec(method, params, planned.input, _naming(method, params), model)
 
 

@@ -105,10 +105,12 @@ def test_a_planned_search_ends_with_its_cheapest_point(planned: Bench, tmp_path:
 def test_a_search_that_was_stopped_ends_as_one_that_was_not(
     planned: Bench, tmp_path: Path, where: str
 ) -> None:
-    whole = searched(planned, tmp_path / "whole", 6)
+    told: list[object] = []
+    whole = searched(planned, tmp_path / "whole", 6, **{where: lambda *words: told.append(words)})
     results = tmp_path / "stopped"
+    # In the middle: a point says something of each of its clips.
     with pytest.raises(KeyboardInterrupt):
-        searched(planned, results, 6, **{where: stop_after(4)})
+        searched(planned, results, 6, **{where: stop_after(len(told) * 4 // 7)})
     journal = planned.open(results, 0)
     before = stamps(journal.run)
     assert 2 <= len(journal.trials) <= 3
