@@ -6,7 +6,6 @@ from typing import Any
 
 from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.families.blocks.traits import WORDS
-from maskvd_cli.families.zoo import models
 from maskvd_cli.methods.base import Method, Params
 
 
@@ -40,12 +39,11 @@ def unlike(method: type[Method[Any]], arch: Any) -> str | None:
 def fitted(method: type[Method[Any]], params: Params, arch: Any) -> Params:
     """Return the parameters, what depends on the backbone filled in.
 
-    Raises UsageError for a method that does not fit the backbone, with the models that it fits.
+    Raises UsageError for a method that does not fit the backbone.
     """
-    if (reason := unlike(method, arch)) is not None:
-        others = [name for name, model in models().items() if unlike(method, model.arch) is None]
-        use = f"use {' or '.join(others)}" if others else "no model here fits it"
-        raise UsageError(reason, remedy=use)
+    reason = unlike(method, arch)
+    if reason is not None:
+        raise UsageError(reason, remedy="use another model, or leave the method out")
     return method.resolve(params, arch)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from maskvd_cli.core.errors import MaskvdError, RecipeError, UsageError
 from maskvd_cli.core.point import Point, label_of
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.zoo import entry, get_arch
+from maskvd_cli.families.zoo import entry, get_arch, models
 from maskvd_cli.methods.base import Method, Params
-from maskvd_cli.methods.fit import fitted, unplanned
+from maskvd_cli.methods.fit import unlike, unplanned
 from maskvd_cli.methods.registry import baseline, methods
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
@@ -104,8 +104,21 @@ def _check_planned(task: PointSpec, planned: MethodPoint) -> None:
 def _task(planned: MethodPoint, model: str | None) -> PointSpec:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
-    params = fitted(method, planned.params, entry(planned.model).arch)
+    params = fitted_on(planned.model, method, planned.params)
     return PointSpec(method, params, planned.input, _naming(method, params), model)
+
+
+def fitted_on(model: str, method: type[Method[Any]], params: Params) -> Params:
+    """Return the parameters, what depends on the model's backbone filled in.
+
+    Raises UsageError for a method that does not fit it, with the models that it fits.
+    """
+    arch = entry(model).arch
+    if (reason := unlike(method, arch)) is not None:
+        others = [name for name, other in models().items() if unlike(method, other.arch) is None]
+        use = f"use {' or '.join(others)}" if others else "no model here fits it"
+        raise UsageError(reason, remedy=use)
+    return method.resolve(params, arch)
 
 
 def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:

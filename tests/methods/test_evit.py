@@ -20,7 +20,7 @@ from maskvd_cli.methods.base import ClipView, FrameContext, TokenTrace
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.dropping import stages_of
 from maskvd_cli.methods.evit import EViT, EViTParams
-from maskvd_cli.methods.fit import fitted
+from maskvd_cli.work.plan import fitted_on
 
 GLOBAL = get_arch("vitdet-b-global")
 AT_672 = Size(42, 42)
@@ -165,7 +165,7 @@ def test_backbones_and_blocks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(
         UsageError, match=r"windows of vitdet-b need .* use vitdet-b-global or vitdet-ti-global"
     ):
-        fitted(EViT, EViTParams(), get_arch("vitdet-b"))
+        fitted_on("vitdet-b", EViT, EViTParams())
     with pytest.raises(UsageError, match=r"\[3, 6, 12\]: vitdet-b-global has blocks 0\.\.11"):
         EViT.resolve(EViTParams(drop_blocks=(12, 3, 6)), GLOBAL)
     assert EViT.resolve(EViTParams(), GLOBAL) == EViTParams()

@@ -20,9 +20,9 @@ from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import ClipView, FrameContext, TokenTrace
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.dropping import ProgressiveDropping, stages_of
-from maskvd_cli.methods.fit import fitted
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.maskvd_evit import DroppingExecution, MaskVDEViT, MaskVDEViTParams
+from maskvd_cli.work.plan import fitted_on
 
 GRID = Size(5, 7)
 INPUT = Size(80, 112)
@@ -186,7 +186,7 @@ def test_other_precisions(dtype: torch.dtype) -> None:
 def test_what_does_not_fit_is_refused() -> None:
     plain = get_arch("vitdet-b-global")
     with pytest.raises(UsageError, match=r"maskvd\+evit drops tokens, .* use vitdet-b-global"):
-        fitted(MaskVDEViT, MaskVDEViTParams(), get_arch("vitdet-b"))
+        fitted_on("vitdet-b", MaskVDEViT, MaskVDEViTParams())
     with pytest.raises(UsageError, match=r"blocks 0\.\.11; leave the others out"):
         MaskVDEViT.resolve(MaskVDEViTParams(drop_blocks=(12,)), plain)
     with pytest.raises(UsageError, match="version C is for windowed backbones"):
