@@ -12,12 +12,23 @@ EXIT_INTERRUPTED = 130
 
 
 class MaskvdError(Exception):
-    """Bad input, told in one line: `where: what is wrong; what to do`."""
+    """Bad input, told in one line: `where: what is wrong; what to do`.
+
+    `choices`: what to choose from, which a terminal shows below, one a line.
+    """
 
     exit_code = EXIT_BAD_INPUT
 
-    def __init__(self, message: str, *, where: object = None, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: object = None,
+        remedy: str | None = None,
+        choices: Iterable[str] = (),
+    ) -> None:
         self.message = message
+        self.choices = tuple(choices)
         self.where = None if where is None else str(where)
         self.remedy = remedy
         text = message if self.where is None else f"{self.where}: {message}"

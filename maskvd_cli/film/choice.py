@@ -19,7 +19,7 @@ def choose_task(tasks: Sequence[PointSpec], wanted: str | None) -> PointSpec:
     if wanted is None:
         if len(tasks) == 1:
             return tasks[0]
-        raise UsageError(f"--point is missing; {_listed(labels)}")
+        raise _choosing("--point is missing", labels)
     if wanted in labels:
         return tasks[labels.index(wanted)]
     words = {word for word in wanted.split() if word.strip(".…")}
@@ -28,19 +28,18 @@ def choose_task(tasks: Sequence[PointSpec], wanted: str | None) -> PointSpec:
         fitting = [task for task in tasks if wanted.strip() and wanted in task.label]
     if not fitting:
         near = near_miss(wanted, labels)
-        raise UsageError(f"--point '{wanted}' is none of the recipe's points{near}; "
-                         f"{_listed(labels)}")  # fmt: skip
+        raise _choosing(f"--point '{wanted}' is none of the recipe's points{near}", labels)
     if len(fitting) > 1:
         several = [task.label for task in fitting]
-        raise UsageError(f"--point '{wanted}' fits {len(several)} points; {_listed(several)}")
+        raise _choosing(f"--point '{wanted}' fits {len(several)} points", several)
     return fitting[0]
 
 
-def _listed(labels: Sequence[str]) -> str:
-    lines = [f"\n  {label}" for label in labels[:_LISTED]]
+def _choosing(message: str, labels: Sequence[str]) -> UsageError:
+    lines = [*labels[:_LISTED]]
     if len(labels) > _LISTED:
-        lines.append(f"\n  and {len(labels) - _LISTED} more: maskvd sweep RECIPE --dry-run")
-    return f"name one of them:{''.join(lines)}"
+        lines.append(f"and {len(labels) - _LISTED} more: maskvd sweep RECIPE --dry-run")
+    return UsageError(message, remedy="name one of them:", choices=lines)
 
 
 def choose_clip(names: Sequence[str], wanted: str | None) -> int:

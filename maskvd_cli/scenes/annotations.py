@@ -147,6 +147,11 @@ class Annotations(Source):
         return heatmap.setting() | {"align": align}
 
     def frames(self) -> list[tuple[str, Sequence[int]]]:
+        return self._frames
+
+    @cached_property
+    def _frames(self) -> list[tuple[str, Sequence[int]]]:
+        # Asked for after every clip of every point.
         return [(clip.name, [frame.index for frame in clip.frames]) for clip in self.clips]
 
     def views(self, geometry: Geometry, *, with_scores: bool) -> list[ClipView]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from maskvd_cli.data.registry import datasets
@@ -45,6 +46,11 @@ class Statistics(Source):
         return None
 
     def frames(self) -> list[tuple[str, Sequence[int]]]:
+        return self._frames
+
+    @cached_property
+    def _frames(self) -> list[tuple[str, Sequence[int]]]:
+        # Asked for after every clip of every point.
         return [(str(number), range(length)) for number, length in enumerate(self._lengths)]
 
     def views(self, geometry: Geometry, *, with_scores: bool) -> list[ClipView]:

@@ -68,3 +68,9 @@ def test_what_is_drawn_is_keyed_by_its_annotations(tmp_path: Path) -> None:
     point = prepared(tmp_path, "synthetic", "val", *limits).points[0]
     assert point.setting["measured"]["pixels"] == "images"
     assert "images" not in point.setting["measured"]
+
+
+def test_the_frames_are_listed_once(kitti: Path, tmp_path: Path) -> None:
+    source = prepared(tmp_path, "kitti", "train", f"dataset.root={kitti}").scene.source
+    assert source.frames() == [("0000", [0, 1, 2])]
+    assert source.frames() is source.frames(), "it is asked for after every clip of every point"

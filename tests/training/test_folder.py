@@ -142,7 +142,7 @@ def test_a_damaged_identity(home: Path, folder: Path, keys: tuple[str, ...], to:
     [
         ("training.json", ("frames",), 5),
         ("training.json", ("recipe", "batch"), 3),
-        ("result.json", ("result", "seconds"), 0.5),
+        ("result.json", ("result", "seconds"), 86400.5),
         ("result.json", ("result", "accuracy", "map50"), 99.0),
         ("result.json", ("sha256",), "0" * 64),
     ],
