@@ -44,8 +44,7 @@ class _Commands(TyperGroup):
                 print(shown(problem), file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except MaskvdError as error:
-            lines = [f"error: {shown(str(error))}", *(f"  {shown(c)}" for c in error.choices)]
-            print("\n".join(lines), file=sys.stderr)
+            print(f"error: {shown(str(error))}", file=sys.stderr)
             raise typer.Exit(error.exit_code) from error
         except BrokenPipeError:
             # The reader, `head` for instance, has seen enough; nothing is left to flush at exit.

@@ -164,9 +164,14 @@ def _print(made: Heatmap, output: Path) -> None:
             ("boxes", metadata["boxes"]),
             ("canvas", f"{metadata['canvas']} (rows x columns), {metadata['coordinates']} pixels"),
             ("sum", f"{int(counts.sum()):,}"),
-            ("maximum", f"{counted(int(counts.max()), 'box', 'boxes')} on one pixel"),
+            ("maximum", _boxes_on_a_pixel(int(counts.max()))),
             ("touched", f"{float((counts > 0).double().mean()):.1%} of the canvas"),
             ("heatmap", output),
             ("picture", output.with_suffix(".png")),
         ]
     )
+
+
+def _boxes_on_a_pixel(number: int) -> str:
+    # As papers and `heatmap.npz` write it, without commas.
+    return f"{number} {'box' if number == 1 else 'boxes'} on one pixel"

@@ -12,23 +12,12 @@ EXIT_INTERRUPTED = 130
 
 
 class MaskvdError(Exception):
-    """Bad input, told in one line: `where: what is wrong; what to do`.
-
-    `choices`: what to choose from, which a terminal shows below, one a line.
-    """
+    """Bad input, told in one line: `where: what is wrong; what to do`."""
 
     exit_code = EXIT_BAD_INPUT
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        where: object = None,
-        remedy: str | None = None,
-        choices: Iterable[str] = (),
-    ) -> None:
+    def __init__(self, message: str, *, where: object = None, remedy: str | None = None) -> None:
         self.message = message
-        self.choices = tuple(choices)
         self.where = None if where is None else str(where)
         self.remedy = remedy
         text = message if self.where is None else f"{self.where}: {message}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskvd_cli.core.errors import UsageError, near_miss, unknown
+from maskvd_cli.core.errors import RecipeError, UsageError, near_miss, unknown
 from maskvd_cli.work.plan import PointSpec
 
 _LISTED = 40
@@ -13,13 +13,13 @@ _LISTED = 40
 def choose_task(tasks: Sequence[PointSpec], wanted: str | None) -> PointSpec:
     """Return the task that `wanted` names: its label, words of it in any order, or a part of it.
 
-    An only task needs no name. Raises UsageError, with all labels, where none or several fit.
+    An only task needs no name. Raises RecipeError, with all labels, where none or several fit.
     """
     labels = [task.label for task in tasks]
     if wanted is None:
         if len(tasks) == 1:
             return tasks[0]
-        raise _choosing("--point is missing", labels)
+        raise _listed("--point is missing", labels)
     if wanted in labels:
         return tasks[labels.index(wanted)]
     words = {word for word in wanted.split() if word.strip(".…")}
@@ -28,18 +28,19 @@ def choose_task(tasks: Sequence[PointSpec], wanted: str | None) -> PointSpec:
         fitting = [task for task in tasks if wanted.strip() and wanted in task.label]
     if not fitting:
         near = near_miss(wanted, labels)
-        raise _choosing(f"--point '{wanted}' is none of the recipe's points{near}", labels)
+        raise _listed(f"--point '{wanted}' is none of the recipe's points{near}", labels)
     if len(fitting) > 1:
         several = [task.label for task in fitting]
-        raise _choosing(f"--point '{wanted}' fits {len(several)} points", several)
+        raise _listed(f"--point '{wanted}' fits {len(several)} points", several)
     return fitting[0]
 
 
-def _choosing(message: str, labels: Sequence[str]) -> UsageError:
-    lines = [*labels[:_LISTED]]
+def _listed(problem: str, labels: Sequence[str]) -> RecipeError:
+    """Return the error that names the points to choose from, one a line."""
+    lines = [f"  {label}" for label in labels[:_LISTED]]
     if len(labels) > _LISTED:
-        lines.append(f"and {len(labels) - _LISTED} more: maskvd sweep RECIPE --dry-run")
-    return UsageError(message, remedy="name one of them:", choices=lines)
+        lines.append(f"  and {len(labels) - _LISTED} more: maskvd sweep RECIPE --dry-run")
+    return RecipeError([f"{problem}; name one of them:", *lines])
 
 
 def choose_clip(names: Sequence[str], wanted: str | None) -> int:

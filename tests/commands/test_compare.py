@@ -58,7 +58,7 @@ def test_a_run_against_itself_is_fine_and_nothing_is_written(runs: Path) -> None
     before = files(runs)
     done = compare(runs / "a", runs / "a", "--fail-on", "latency:0%", "--fail-on", "map50:0")
     assert done.exit_code == 0, done.output
-    assert "3 points compared: 15 same, 2 within noise" in done.stdout
+    assert "3 points compared: 18 same, 2 within noise" in done.stdout
     assert "regression:" not in done.stderr
     assert files(runs) == before
 
