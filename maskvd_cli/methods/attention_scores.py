@@ -72,7 +72,32 @@ def clips(places: Tensor) -> Tensor:
     return torch.arange(len(places), device=places.device)[:, None]
 
 
+def weights_in_place(block: Block, qkv: Tensor, index: Tensor, grid: Size) -> Tensor:
+    """Return the attention weights (B, H, n, n) of a sequence, in single precision at least.
+
+    `qkv` (B, n, 3D), class token first where `index` is shorter; else as in `scored_attention`.
+    """
+    query, key, _ = block.split(qkv)
+    if block.relative is None:
+        return _softmax(query, key)
+    clips: list[Tensor] = []
+    for clip, at in enumerate(index):
+        relative, places = _relative(block, query[[clip]], at, grid)
+        bias = None if relative is None else relative.bias(slice(None), places)
+        clips.append(_softmax(query[[clip]], key[[clip]], bias))
+    return torch.cat(clips)
+
+
 def _scored_by_class(block: Block, normed: Tensor) -> tuple[Tensor, Attend]:
+    paid, _, attend = class_attention(block, normed)
+    return paid.mean(1), attend
+
+
+def class_attention(block: Block, normed: Tensor) -> tuple[Tensor, Tensor, Attend]:
+    """Return what the class token pays to the others, (B, H, n), and the values (B, H, 1 + n, c).
+
+    Last comes what gives the attention output, as in `scored_attention`.
+    """
     key, value = (block.to_heads(part) for part in block.keys_values(normed).chunk(2, dim=-1))
 
     def queries(rows: Tensor) -> Tensor:
@@ -85,7 +110,7 @@ def _scored_by_class(block: Block, normed: Tensor) -> tuple[Tensor, Attend]:
         others = attention(queries(rows), key, value)
         return block.merge(torch.cat([paid.to(value.dtype) @ value, others], dim=2))
 
-    return paid[:, :, 0, 1:].mean(1), attend
+    return paid[:, :, 0, 1:], value, attend
 
 
 def _vote(block: Block, qkv: Tensor, index: Tensor, grid: Size) -> tuple[Tensor, Tensor]:

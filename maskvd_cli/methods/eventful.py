@@ -17,7 +17,8 @@ computes A v; tokenwise keeps nothing of attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -33,6 +34,10 @@ from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.gates import GateParams, put, take
 from maskvd_cli.methods.pooling import Pool
+
+# From a block's number, the attention of all tokens to the first (B, H, n) and their values
+# (B, H, n, c), to the tokens that stay, (B, k), slot by slot; None: all of them.
+Sampler = Callable[[int, Tensor, Tensor], Tensor | None]
 
 
 class EventfulParams(GateParams):
@@ -58,6 +63,10 @@ class Eventful(GatedMethod[EventfulParams]):
     """Token gates, and delta updates of global attention. MACs and state: `eventful_costs`.
 
     Letting everything through equals dense on every frame, up to the rounding that O gathers.
+
+    `sampler`: which tokens of a global block stay, None for all. Rows of A, O and A' are then those
+    of its slots, and so are the tokens that the gates of projection and MLP see: one that comes
+    into a slot meets what the one before it has left there.
     """
 
     name = "eventful"
@@ -70,6 +79,7 @@ class Eventful(GatedMethod[EventfulParams]):
     def __init__(self, params: EventfulParams, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)
         self.attentions: dict[int, UpdatedAttention] = {}
+        self.sampler: Sampler | None = None
 
     def forget(self) -> None:
         super().forget()
@@ -86,7 +96,17 @@ class Eventful(GatedMethod[EventfulParams]):
         if self.params.update == "tokenwise":
             return block.attend(qkv, grid, self.params.pool), qkv.shape[1] // self.params.pool**2
         fresh = UpdatedAttention(self.update(self.params))
-        return self.attentions.setdefault(number, fresh)(block, qkv, grid, index)
+        choose = None if self.sampler is None else partial(self.sampler, number)
+        return self.attentions.setdefault(number, fresh)(block, qkv, grid, index, choose)
+
+    def beside(self, number: int, x: Tensor) -> Tensor:
+        rows = self.rows(number)
+        return x if rows is None else take(x, rows, 1)
+
+    def rows(self, number: int) -> Tensor | None:
+        """Return which tokens of a block stayed on this frame, (B, k); None: all of them."""
+        attention = self.attentions.get(number)
+        return None if attention is None else attention.rows
 
     def check(self, batch: int, grid: Size) -> None:
         super().check(batch, grid)
@@ -105,20 +125,27 @@ class UpdatedAttention:
     """One global block's attention with what it keeps, under the names of the formulas above.
 
     `state`: S (B, H, n, K); with update full also A' transposed, (B, H, K, n), so that columns to
-    update lie together in memory, v' (B, H, K, c) and O (B, H, n, c).
+    update lie together in memory, v' (B, H, K, c) and O (B, H, n, c). Where not all tokens stay,
+    A' and O have the rows of those that do, slot by slot: `rows` of the last call.
     """
 
     def __init__(self, update: GlobalUpdate) -> None:
         self.update = update
         self.state: dict[str, Tensor] = {}
+        self.rows: Tensor | None = None
 
     def __call__(
-        self, block: Block, qkv: Tensor, grid: Size, index: Tensor | None
+        self,
+        block: Block,
+        qkv: Tensor,
+        grid: Size,
+        index: Tensor | None,
+        choose: Callable[[Tensor, Tensor], Tensor | None] | None = None,
     ) -> tuple[Tensor, int]:
         """Return the attention (B, n, D) and the number of columns that were recomputed.
 
         `qkv` (B, n, 3D) of all tokens, `index` (B, m) of those that changed; None computes
-        everything.
+        everything. `choose` as `Sampler` does, for backbones without relative positions.
         """
         pool = self.update.pool
         query, key, value = block.split(qkv)
@@ -129,6 +156,8 @@ class UpdatedAttention:
         else:
             columns = index
         self._update_logits(query * query.shape[-1] ** -0.5, key, index, columns)
+        if choose is not None:
+            self.rows = choose(self._to_first(), value)
         if self.update.attention == "qk":
             output = torch.cat([rows @ value for _, rows in self._rows(relative)], dim=2)
         else:
@@ -147,11 +176,22 @@ class UpdatedAttention:
     def _rows(self, relative: RelativeLogits | None) -> Iterator[tuple[slice, Tensor]]:
         """Yield A in pieces of some queries, (B, H, queries, K)."""
         logits = self.state["S"]
+        if self.rows is not None:
+            logits = take(logits, self.rows, 2)
         for some in query_chunks(logits.shape[2], logits.device):
             part = logits[:, :, some]
             if relative is not None:
                 part = relative.bias(some, None).add_(part)
             yield some, part.softmax(-1)
+
+    def _to_first(self) -> Tensor:
+        """Return the attention of all tokens to the first, (B, H, n)."""
+        logits = self.state["S"]
+        parts = [
+            logits[:, :, some].softmax(-1)[..., 0]
+            for some in query_chunks(logits.shape[2], logits.device)
+        ]
+        return torch.cat(parts, dim=2)
 
     def _updated_product(
         self, relative: RelativeLogits | None, value: Tensor, columns: Tensor | None
@@ -159,6 +199,7 @@ class UpdatedAttention:
         """Return O of this frame, which is the state itself."""
         dtype = torch.float16 if self.update.half else value.dtype
         batch, heads, length, keys = self.state["S"].shape
+        length = length if self.rows is None else self.rows.shape[1]
         value = value.to(dtype)
         if columns is None:
             weights = value.new_empty(batch, heads, keys, length)

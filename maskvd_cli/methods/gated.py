@@ -75,19 +75,33 @@ class GatedMethod(TokenMethod[G]):
         selected: dict[str, Tensor | None] = {}
         keys = 0
         for number, block in enumerate(self.backbone.blocks):
-            name = f"blocks.{number}"
-            qkv, index = self._normed_gate(f"{name}.qkv", x, block.norm1, block.qkv)
-            if block.window is None:
-                attended, columns = self.attend(number, block, qkv, frame.grid, index)
-                keys += columns
-            else:
-                attended = block.attend(qkv, frame.grid)
-            projected, at = self._gate(f"{name}.projection")(attended, block.projection)
-            x = x + projected
-            hidden, at_mlp = self._normed_gate(f"{name}.mlp", x, block.norm2, block.mlp)
-            x = x + hidden
-            selected |= {f"{name}.qkv": index, f"{name}.projection": at, f"{name}.mlp": at_mlp}
+            x, through, columns = self.through(number, block, x, frame.grid)
+            keys += columns
+            selected |= {f"blocks.{number}.{gate}": index for gate, index in through.items()}
         return self.backbone.finish(x), self._trace(x, frame.grid, selected, keys)
+
+    def through(
+        self, number: int, block: Block, x: Tensor, grid: Size
+    ) -> tuple[Tensor, dict[str, Tensor | None], int]:
+        """Run one block on x (B, n, D); return also the index of each gate, and columns.
+
+        Both as `attend` has them.
+        """
+        name, columns = f"blocks.{number}", 0
+        qkv, index = self._normed_gate(f"{name}.qkv", x, block.norm1, block.qkv)
+        if block.window is None:
+            attended, columns = self.attend(number, block, qkv, grid, index)
+        else:
+            attended = block.attend(qkv, grid)
+        projected, at = self._gate(f"{name}.projection")(attended, block.projection)
+        x = self.beside(number, x) + projected
+        hidden, at_mlp = self._normed_gate(f"{name}.mlp", x, block.norm2, block.mlp)
+        return x + hidden, {"qkv": index, "projection": at, "mlp": at_mlp}, columns
+
+    def beside(self, number: int, x: Tensor) -> Tensor:
+        """Return what the attention output of block `number` is added to: x itself."""
+        del number
+        return x
 
     def check(self, batch: int, grid: Size) -> None:
         """Raise UsageError for what this grid, or clips side by side, cannot have."""

@@ -81,11 +81,12 @@ def choose(norms: Tensor, params: GateParams) -> Tensor:
 
     `norms` (B, n) of their errors. Equal norms: lower index first, by a stable sort. NaN counts as
     the largest, so that it cannot hide behind an old output. `threshold` takes a batch of one.
+    Where there are fewer than r tokens, all go through.
     """
     if params.threshold is not None:
         assert len(norms) == 1, "clips would differ in how many tokens go through"
         return (~(norms[0] <= params.threshold)).nonzero().T
-    count = params.count(norms.shape[1])
+    count = params.count(norms.shape[1]) if params.r is None else params.r
     order = norms.sort(dim=1, descending=True, stable=True).indices
     return order[:, :count].sort(dim=1).values
 

@@ -11,6 +11,7 @@ methods: Registry[Method[Params]] = Registry(
     Method,
     "maskvd.methods",
     {
+        "ats": "maskvd_cli.methods.ats:ATS",
         "dense": "maskvd_cli.methods.dense:Dense",
         "dense-unpadded": "maskvd_cli.methods.dense_unpadded:DenseUnpadded",
         "eventful": "maskvd_cli.methods.eventful:Eventful",
@@ -20,6 +21,7 @@ methods: Registry[Method[Params]] = Registry(
         "oracle": "maskvd_cli.methods.oracle:Oracle",
         "random": "maskvd_cli.methods.random_tokens:RandomTokens",
         "stgt": "maskvd_cli.methods.stgt:STGT",
+        "tome": "maskvd_cli.methods.tome:ToMe",
     },
 )
 

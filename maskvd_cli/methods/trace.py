@@ -76,15 +76,20 @@ class SetsWhenAsked(Mapping[str, Tensor]):
     """Index sets of which some hold every token, (B, n), built only where somebody looks.
 
     So a frame that is timed does not pay for them. `sets`: None stands for all `length` tokens.
+    `slots`: of sets that count in slots, which token stands in each, (B, n).
     """
 
     sets: Mapping[str, Tensor | None]
     batch: int
     length: int
     device: torch.device
+    slots: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def __getitem__(self, name: str) -> Tensor:
         index = self.sets[name]
+        if name in self.slots:
+            tokens = self.slots[name]
+            return (tokens if index is None else tokens.gather(1, index)).sort(dim=1).values
         if index is not None:
             return index
         return torch.arange(self.length, device=self.device).expand(self.batch, -1)
@@ -98,9 +103,44 @@ class SetsWhenAsked(Mapping[str, Tensor]):
     def sizes(self) -> dict[str, int]:
         """Return how many tokens of a clip each set holds."""
         return {
-            name: self.length if index is None else index.shape[1]
+            name: self._all(name) if index is None else index.shape[1]
             for name, index in self.sets.items()
         }
+
+    def _all(self, name: str) -> int:
+        return self.slots[name].shape[1] if name in self.slots else self.length
+
+
+@dataclass(frozen=True)
+class SortedWhenAsked(Mapping[str, Tensor]):
+    """Index sets (B, n), sorted only where somebody looks; of one clip (n,)."""
+
+    sets: Mapping[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        ordered = self.sets[name].sort(dim=1).values
+        return ordered if len(ordered) > 1 else ordered[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.sets)
+
+    def __len__(self) -> int:
+        return len(self.sets)
+
+
+def lasting(lossy: Sequence[bool]) -> dict[str, float]:
+    """Return in which part of the blocks each set of kept tokens is there, for `FrameTrace.shares`.
+
+    `lossy`: which blocks lose tokens. `blocks.<i>.kept` lasts from block i to the next of them, and
+    what comes before the first has all; `survivors` are those of the last, and last no longer.
+    """
+    losing = [number for number, loses in enumerate(lossy) if loses]
+    ends = [*losing[1:], len(lossy)]
+    shares = {
+        f"blocks.{first}.kept": (end - first) / len(lossy)
+        for first, end in zip(losing, ends, strict=False)
+    }
+    return {**shares, "survivors": 0.0}
 
 
 @dataclass(frozen=True)

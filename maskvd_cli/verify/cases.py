@@ -175,19 +175,24 @@ def describe(path: Path) -> Description:
         return Description(path.stem, config, frozenset(file.files))
 
 
-def read_case(path: Path) -> Golden:
+def read_case(path: Path, *, rename: bool = True) -> Golden:
     """Read a case with its weights, from the file itself or from the one that it names.
 
-    Raises GoldenError for a damaged file, CheckpointError for unusable weights.
+    Without `rename` they keep their names there, and need not make up a backbone; there may be
+    none. Raises GoldenError for a damaged file, CheckpointError for unusable weights.
     """
     # numpy leaves a file open that it cannot read.
     with _reading(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if not name.startswith(_WEIGHTS)}
         own_weights = any(name.startswith(_WEIGHTS) for name in file.files)
         config = json.loads(str(arrays.pop("config")))
+        if not rename and not own_weights and "weights" not in config:
+            return Golden(path.stem, config, arrays, Converted({}, "none", {}))
         weights = path if own_weights else path.parent / Path(str(config["weights"])).name
     # Renaming adds positions to class tokens; in float32 that would round before float64 runs.
     wide = {name: tensor.double() for name, tensor in read_tensors(weights).items()}
+    if not rename:
+        return Golden(path.stem, config, arrays, Converted(wide, "as they are", {}))
     sides = (config.get("backbone_config") or config).get("position_encoding_size")
     table = Size(*sides) if sides else None
     return Golden(path.stem, config, arrays, to_our_names(wide, where=weights, table=table))

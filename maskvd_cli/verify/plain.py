@@ -39,7 +39,7 @@ def plain_arch(case: Golden) -> ViTArch:
     )
 
 
-class _Embedded(nn.Module):
+class Embedded(nn.Module):
     """Patch embedding and backbone, as their weights lie in one file."""
 
     def __init__(self, arch: ViTArch) -> None:
@@ -48,8 +48,8 @@ class _Embedded(nn.Module):
         self.backbone = VisionTransformer(arch)
 
 
-def _model(case: Golden, dtype: torch.dtype) -> _Embedded:
-    model = _Embedded(plain_arch(case)).to(dtype).eval()
+def embedded(case: Golden, dtype: torch.dtype) -> Embedded:
+    model = Embedded(plain_arch(case)).to(dtype).eval()
     names = model.state_dict()
     weights = {
         name: tensor.to(dtype)
@@ -71,9 +71,9 @@ def verify_masked(case: Golden, verdict: Verdict) -> None:
     verdict.method = "maskvd+evit" if drops else "maskvd"
     masks = case.indices("mask")
     for dtype, output in precisions(case, "outputs"):
-        model = _model(case, dtype)
+        model = embedded(case, dtype)
         images = torch.from_numpy(case.arrays["inputs"]).to(dtype)
-        grid = _grid(case, images)
+        grid = grid_of(case, images)
         execution = MaskedExecution(model.backbone, None, fill="zeros")
         dropping = ProgressiveDropping(model.backbone, rates)
         for index, image in enumerate(images):
@@ -100,9 +100,9 @@ def verify_classifier(case: Golden, verdict: Verdict) -> None:
     for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
         if not case.has(f"final{suffix}"):
             continue
-        model = _model(case, dtype)
+        model = embedded(case, dtype)
         images = torch.from_numpy(case.arrays["images"]).to(dtype)
-        grid = _grid(case, images)
+        grid = grid_of(case, images)
         moving = Travelling.begin(model.backbone, model.embedding(images), grid)
         if case.has(f"tokens{suffix}"):
             verdict.compare(moving.tokens, case.arrays[f"tokens{suffix}"])
@@ -136,6 +136,6 @@ def _compare_logits(case: Golden, verdict: Verdict, final: Tensor, suffix: str) 
         verdict.compare(linear(final[:, 0], weight, bias), case.arrays[f"logits{suffix}"])
 
 
-def _grid(case: Golden, images: Tensor) -> Size:
+def grid_of(case: Golden, images: Tensor) -> Size:
     patch = case.config["patch_size"]
     return Size(images.shape[-2] // patch, images.shape[-1] // patch)

@@ -17,10 +17,17 @@ from maskvd_cli.verify.cases import (
     read_case,
 )
 from maskvd_cli.verify.detector import verify_detector
+from maskvd_cli.verify.fewer import verify_matching, verify_merging, verify_sampling
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
 Runner = Callable[[Golden, Verdict], None]
+# Cases that name their kind. Their weights are read under the names that they have there.
+_BY_NAME: dict[str, Runner] = {
+    "ats": verify_sampling,
+    "tome_matching": verify_matching,
+    "tome_vit": verify_merging,
+}
 
 
 def verify(path: Path, name: str | None = None) -> Verdict:
@@ -32,7 +39,7 @@ def verify(path: Path, name: str | None = None) -> Verdict:
     verdict = Verdict(name or path.stem)
     try:
         runner = _runner_of(describe(path))
-        case = read_case(path)
+        case = read_case(path, rename=runner not in _BY_NAME.values())
         with torch.inference_mode():
             runner(case, verdict)
         if verdict.deviation is None:
@@ -51,6 +58,9 @@ def _runner_of(case: Description) -> Runner:
 
     Raises UnknownKindError where there is none.
     """
+    named = case.config.get("case")
+    if isinstance(named, str) and named in _BY_NAME:
+        return _BY_NAME[named]
     if "backbone_config" in case.config:
         return verify_detector
     if "block_config" in case.config:

@@ -103,6 +103,17 @@ CASES = (
         {"keep_rate": 1.0, "drop_blocks": [2]},
         (RELATIVE,),
     ),
+    Case("ats", {"fraction": 0.7}, {"fraction": 1.0}, (PLAIN, RELATIVE)),
+    Case("ats", {"fraction": 0.6, "blocks": [1, 3], "score": "row"}, None, (PLAIN, RELATIVE)),
+    Case("tome", {"r": 5}, {"r": 0}, (WINDOWED, PLAIN, RELATIVE)),
+    Case(
+        "tome",
+        {"r": 4, "inflection": -0.5, "proportional": False},
+        {"r": 0, "proportional": False},
+        (WINDOWED, PLAIN, RELATIVE),
+    ),
+    # More than half of a window cannot merge, so that windows of one token are left.
+    Case("tome", {"r": 1000}, None, (WINDOWED, PLAIN)),
     Case(
         "maskvd+evit",
         MASKED | {"static_keep_rate": 0.3, "drop_blocks": [1, 2]},

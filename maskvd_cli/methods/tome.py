@@ -1,0 +1,195 @@
+"""ToMe (ICLR 2023, arXiv 2210.09461): in every block, the r most alike pairs of tokens become one.
+
+How tokens merge, is told in `merging`. For detection every token gets back the features of the one
+that it went to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.methods.base import FrameTrace, Params, scatter
+from maskvd_cli.methods.matching import rows_at, sides
+from maskvd_cli.methods.merging import Merging, Share, shares_of
+from maskvd_cli.methods.params import Varied
+from maskvd_cli.methods.reducing import Foretold, ReducingMethod
+from maskvd_cli.methods.trace import SortedWhenAsked, lasting
+
+# What the tokens of one block do: how they are shared out as they enter, and as they leave.
+Stage = tuple[Sequence[Share], Sequence[Share]]
+
+
+class ToMeParams(Params):
+    """How many tokens merge in which block, and how merged tokens are attended to."""
+
+    r: Annotated[int, Varied((1, 2, 4, 8, 16, 32))] = Field(
+        default=8,
+        ge=0,
+        le=1_000_000,
+        description="tokens that merge in a block, at most half of those there; on windowed "
+        "backbones in each window of every block",
+    )
+    inflection: Annotated[float, Varied((-1.0, 0.0, 1.0))] = Field(
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="0: r in every block; -1: from 2r in the first block to none in the last; 1: "
+        "from none to 2r; between in proportion",
+    )
+    proportional: bool = Field(
+        default=True, description="attend to a merged token as to all that it stands for"
+    )
+
+    def schedule(self, depth: int) -> list[int]:
+        """Return r of every block i: int(a + (b - a) i / (L - 1)), a = int(r (1 - inflection)).
+
+        b = 2r - a; as in the published code.
+        """
+        first = int(self.r * (1 - self.inflection))
+        step = (2 * self.r - 2 * first) / max(depth - 1, 1)
+        return [int(first + step * block) for block in range(depth)]
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What comes out of the last block: `features` (B, n, D) after the final norm.
+
+    Those at `owner` (B, m) are of the tokens that entered at flat grid index `entered` (m,).
+    """
+
+    features: Tensor
+    owner: Tensor
+    entered: Tensor
+    trace: FrameTrace
+
+    def onto(self, base: Tensor) -> Tensor:
+        """Return a copy of `base` (B, N, D) where each token has what it went to."""
+        return scatter(base, self.entered, rows_at(self.features, self.owner))
+
+
+class ToMe(ReducingMethod[ToMeParams]):
+    """All tokens enter, and all get features; MACs: `_frame_macs`."""
+
+    name = "tome"
+    description = "merges the tokens that are most alike, some in every block"
+    paper = "ToMe (ICLR 2023, arXiv 2210.09461)"
+    params_type = ToMeParams
+    naming = ("r",)
+    columns: ClassVar = {"r": "r", "inflection": "inflection"}
+    figure: ClassVar = {"name": "reduction", "across": "gmacs", "beside": ["evit"]}
+    colour, mark = "#882255", "P"
+
+    def reduced(
+        self, tokens: Tensor, grid: Size, chosen: Tensor | None = None, *, reduce: bool = True
+    ) -> Merged:
+        backbone, depth = self.backbone, self.backbone.arch.depth
+        counts = self.params.schedule(depth) if reduce else [0] * depth
+        moving = Merging.begin(backbone, tokens, grid, chosen)
+        start, lost, left = len(moving.entered), list[bool](), list[int]()
+        kept: dict[str, Tensor] = {}
+        for number, (block, count) in enumerate(zip(backbone.blocks, counts, strict=True)):
+            before = moving.tokens.shape[1]
+            moving = moving.through(block, grid, count, proportional=self.params.proportional)
+            left.append(moving.tokens.shape[1] - moving.lead)
+            lost.append(moving.tokens.shape[1] < before)
+            if lost[-1]:
+                kept[f"blocks.{number}.kept"] = moving.places[:, moving.lead :]
+        kept["survivors"] = moving.places[:, moving.lead :]
+        trace = FrameTrace(
+            sum(left) / depth,
+            start == grid.area and not any(lost),
+            {"start": start},
+            SortedWhenAsked(kept),
+            lasting(lost),
+            f"not merged into another through many of {depth} blocks",
+        )
+        features = backbone.finish(moving.tokens)
+        return Merged(features, moving.owner - moving.lead, moving.entered, trace)
+
+    @classmethod
+    def foretold(
+        cls, params: ToMeParams, arch: ViTArch, grid: Size, start: int, *, reduce: bool = True
+    ) -> Foretold:
+        stages = _stages(params, arch, grid, start, reduce=reduce)
+        left = [sum(share.total for share in leaving) - arch.lead for _, leaving in stages]
+        full = start == grid.area and all(entering == leaving for entering, leaving in stages)
+        return Foretold(sum(left) / arch.depth, full, _frame_macs(arch, grid, stages, start))
+
+
+def _stages(
+    params: ToMeParams, arch: ViTArch, grid: Size, start: int, *, reduce: bool
+) -> list[Stage]:
+    stages: list[Stage] = []
+    shares = shares_of(arch, grid, start)
+    for count in params.schedule(arch.depth):
+        left = tuple(share.after(count if reduce else 0, arch.lead) for share in shares)
+        stages.append((shares, left))
+        shares = left
+    return stages
+
+
+def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], start: int) -> Macs:
+    """Return the MACs of one frame.
+
+    A block that a tokens enter and b leave, class token included: 4aD^2 + 2rbD^2; attention of a
+    queries to a keys, in windows to those of their own and the padding; where tokens merge, the
+    product of the even with the odd ones, over the D / H channels of the metric. The published
+    counters add what `costs` says, for the tokens that are there. Nothing is executed for no token.
+    """
+    total = Macs(0, costs.position_add(arch, grid).published)
+    if arch.torchprofiled:
+        total = Macs(0, grid.area * 3 * arch.patch**2 * arch.dim)
+    for number, (entering, leaving) in enumerate(stages):
+        a, b = (sum(share.total for share in shares) for shares in (entering, leaving))
+        products = _products(arch, a, b) + _matching(arch, entering, leaving)
+        windowed = number not in arch.global_blocks
+        attended = _attention(arch, grid, entering, windowed=windowed)
+        extras = _extras(arch, a, b, padded=windowed and any(share.padding for share in entering))
+        total += Macs(products, products + extras) + attended
+    last = sum(share.total for share in stages[-1][1])
+    norm = last * arch.dim if arch.torchprofiled and arch.final_norm else 0
+    total += Macs(0, norm)
+    return total if start else Macs(0, total.published)
+
+
+def _products(arch: ViTArch, a: int, b: int) -> int:
+    return (4 * a + 2 * arch.mlp_ratio * b) * arch.dim**2
+
+
+def _matching(arch: ViTArch, entering: Sequence[Share], leaving: Sequence[Share]) -> int:
+    """Return the products of even and odd tokens' metrics in windows that merge some."""
+    pairs = 0
+    for share, left in zip(entering, leaving, strict=True):
+        if share != left:
+            even, odd = sides(share.tokens, arch.lead)
+            pairs += share.windows * len(even) * len(odd)
+    return pairs * arch.head_dim
+
+
+def _attention(arch: ViTArch, grid: Size, entering: Sequence[Share], *, windowed: bool) -> Macs:
+    if not windowed:
+        tokens = sum(share.total for share in entering)
+        return costs.global_attention(arch, grid, tokens, tokens)
+    total = Macs(0, 0)
+    for share in entering:
+        keys = share.tokens + share.padding
+        window = costs.global_attention(arch, arch.window, share.tokens, keys)
+        total += window * share.windows
+    return total
+
+
+def _extras(arch: ViTArch, a: int, b: int, *, padded: bool) -> int:
+    """Return what the published counter adds to a block's products, its attention apart."""
+    if arch.torchprofiled:
+        return (a + b) * arch.dim + arch.heads * a**2
+    biases = 4 * a + (1 + arch.mlp_ratio) * b
+    return (biases + a + b + 3 * padded) * arch.dim
