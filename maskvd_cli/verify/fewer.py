@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -119,12 +120,11 @@ def verify_sampling(case: Golden, verdict: Verdict) -> None:
 
     Tokens that stay are compared slot by slot, class token first.
     """
-    if case.config.get("published_sum_over_batch"):
-        raise GoldenError("adds scores up over clips where heads are meant; no method does that")
     policy = case.config.get("policy")
     verdict.method = "ats" if policy is None else "eventful+ats"
     for dtype, output in precisions(case, "outputs"):
         run = _Sampled(case, dtype) if policy is None else _Gated(case, dtype)
+        run.ats.clips_for_heads = bool(case.config.get("published_sum_over_batch"))
         for index, frame in enumerate(torch.from_numpy(case.arrays["inputs"]).to(dtype)):
             found, slots = run(frame)
             verdict.compare(found, case.arrays[output][index])
@@ -164,12 +164,8 @@ class _Gated(_Sampled):
 
     def __init__(self, case: Golden, dtype: torch.dtype) -> None:
         super().__init__(case, dtype)
-        policy = case.config["policy"]
-        measure: dict[str, Any] = (
-            {"r": policy} if isinstance(policy, int)
-            else {"policy": "top_fraction", "fraction": float(policy)}
-        )  # fmt: skip
-        self.eventful = Eventful(EventfulParams.model_validate(measure), self.ats.backbone)
+        policy = _policy(case.config["policy"])
+        self.eventful = Eventful(policy, self.ats.backbone)
         self.eventful.sampler = self.ats.sampler()
 
     def __call__(self, frame: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,6 +174,20 @@ class _Gated(_Sampled):
         rows = self.eventful.rows(0)
         assert rows is not None
         return found, rows[:, 1:] - 1
+
+
+def _policy(told: object) -> EventfulParams:
+    """Return a policy of gates: so many tokens, or a share of them, also in percent.
+
+    Raises GoldenError for anything else.
+    """
+    if isinstance(told, int):
+        return EventfulParams(r=told)
+    digits = re.search(r"\d*\.?\d+", str(told))
+    if digits is None:
+        raise GoldenError(f"policy {told} is none that gates have")
+    share = float(digits.group())
+    return EventfulParams(policy="top_fraction", fraction=share if share <= 1 else share / 100)
 
 
 def _our_name(name: str) -> str:
