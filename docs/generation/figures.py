@@ -14,10 +14,13 @@ from generation.svg import Panel, drawing
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.masks.padding import real_tokens
+from maskvd_cli.methods.ats import ATSParams
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.dropping import stages_of
 from maskvd_cli.methods.gates import GateParams, TokenGate
+from maskvd_cli.methods.matching import match
 from maskvd_cli.methods.registry import methods
+from maskvd_cli.methods.tome import ToMeParams
 
 PATCH, FRAMES = 16, 6
 GRID, REAL = Size(10, 14), Size(7, 14)
@@ -42,6 +45,8 @@ def figures() -> dict[str, str]:
         "stgt": _gate("stgt", forgets=True),
         "evit": _evit(),
         "maskvd-evit": _maskvd_evit(),
+        "ats": _ats(),
+        "tome": _tome(),
     }
     return {f"{name}.svg": text for name, text in drawn.items()}
 
@@ -190,11 +195,15 @@ def _stages(start: list[int], colour: str, rest: str) -> list[Panel]:
     alive, panels = start, list[Panel]()
     for first in (0, 3, 6, 9):
         alive = _survivors(alive, stages[first].leaving)
-        inside = set(alive)
-        names = [colour if token in inside else rest for token in range(GRID.area)]
-        boxes = [(box, False) for box in _boxes(1)]
-        panels.append(Panel(_title(f"blocks {first}-{first + 2}", len(alive)), names, boxes))
+        panels.append(_among(f"blocks {first}-{first + 2}", alive, colour, rest))
     return panels
+
+
+def _among(place: str, tokens: list[int], colour: str, rest: str) -> Panel:
+    """Return a panel of the second frame in which these tokens have a colour."""
+    inside = set(tokens)
+    names = [colour if token in inside else rest for token in range(GRID.area)]
+    return Panel(_title(place, len(tokens)), names, [(box, False) for box in _boxes(1)])
 
 
 def _evit() -> str:
@@ -217,3 +226,44 @@ def _maskvd_evit() -> str:
     panels = _stages(kept.nonzero().flatten().tolist(), "dynamic", "kept")
     about = "Tokens of a masked frame that MaskVD with EViT keeps, block by block"
     return _draw(about, panels, legend, across=2)
+
+
+def _ats() -> str:
+    params, panels = ATSParams(fraction=0.9), list[Panel]()
+    alive = list(range(GRID.area))
+    for block in range(12):
+        alive = _survivors(alive, params.kept_of(len(alive), block, lead=1))
+        if block in (0, 3, 7, 11):
+            panels.append(_among(f"after block {block}", alive, "full", "zero"))
+    legend = [
+        ("full", "on its way, fraction 0.9 in every block"),
+        ("zero", "gone: its features are zero"),
+        ("#111111", "objects; nearness to them stands for attention"),
+    ]
+    return _draw("Tokens of one frame that ATS keeps, block by block", panels, legend, across=2)
+
+
+def _looks() -> torch.Tensor:
+    """Return what stands for the tokens' keys, (1, N, 5): what they show, and where."""
+    rows = torch.arange(GRID.rows, dtype=torch.float64)[:, None].expand(*GRID) / GRID.rows
+    cols = torch.arange(GRID.cols, dtype=torch.float64)[None].expand(*GRID) / GRID.cols
+    kind = _signal(1).reshape(*GRID)
+    parts = [1.0 * (kind == 0), 2.0 * (kind == 2), 2.0 * (kind == 3), rows, cols]
+    return torch.stack(parts, dim=-1).reshape(1, GRID.area, 5)
+
+
+def _tome() -> str:
+    looks, sizes = _looks(), torch.ones(1, GRID.area)
+    alive, panels = torch.arange(GRID.area)[None], list[Panel]()
+    for block, count in enumerate(ToMeParams(r=8).schedule(12)):
+        matching = match(looks, count)
+        looks, sizes = matching.merged(looks, sizes)
+        alive = alive.gather(1, matching.own)
+        if block in (0, 3, 7, 11):
+            panels.append(_among(f"after block {block}", alive[0].tolist(), "full", "chosen"))
+    legend = [
+        ("full", "stands for itself and others, r = 8"),
+        ("chosen", "merged into another, whose features it gets"),
+        ("#111111", "objects; kind and place of a token stand for its key"),
+    ]
+    return _draw("Tokens of one frame that ToMe has left, block by block", panels, legend, across=2)

@@ -47,7 +47,7 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("maskvd-grid", 1 + 3 * 3 + 2),
         ("demo-labels", 1 + 2 * 3),
         ("demo", 2 + 1 + 2 * 3 + 2 + 2 + 2 + 1),
-        ("synthetic-full", 2 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 2 + 2),
+        ("synthetic-full", 2 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 2 + 3 + 2 + 2 + 2),
         ("kitti", 2 + 2 * 3 + 3 + 3),
         ("vid", 1 + 2 * 2 + 2 + 3 + 3),
     ],
