@@ -163,7 +163,7 @@ def _bench(
     if objective not in get_args(Objective):
         raise UsageError(unknown("objective", objective, get_args(Objective)))
     wanted: Objective = objective  # pyright: ignore[reportAssignmentType] - checked above
-    if method not in methods.names():
+    if not methods.knows(method):
         raise UsageError(unknown("method", method, methods.names()))
     single = tuned_recipe(loaded, method, model)
     goal = goal_of(single.recipe, wanted, max_map_drop)

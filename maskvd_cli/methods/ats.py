@@ -17,6 +17,7 @@ token stays. For detection, features of tokens that are gone are zero.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -32,11 +33,19 @@ from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.attention_scores import class_attention, take, weights_in_place
 from maskvd_cli.methods.base import FrameTrace, Params
-from maskvd_cli.methods.dropping import Stage, Survivors, Travelling, is_whole, mean_tokens
+from maskvd_cli.methods.dropping import (
+    WHY_NO_WINDOWS,
+    See,
+    Stage,
+    Survivors,
+    Travelling,
+    is_whole,
+    mean_tokens,
+)
 from maskvd_cli.methods.eventful import Sampler
-from maskvd_cli.methods.evit import DROPS_IN, WHY_NO_WINDOWS
 from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.reducing import Foretold, ReducingMethod
+from maskvd_cli.methods.reducing import REDUCING, SEQUENCES, Foretold, How, ReducingMethod
+from maskvd_cli.methods.selecting import Watch
 from maskvd_cli.methods.slots import continued
 from maskvd_cli.methods.trace import SortedWhenAsked, lasting
 
@@ -85,8 +94,10 @@ class ATS(ReducingMethod[ATSParams]):
     paper = "ATS (ECCV 2022, arXiv 2111.15667), as in Eventful Transformers (arXiv 2308.13494)"
     params_type = ATSParams
     naming = ("fraction",)
-    knows = DROPS_IN
+    knows = SEQUENCES
     refuses = WHY_NO_WINDOWS
+    refuses_chosen = WHY_NO_WINDOWS
+    watchable = True
     columns: ClassVar = {"fraction": "fraction", "score": "score"}
     figure: ClassVar = {"name": "reduction", "across": "gmacs", "beside": ["evit"]}
     colour, mark = "#44aa99", "p"
@@ -99,13 +110,21 @@ class ATS(ReducingMethod[ATSParams]):
         self.slots: dict[int, Tensor] = {}
 
     def forget(self) -> None:
+        super().forget()
         self.slots = {}
 
     def state(self) -> Iterable[Tensor]:
-        return self.slots.values()
+        yield from super().state()
+        yield from self.slots.values()
 
     def reduced(
-        self, tokens: Tensor, grid: Size, chosen: Tensor | None = None, *, reduce: bool = True
+        self,
+        tokens: Tensor,
+        grid: Size,
+        chosen: Tensor | None = None,
+        *,
+        reduce: bool = True,
+        watch: Watch | None = None,
     ) -> Survivors:
         backbone, depth = self.backbone, self.backbone.arch.depth
         moving = Travelling.begin(backbone, tokens, grid, chosen)
@@ -113,11 +132,12 @@ class ATS(ReducingMethod[ATSParams]):
         stages = stages_of(self.params, backbone.arch, start, reduce=reduce)
         kept: dict[str, Tensor] = {}
         for number, (block, stage) in enumerate(zip(backbone.blocks, stages, strict=True)):
+            see = None if watch is None else partial(watch, number)
             if not stage.drops:
-                moving = moving.through(block, grid, stage.kept)
+                moving = moving.through(block, grid, stage.kept, watch=see)
                 continue
             before = None if chosen is not None else self.slots.get(number)
-            moving, slots = self.sampled(moving, block, grid, stage.kept, before)
+            moving, slots = self.sampled(moving, block, grid, stage.kept, before, watch=see)
             kept[f"blocks.{number}.kept"] = moving.index
             if chosen is None:
                 self.slots[number] = slots
@@ -133,8 +153,15 @@ class ATS(ReducingMethod[ATSParams]):
         )
         return Survivors(backbone.finish(moving.tokens), moving.index, whole, trace)
 
-    def sampled(
-        self, moving: Travelling, block: Block, grid: Size, kept: int, before: Tensor | None
+    def sampled(  # noqa: PLR0913 - a sequence, its block, and what stays
+        self,
+        moving: Travelling,
+        block: Block,
+        grid: Size,
+        kept: int,
+        before: Tensor | None,
+        *,
+        watch: See | None = None,
     ) -> tuple[Travelling, Tensor]:
         """Run one block that keeps `kept` tokens; also return which they were, slot by slot.
 
@@ -143,7 +170,7 @@ class ATS(ReducingMethod[ATSParams]):
         """
         lead = moving.tokens.shape[1] - moving.index.shape[1]
         normed = block.norm1(moving.tokens)
-        if lead and self.params.score == "row":
+        if lead and self.params.score == "row" and watch is None:
             paid, value, attend = class_attention(block, normed)
             slots = best(self.scores(paid, value[:, :, lead:]), kept, before)
             attended = attend(slots)
@@ -151,13 +178,21 @@ class ATS(ReducingMethod[ATSParams]):
             qkv = block.qkv(normed)
             value = block.split(qkv)[2]
             weights = weights_in_place(block, qkv, moving.index, grid)
-            share = weights[..., lead:, 0] if lead else weights.mean(2)
+            if watch is not None:
+                watch(weights, moving.index[0])
+            share = self._share(weights, lead)
             slots = best(self.scores(share, value[:, :, lead:]), kept, before)
             rows = take(weights.transpose(1, 2), slots, lead).transpose(1, 2)
             attended = block.merge(rows.to(value.dtype) @ value)
         tokens = take(moving.tokens, slots, lead) + block.projection(attended)
         tokens = tokens + block.mlp(block.norm2(tokens))
         return Travelling(tokens, take(moving.index, slots)), slots
+
+    def _share(self, weights: Tensor, lead: int) -> Tensor:
+        """Return the attention (B, H, n) that scores read, of all weights."""
+        if not lead:
+            return weights.mean(2)
+        return weights[..., lead:, 0] if self.params.score == "column" else weights[:, :, 0, lead:]
 
     def scores(self, attention: Tensor, value: Tensor) -> Tensor:
         """Return the scores (B, n) of tokens with `attention` (B, H, n) and values (B, H, n, c)."""
@@ -197,11 +232,17 @@ class ATS(ReducingMethod[ATSParams]):
         return params.model_copy(update={"score": known})
 
     @classmethod
+    def eased(cls, params: ATSParams, share: float) -> ATSParams:
+        fraction = params.fraction + (1 - params.fraction) * share
+        return params.model_copy(update={"fraction": fraction})
+
+    @classmethod
     def foretold(
-        cls, params: ATSParams, arch: ViTArch, grid: Size, start: int, *, reduce: bool = True
+        cls, params: ATSParams, arch: ViTArch, grid: Size, start: int, how: How = REDUCING
     ) -> Foretold:
-        stages = stages_of(params, arch, start, reduce=reduce)
-        macs = _frame_macs(arch, grid, stages, by_class=params.score == "row" and arch.class_token)
+        stages = stages_of(params, arch, start, reduce=how.reduce)
+        by_class = params.score == "row" and arch.class_token and not how.watched
+        macs = _frame_macs(arch, grid, stages, by_class=by_class)
         return Foretold(mean_tokens(stages), is_whole(stages, grid), macs)
 
     @classmethod

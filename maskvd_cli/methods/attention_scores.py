@@ -25,17 +25,21 @@ _QUERIES_AT_ONCE = 256
 # From positions (B, m) in the sequence, class token apart, to the attention output (B, [1 +] m, D)
 # of these tokens, behind that of the class token; None: of all tokens.
 Attend = Callable[[Tensor | None], Tensor]
+# Sees the weights (1, H, [1 +] n, [1 +] n) of a sequence of one clip, and its index (n,).
+See = Callable[[Tensor, Tensor], None]
 
 
 def scored_attention(
-    block: Block, normed: Tensor, index: Tensor, grid: Size
+    block: Block, normed: Tensor, index: Tensor, grid: Size, watch: See | None = None
 ) -> tuple[Tensor, Attend]:
     """Return the scores (B, n) of a sequence, and what gives the attention output.
 
     `normed` (B, [1 +] n, D) is the block's normalised input, class token first; `index` (B, n) the
     flat grid index of the others, N for tokens without a place. Scores are in single precision at
-    least.
+    least. Where somebody watches, all weights are computed, class token or not.
     """
+    if watch is not None:
+        return _watched(block, normed, index, grid, watch)
     if normed.shape[1] > index.shape[1]:
         return _scored_by_class(block, normed)
     qkv = block.qkv(normed)
@@ -86,6 +90,23 @@ def weights_in_place(block: Block, qkv: Tensor, index: Tensor, grid: Size) -> Te
         bias = None if relative is None else relative.bias(slice(None), places)
         clips.append(_softmax(query[[clip]], key[[clip]], bias))
     return torch.cat(clips)
+
+
+def _watched(
+    block: Block, normed: Tensor, index: Tensor, grid: Size, watch: See
+) -> tuple[Tensor, Attend]:
+    qkv, lead = block.qkv(normed), normed.shape[1] - index.shape[1]
+    weights, value = weights_in_place(block, qkv, index, grid), block.split(qkv)[2]
+    watch(weights, index[0])
+    scores = weights[:, :, 0, lead:].mean(1) if lead else weights.mean((1, 2))
+
+    def attend(places: Tensor | None) -> Tensor:
+        rows = weights
+        if places is not None:
+            rows = take(weights.transpose(1, 2), places, lead).transpose(1, 2)
+        return block.merge(rows.to(value.dtype) @ value)
+
+    return scores, attend
 
 
 def _scored_by_class(block: Block, normed: Tensor) -> tuple[Tensor, Attend]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -21,9 +22,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.traits import WINDOWS
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
-from maskvd_cli.methods.attention_scores import attend_in_place, clips, scored_attention, take
+from maskvd_cli.methods.attention_scores import See, attend_in_place, clips, scored_attention, take
 from maskvd_cli.methods.base import FrameTrace
+from maskvd_cli.methods.selecting import Watch
+from maskvd_cli.methods.trace import lasting
+
+WHY_NO_WINDOWS = {WINDOWS: "drops tokens, and the windows of {model} need all of them"}
 
 
 class Stage(NamedTuple):
@@ -89,25 +95,38 @@ class Travelling:
             sequence = sequence[:, chosen]
         return cls(backbone.with_class_token(sequence), chosen.expand(len(tokens), -1))
 
-    def through(self, block: Block, grid: Size, kept: int, *, fuse: bool = False) -> Travelling:
+    def through(
+        self,
+        block: Block,
+        grid: Size,
+        kept: int,
+        *,
+        fuse: bool = False,
+        watch: See | None = None,
+    ) -> Travelling:
         """Run one block, after whose attention only the best `kept` tokens go on.
 
-        Of equal scores the token with the lower grid index goes first, a fused one last.
+        Of equal scores the token with the lower grid index goes first, a fused one last. `watch`
+        sees the attention of a sequence of one clip.
         """
         if kept < self.index.shape[1]:
-            tokens, index = self._reorganised(block, grid, kept, fuse)
+            tokens, index = self._reorganised(block, grid, kept, fuse, watch)
         else:
-            qkv = block.qkv(block.norm1(self.tokens))
-            attended = attend_in_place(block, qkv, self.index, grid)
+            normed = block.norm1(self.tokens)
+            if watch is None:
+                attended = attend_in_place(block, block.qkv(normed), self.index, grid)
+            else:
+                attended = scored_attention(block, normed, self.index, grid, watch)[1](None)
             tokens, index = self.tokens + block.projection(attended), self.index
         return Travelling(tokens + block.mlp(block.norm2(tokens)), index)
 
     def _reorganised(
-        self, block: Block, grid: Size, kept: int, fuse: bool
+        self, block: Block, grid: Size, kept: int, fuse: bool, watch: See | None
     ) -> tuple[Tensor, Tensor]:
         """Return tokens and index after the attention residual, without those dropped."""
         lead = self.tokens.shape[1] - self.index.shape[1]
-        scores, attend = scored_attention(block, block.norm1(self.tokens), self.index, grid)
+        normed = block.norm1(self.tokens)
+        scores, attend = scored_attention(block, normed, self.index, grid, watch)
         order = _best_first(scores, self.index)
         best, rest = order[:, :kept], order[:, kept:]
         index = take(self.index, best)
@@ -158,7 +177,13 @@ class ProgressiveDropping:
     fuse: bool = False
 
     def run(
-        self, tokens: Tensor, grid: Size, chosen: Tensor | None = None, *, drop: bool = True
+        self,
+        tokens: Tensor,
+        grid: Size,
+        chosen: Tensor | None = None,
+        *,
+        drop: bool = True,
+        watch: Watch | None = None,
     ) -> Survivors:
         """Run embedded patches (B, N, D), all or those at `chosen` (n,); drop none if not `drop`.
 
@@ -172,7 +197,8 @@ class ProgressiveDropping:
         stages = stages_of(start, self.keep_rates, drop=drop, fuse=self.fuse)
         selected: dict[str, Tensor] = {}
         for number, (block, stage) in enumerate(zip(backbone.blocks, stages, strict=True)):
-            travelling = travelling.through(block, grid, stage.kept, fuse=self.fuse)
+            see = None if watch is None else partial(watch, number)
+            travelling = travelling.through(block, grid, stage.kept, fuse=self.fuse, watch=see)
             if stage.drops:
                 selected[f"blocks.{number}.kept"] = travelling.index[:, : stage.kept]
         selected["survivors"] = travelling.index
@@ -183,21 +209,10 @@ class ProgressiveDropping:
             whole,
             {"start": start},
             selected,
-            _shares(stages),
+            lasting([stage.drops for stage in stages]),
             f"kept through many of {len(stages)} blocks",
         )
         return Survivors(backbone.finish(travelling.tokens), travelling.index, whole, trace)
-
-
-def _shares(stages: Sequence[Stage]) -> dict[str, float]:
-    """Return which part of the blocks the tokens of each set leave; all leave those before."""
-    drops = [number for number, stage in enumerate(stages) if stage.drops]
-    ends = [*drops[1:], len(stages)]
-    shares = {
-        f"blocks.{first}.kept": (end - first) / len(stages)
-        for first, end in zip(drops, ends, strict=False)
-    }
-    return {**shares, "survivors": 0.0}
 
 
 def _best_first(scores: Tensor, index: Tensor) -> Tensor:

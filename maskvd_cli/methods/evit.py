@@ -6,11 +6,9 @@ tokens that did not survive are zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
@@ -19,24 +17,19 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import CLASS_TOKEN, RELATIVE_POSITIONS, TOKENS, WINDOWS
-from maskvd_cli.methods.base import (
-    ClipView,
-    FrameContext,
-    FrameTrace,
-    Params,
-    Selection,
-    TokenMethod,
-    TokenTrace,
-)
+from maskvd_cli.methods.base import Params
 from maskvd_cli.methods.dropping import (
+    WHY_NO_WINDOWS,
     ProgressiveDropping,
     Stage,
+    Survivors,
     is_whole,
     mean_tokens,
     stages_of,
 )
 from maskvd_cli.methods.params import Varied
+from maskvd_cli.methods.reducing import REDUCING, SEQUENCES, Foretold, How, ReducingMethod
+from maskvd_cli.methods.selecting import Watch
 
 
 class DroppingParams(Params):
@@ -67,11 +60,6 @@ class DroppingParams(Params):
 D = TypeVar("D", bound=DroppingParams)
 
 
-# Dropping leaves no whole windows.
-DROPS_IN = frozenset((TOKENS, RELATIVE_POSITIONS, CLASS_TOKEN))
-WHY_NO_WINDOWS = {WINDOWS: "drops tokens, and the windows of {model} need all of them"}
-
-
 def fitting(params: D, arch: ViTArch) -> D:
     """Return the parameters. Raises UsageError for blocks that the backbone has not."""
     if params.drop_blocks[-1] >= arch.depth:
@@ -90,125 +78,83 @@ class EViTParams(DroppingParams):
     )
 
 
-class EViT(TokenMethod[EViTParams]):
-    """All tokens enter the first block; survivors are written onto zeros.
-
-    MACs: `dropping_macs`.
-    """
+class EViT(ReducingMethod[EViTParams]):
+    """All tokens enter the first block; survivors are written onto zeros. MACs: `_frame_macs`."""
 
     name = "evit"
     description = "drops the tokens that the class token attends to least, block by block"
     paper = "EViT (ICLR 2022, arXiv 2202.07800)"
     params_type = EViTParams
     naming = ("keep_rate",)
-    batched = True
-    knows = DROPS_IN
+    knows = SEQUENCES
     refuses = WHY_NO_WINDOWS
+    refuses_chosen = WHY_NO_WINDOWS
+    watchable = True
     # MaskVD's Figure 7 shows dropping beside its mask.
     figure: ClassVar = {
         "name": "evit", "across": "keep_rate", "below": ["latency_mean_ms"], "beside": ["maskvd"],
     }  # fmt: skip
     colour, mark = "#009e73", "^"
 
-    def forget(self) -> None:
-        """Do nothing: no state is kept."""
-
-    def compute(
-        self, tokens: Tensor, frame: FrameContext, selection: Selection
-    ) -> tuple[Tensor, FrameTrace]:
+    def reduced(
+        self,
+        tokens: Tensor,
+        grid: Size,
+        chosen: Tensor | None = None,
+        *,
+        reduce: bool = True,
+        watch: Watch | None = None,
+    ) -> Survivors:
         rates = self.params.keep_rates(self.backbone.arch)
         dropping = ProgressiveDropping(self.backbone, rates, self.params.fuse)
-        survivors = dropping.run(tokens, frame.grid)
-        zeros = survivors.features.new_zeros(tokens.shape)
-        return survivors.onto(zeros), survivors.trace
-
-    def state(self) -> Iterable[Tensor]:
-        return ()
+        return dropping.run(tokens, grid, chosen, drop=reduce, watch=watch)
 
     @classmethod
     def resolve(cls, params: EViTParams, arch: ViTArch) -> EViTParams:
         return fitting(params, arch)
 
     @classmethod
-    def constant_on_repeats(cls, params: EViTParams) -> bool:
-        return True
+    def eased(cls, params: EViTParams, share: float) -> EViTParams:
+        rate = params.keep_rate + (1 - params.keep_rate) * share
+        return params.model_copy(update={"keep_rate": rate})
 
     @classmethod
-    def plan(cls, params: EViTParams, arch: ViTArch, view: ClipView) -> TokenTrace:
-        start = np.full(view.frames, view.tokens, dtype=np.int64)
-        untouched = np.zeros(view.frames, dtype=np.bool_)
-        return dropping_trace(start, untouched, params.keep_rates(arch), view.grid, params.fuse)
-
-    @classmethod
-    def macs(cls, arch: ViTArch, grid: Size, params: EViTParams, trace: TokenTrace) -> Macs:
-        return dropping_macs(arch, grid, trace, params.keep_rates(arch), params.fuse)
-
-    @classmethod
-    def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: EViTParams) -> int:
-        return 0
+    def foretold(
+        cls, params: EViTParams, arch: ViTArch, grid: Size, start: int, how: How = REDUCING
+    ) -> Foretold:
+        stages = stages_of(start, params.keep_rates(arch), drop=how.reduce, fuse=params.fuse)
+        macs = _frame_macs(arch, grid, stages, params.fuse, how.watched)
+        return Foretold(mean_tokens(stages), is_whole(stages, grid), macs)
 
 
-def dropping_trace(
-    start: NDArray[np.int64],
-    untouched: NDArray[np.bool_],
-    keep_rates: Sequence[float],
-    grid: Size,
-    fuse: bool = False,
-) -> TokenTrace:
-    """Return the trace of frames whose first block is entered by `start` (frames,) tokens.
-
-    `untouched` (frames,): frames in which no block drops.
-    """
-    stages = [
-        stages_of(int(tokens), keep_rates, drop=not spared, fuse=fuse)
-        for tokens, spared in zip(start, untouched, strict=True)
-    ]
-    return TokenTrace(
-        np.array([mean_tokens(frame) for frame in stages], dtype=np.float64),
-        np.array([is_whole(frame, grid) for frame in stages], dtype=np.bool_),
-        {"start": start},
-    )
-
-
-def dropping_macs(
-    arch: ViTArch, grid: Size, trace: TokenTrace, keep_rates: Sequence[float], fuse: bool = False
+def _frame_macs(
+    arch: ViTArch, grid: Size, stages: Sequence[Stage], fuse: bool, watched: bool
 ) -> Macs:
-    """Return the MACs of dropping, one per frame; no block drops in full frames.
+    """Return the MACs of one frame.
 
     A block that a tokens enter and b leave, class token included. Matrix products of the authors'
     code: 4aD^2 + 2a^2 D + 8bD^2. Executed in a block that drops without fusion: queries and their
-    attention for b tokens only (without class token: for all, as they vote), projection for b. The
-    published counter (torchprofile's) adds patch embedding, LayerNorms and attention scaling as
+    attention for b tokens only (without class token: for all, as they vote), projection for b.
+    Where somebody watches, all queries and weights, a^2 D, and abD for the outputs that are needed.
+    The published counter (torchprofile's) adds patch embedding, LayerNorms and attention scaling as
     `costs.plain_vit` does; it leaves out the choice itself. A frame without tokens executes
     nothing.
     """
-    frames = list(zip(trace.counts["start"].tolist(), trace.full.tolist(), strict=True))
-    cost_of = {
-        (start, full): _frame_macs(
-            arch, grid, stages_of(start, keep_rates, drop=not full, fuse=fuse), fuse
-        )
-        for start, full in set(frames)
-    }
-    return Macs(
-        np.array([cost_of[frame].matrix for frame in frames], dtype=np.int64),
-        np.array([cost_of[frame].published for frame in frames], dtype=np.int64),
-    )
-
-
-def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], fuse: bool) -> Macs:
     lead, square = int(arch.class_token), arch.dim**2
     matrix = published = 0
     for stage in stages:
         entering, leaving = stage.entering + lead, stage.leaving + lead
         fewer = stage.drops and not fuse
-        asking = leaving if fewer and lead else entering
+        asking = leaving if fewer and lead and not watched else entering
         projected = leaving if fewer else entering
-        attention = costs.global_attention(arch, grid, asking, entering)
+        attention = int(costs.global_attention(arch, grid, asking, entering).matrix)
+        if watched:
+            attention -= (entering - projected) * entering * arch.dim
         mlp = 2 * arch.mlp_ratio * leaving * square
-        matrix += (asking + 2 * entering + projected) * square + int(attention.matrix) + mlp
-        attention = costs.global_attention(arch, grid, entering, entering)
+        matrix += (asking + 2 * entering + projected) * square + attention + mlp
+        everything = int(costs.global_attention(arch, grid, entering, entering).matrix)
         scaling, norms = arch.heads * entering**2, (entering + leaving) * arch.dim
-        published += 4 * entering * square + int(attention.matrix) + mlp + scaling + norms
+        published += 4 * entering * square + everything + mlp + scaling + norms
     published += int(arch.final_norm) * (stages[-1].leaving + lead) * arch.dim
     published += grid.area * 3 * arch.patch**2 * arch.dim
     return Macs(matrix if stages[0].entering else 0, published)

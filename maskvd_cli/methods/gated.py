@@ -14,15 +14,18 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import PLAIN_VIT
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods import eventful_costs
 from maskvd_cli.methods.base import (
@@ -36,10 +39,11 @@ from maskvd_cli.methods.base import (
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
 from maskvd_cli.methods.gates import GateParams, Layer, TokenGate
 from maskvd_cli.methods.pooling import check_pool, check_poolable
+from maskvd_cli.methods.selecting import Watch
 from maskvd_cli.methods.trace import SetsWhenAsked
 
 G = TypeVar("G", bound=GateParams)
-_GATES = ("qkv", "projection", "mlp")
+GATES = ("qkv", "projection", "mlp")
 
 
 class GatedMethod(TokenMethod[G]):
@@ -54,10 +58,17 @@ class GatedMethod(TokenMethod[G]):
 
     batched = True
     forgets = False
+    # In combinations, as `ReducingMethod` has them.
+    knows_chosen: ClassVar[frozenset[str]] = PLAIN_VIT
+    refuses_chosen: ClassVar[Mapping[str, str]] = {}
+    watchable: ClassVar[bool] = False
+    chosen_constant: ClassVar[bool] = True
 
     def __init__(self, params: G, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)
         self.gates: dict[str, TokenGate] = {}
+        # Which tokens may go through the gates of this frame; None: any.
+        self._among: Tensor | None = None
 
     def forget(self) -> None:
         self.gates = {}
@@ -80,6 +91,29 @@ class GatedMethod(TokenMethod[G]):
             selected |= {f"blocks.{number}.{gate}": index for gate, index in through.items()}
         return self.backbone.finish(x), self._trace(x, frame.grid, selected, keys)
 
+    def compute_chosen(
+        self, tokens: Tensor, frame: FrameContext, kept: Tensor, watch: Watch | None = None
+    ) -> tuple[Tensor, FrameTrace]:
+        """Return features (1, N, D) of which only tokens of `kept` (N,) bool may go through gates.
+
+        All tokens make a full frame: gates begin anew, and it is dense. A class token may always.
+        Raises UsageError where a mask comes before any full frame.
+        """
+        assert watch is None, "gates keep attention of several frames"
+        if bool(kept.all()):
+            self.forget()
+        elif not self.gates:
+            raise UsageError(
+                "a masked frame came before any full one", remedy="begin the clip with a full one"
+            )
+        else:
+            lead = self.backbone.arch.lead
+            self._among = F.pad(kept, (lead, 0), value=True).nonzero().squeeze(1).to(tokens.device)
+        try:
+            return self.compute(tokens, frame, Selection())
+        finally:
+            self._among = None
+
     def through(
         self, number: int, block: Block, x: Tensor, grid: Size
     ) -> tuple[Tensor, dict[str, Tensor | None], int]:
@@ -93,7 +127,8 @@ class GatedMethod(TokenMethod[G]):
             attended, columns = self.attend(number, block, qkv, grid, index)
         else:
             attended = block.attend(qkv, grid)
-        projected, at = self._gate(f"{name}.projection")(attended, block.projection)
+        gate = self._gate(f"{name}.projection")
+        projected, at = gate(attended, block.projection, self._among)
         x = self.beside(number, x) + projected
         hidden, at_mlp = self._normed_gate(f"{name}.mlp", x, block.norm2, block.mlp)
         return x + hidden, {"qkv": index, "projection": at, "mlp": at_mlp}, columns
@@ -130,8 +165,8 @@ class GatedMethod(TokenMethod[G]):
         self, name: str, tokens: Tensor, norm: Layer, layer: Layer
     ) -> tuple[Tensor, Tensor | None]:
         if self.params.gate == "before_ln":
-            return self._gate(name)(tokens, lambda rows: layer(norm(rows)))
-        return self._gate(name)(norm(tokens), layer)
+            return self._gate(name)(tokens, lambda rows: layer(norm(rows)), self._among)
+        return self._gate(name)(norm(tokens), layer, self._among)
 
     def _trace(
         self, x: Tensor, grid: Size, selected: Mapping[str, Tensor | None], keys: int
@@ -142,7 +177,7 @@ class GatedMethod(TokenMethod[G]):
         sizes = chosen.sizes()
         through = {
             gate: [sizes[f"blocks.{number}.{gate}"] for number in range(arch.depth)]
-            for gate in _GATES
+            for gate in GATES
         }
         counts = {gate: sum(tokens) for gate, tokens in through.items()}
         mean = sum(counts.values()) / len(chosen)
@@ -176,6 +211,25 @@ class GatedMethod(TokenMethod[G]):
 
     @classmethod
     def plan(cls, params: G, arch: ViTArch, view: ClipView) -> TokenTrace:
+        any_token = np.full(view.frames, view.tokens, dtype=np.int64)
+        return cls._planned(params, arch, view, any_token, np.arange(view.frames) == 0)
+
+    @classmethod
+    def plan_chosen(
+        cls, params: G, arch: ViTArch, view: ClipView, entering: NDArray[np.int64]
+    ) -> TokenTrace:
+        """Return the trace of frames on which so many tokens (frames,) may go through gates."""
+        return cls._planned(params, arch, view, entering, entering == view.tokens)
+
+    @classmethod
+    def _planned(
+        cls,
+        params: G,
+        arch: ViTArch,
+        view: ClipView,
+        entering: NDArray[np.int64],
+        dense: NDArray[np.bool_],
+    ) -> TokenTrace:
         update = cls.update(params)
         check_pool(view.grid, update.pool)
         count = params.count(eventful_costs.sequence_length(arch, view.grid))
@@ -189,12 +243,14 @@ class GatedMethod(TokenMethod[G]):
                 f"how many pooled keys change with update {update.attention} depends on the pixels",
                 remedy="leave pool out, choose update tokenwise, or run the detector on the frames",
             )
-        tokens = np.full(view.frames, count, dtype=np.int64)
-        dense = np.arange(view.frames) == 0
+        tokens = np.minimum(count, entering + arch.lead)
         return eventful_costs.uniform_trace(arch, view.grid, update, tokens, dense)
 
     @classmethod
-    def macs(cls, arch: ViTArch, grid: Size, params: G, trace: TokenTrace) -> Macs:
+    def macs(
+        cls, arch: ViTArch, grid: Size, params: G, trace: TokenTrace, *, watched: bool = False
+    ) -> Macs:
+        del watched
         before_ln = params.gate == "before_ln"
         return eventful_costs.executed(arch, grid, cls.update(params), trace, before_ln=before_ln)
 
@@ -206,6 +262,11 @@ class GatedMethod(TokenMethod[G]):
         through, dense = np.array([tokens], dtype=np.int64), np.array([False])
         trace = eventful_costs.uniform_trace(arch, grid, update, through, dense)
         return int(np.asarray(cls.macs(arch, grid, params, trace).published).item())
+
+    @classmethod
+    def chosen_state_bytes(cls, params: G, arch: ViTArch, grid: Size) -> int:
+        """Return the bytes that `compute_chosen` keeps between frames."""
+        return cls.planned_state_bytes(arch, grid, params)
 
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: G) -> int:

@@ -76,17 +76,25 @@ class GateParams(Params):
         return self.r
 
 
-def choose(norms: Tensor, params: GateParams) -> Tensor:
+def choose(norms: Tensor, params: GateParams, among: Tensor | None = None) -> Tensor:
     """Return the tokens that go through, (B, m) int64, sorted for each clip.
 
     `norms` (B, n) of their errors. Equal norms: lower index first, by a stable sort. NaN counts as
     the largest, so that it cannot hide behind an old output. `threshold` takes a batch of one.
-    Where there are fewer than r tokens, all go through.
+    Where there are fewer than r tokens, all go through. `among` (k,): those that may, sorted; None:
+    any.
     """
+    count = params.count(norms.shape[1]) if params.r is None else params.r
+    if among is None:
+        return _best(norms, params, count)
+    return among[_best(norms[:, among], params, count)]
+
+
+def _best(norms: Tensor, params: GateParams, count: int | None) -> Tensor:
+    """Return the tokens above the threshold, else the `count` with the largest norms, sorted."""
     if params.threshold is not None:
         assert len(norms) == 1, "clips would differ in how many tokens go through"
         return (~(norms[0] <= params.threshold)).nonzero().T
-    count = params.count(norms.shape[1]) if params.r is None else params.r
     order = norms.sort(dim=1, descending=True, stable=True).indices
     return order[:, :count].sort(dim=1).values
 
@@ -100,12 +108,15 @@ class TokenGate:
         self.reference: Tensor | None = None
         self.output: Tensor | None = None
 
-    def __call__(self, tokens: Tensor, layer: Layer) -> tuple[Tensor, Tensor | None]:
+    def __call__(
+        self, tokens: Tensor, layer: Layer, among: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the layer's output of all tokens (B, n, D), and which were recomputed.
 
         The output is the gate's own: only read it, and only until the next call. The index is
         (B, m) int64 and sorted, None where all tokens went through densely. Raises UsageError
-        for tokens of another shape than the clip's.
+        for tokens of another shape than the clip's. `among` (k,): which tokens may go through;
+        errors of the others stay, as of those that did not move enough.
         """
         if self.reference is None or self.output is None:
             self.reference, self.output = tokens.clone(), layer(tokens)
@@ -118,7 +129,7 @@ class TokenGate:
         # Summed in half precision, norms would overflow, and tie more often.
         wide = torch.float32 if tokens.element_size() < torch.float32.itemsize else None
         norms = torch.linalg.vector_norm(tokens - self.reference, dim=-1, dtype=wide)
-        index = choose(norms, self.params)
+        index = choose(norms, self.params, among)
         changed = take(tokens, index, 1)
         if self.forgets:
             self.reference.copy_(tokens)

@@ -6,7 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -21,12 +23,12 @@ from maskvd_cli.methods.base import (
     FrameTrace,
     Params,
     Selection,
-    TokenMethod,
     TokenTrace,
 )
 from maskvd_cli.methods.masked_costs import Version
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.params import Varied
+from maskvd_cli.methods.selecting import SelectingMethod
 
 
 class MaskedParams(Params):
@@ -46,7 +48,7 @@ class MaskedParams(Params):
 M = TypeVar("M", bound=MaskedParams)
 
 
-class MaskedMethod(TokenMethod[M]):
+class MaskedMethod(SelectingMethod[M]):
     """Frame t is full where t % period == 0; others recompute the tokens of `choose`.
 
     MACs: `masked_costs.executed`; state: `masked_costs.state_bytes`.
@@ -54,6 +56,7 @@ class MaskedMethod(TokenMethod[M]):
 
     naming = ("version", "period")
     columns: ClassVar = {"version": "ver.", "period": "P"}
+    own_execution: ClassVar = frozenset(("version",))
 
     def __init__(self, params: M, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)
@@ -81,6 +84,11 @@ class MaskedMethod(TokenMethod[M]):
     @abstractmethod
     def planned(cls, params: M, view: ClipView) -> Tensor:
         """Return the tokens recomputed on each frame of a clip, (frames, N) bool."""
+
+    @classmethod
+    def entering(cls, params: M, view: ClipView) -> NDArray[np.int64]:
+        kept = cls.planned(params, view)
+        return masked_costs.counts_of(kept, torch.ones(view.tokens, 1))[:, 0].numpy()
 
     def state(self) -> Iterable[Tensor]:
         return self.execution.state()

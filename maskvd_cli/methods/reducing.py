@@ -1,18 +1,26 @@
-"""Methods whose frames run by themselves, with ever fewer tokens as they go deeper."""
+"""Methods whose frames run by themselves, with ever fewer tokens as they go deeper.
+
+In a combination `A+B` (`composing`) they run the tokens that A chose: those alone enter the first
+block, and what comes out of the last is written onto the features of the frame before.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import CLASS_TOKEN, RELATIVE_POSITIONS, TOKENS, WINDOWS
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import (
     ClipView,
     FrameContext,
@@ -21,7 +29,13 @@ from maskvd_cli.methods.base import (
     Selection,
     TokenMethod,
     TokenTrace,
+    token_bytes,
 )
+from maskvd_cli.methods.selecting import Watch
+from maskvd_cli.methods.trace import MASK, Joined
+
+# A sequence of any tokens has no whole windows.
+SEQUENCES = frozenset((TOKENS, RELATIVE_POSITIONS, CLASS_TOKEN))
 
 
 class Reduced(Protocol):
@@ -30,6 +44,11 @@ class Reduced(Protocol):
     @property
     def trace(self) -> FrameTrace:
         """`counts["start"]`: tokens that entered the first block; `tokens`: mean over blocks."""
+        ...
+
+    @property
+    def features(self) -> Tensor:
+        """What came out, (B, n, D), in an order of its own."""
         ...
 
     def onto(self, base: Tensor) -> Tensor:
@@ -49,6 +68,14 @@ class Foretold:
     macs: Macs
 
 
+class How(NamedTuple):
+    """Whether any token is lost on a frame, and whether somebody watches the attention."""
+
+    reduce: bool = True
+    watched: bool = False
+
+
+REDUCING = How()
 P = TypeVar("P", bound=Params)
 
 
@@ -56,38 +83,98 @@ class ReducingMethod(TokenMethod[P]):
     """All tokens enter the first block; features where nothing came out are zero.
 
     What happens in the blocks depends on the number of tokens that enter alone, so a clip can be
-    planned. Full frames reduce nothing.
+    planned. Full frames reduce nothing. In combinations: `knows_chosen` is what backbones may have,
+    `refuses_chosen` why not; `watchable`, whether it can show the attention of its blocks.
     """
 
     batched = True
+    knows_chosen: ClassVar[frozenset[str]] = SEQUENCES
+    refuses_chosen: ClassVar[Mapping[str, str]] = {
+        WINDOWS: "runs chosen tokens alone, and the windows of {model} need all of them"
+    }
+    watchable: ClassVar[bool] = False
+    # What masks keep from the frame before differs from what a frame computes anew.
+    chosen_constant: ClassVar[bool] = False
+
+    def __init__(self, params: P, backbone: VisionTransformer) -> None:
+        super().__init__(params, backbone)
+        self.reference: Tensor | None = None
 
     @abstractmethod
     def reduced(
-        self, tokens: Tensor, grid: Size, chosen: Tensor | None = None, *, reduce: bool = True
+        self,
+        tokens: Tensor,
+        grid: Size,
+        chosen: Tensor | None = None,
+        *,
+        reduce: bool = True,
+        watch: Watch | None = None,
     ) -> Reduced:
         """Run embedded patches (B, N, D), all or those at `chosen` (n,), as if no others were.
 
-        None is lost where `reduce` says so.
+        `reduce`: whether any token is lost; `watch`: who sees the attention of each block.
         """
 
     @classmethod
     @abstractmethod
     def foretold(
-        cls, params: P, arch: ViTArch, grid: Size, start: int, *, reduce: bool = True
+        cls, params: P, arch: ViTArch, grid: Size, start: int, how: How = REDUCING
     ) -> Foretold:
         """Return what `start` tokens that enter the first block become, and what they cost."""
 
+    @classmethod
+    @abstractmethod
+    def eased(cls, params: P, share: float) -> P:
+        """Return parameters with which fewer tokens are lost; `share` 1: none, 0: as they are.
+
+        A training begins with them, so that a detector gets used to it.
+        """
+
     def forget(self) -> None:
-        """Do nothing, unless state is kept."""
+        self.reference = None
 
     def state(self) -> Iterable[Tensor]:
-        return ()
+        if self.reference is not None:
+            yield self.reference
 
     def compute(
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
-        outcome = self.reduced(tokens, frame.grid)
-        return outcome.onto(tokens.new_zeros(tokens.shape)), outcome.trace
+        return self.dense(tokens, frame.grid)
+
+    def dense(self, tokens: Tensor, grid: Size) -> tuple[Tensor, FrameTrace]:
+        """Return features (B, N, D) of all embedded patches, zero where nothing came out."""
+        outcome = self.reduced(tokens, grid)
+        return outcome.onto(outcome.features.new_zeros(tokens.shape)), outcome.trace
+
+    def compute_chosen(
+        self, tokens: Tensor, frame: FrameContext, kept: Tensor, watch: Watch | None = None
+    ) -> tuple[Tensor, FrameTrace]:
+        """Return features (1, N, D) of embedded patches, recomputing `kept` (N,) bool on the CPU.
+
+        All tokens make a full frame, which reduces nothing; no token changes nothing. The trace is
+        that of `reduced`, with the mask as well. Raises UsageError where a mask comes before any
+        full frame.
+        """
+        full = bool(kept.all())
+        mask = kept.nonzero().squeeze(1).to(tokens.device)
+        if not full and self.reference is None:
+            raise UsageError(
+                "a masked frame came before any full one", remedy="begin the clip with a full one"
+            )
+        base = tokens if full or self.reference is None else self.reference
+        if len(mask):
+            chosen = None if full else mask
+            outcome = self.reduced(tokens, frame.grid, chosen, reduce=not full, watch=watch)
+            features, trace = outcome.onto(base), outcome.trace
+        else:
+            features = base
+            trace = FrameTrace(0, full=False, counts={"start": 0}, selected={"survivors": mask})
+        self.reference = features.clone()
+        # Between the mask and the first loss, blocks see the tokens of the mask.
+        shares = {MASK: 1.0 - sum(trace.shares.values()), **trace.shares}
+        selected = Joined({MASK: mask}, trace.selected)
+        return features, replace(trace, selected=selected, shares=shares)
 
     @classmethod
     def constant_on_repeats(cls, params: P) -> bool:
@@ -103,16 +190,41 @@ class ReducingMethod(TokenMethod[P]):
         )
 
     @classmethod
-    def macs(cls, arch: ViTArch, grid: Size, params: P, trace: TokenTrace) -> Macs:
+    def plan_chosen(
+        cls, params: P, arch: ViTArch, view: ClipView, entering: NDArray[np.int64]
+    ) -> TokenTrace:
+        """Return the trace of frames that so many tokens (frames,) enter."""
+        whole = view.tokens
+        known = {
+            start: cls.foretold(params, arch, view.grid, start, How(reduce=start != whole))
+            for start in set(entering.tolist())
+        }
+        frames = [known[start] for start in entering.tolist()]
+        return TokenTrace(
+            np.array([frame.tokens for frame in frames], dtype=np.float64),
+            np.array([frame.full for frame in frames], dtype=np.bool_),
+            {"start": entering},
+        )
+
+    @classmethod
+    def macs(
+        cls, arch: ViTArch, grid: Size, params: P, trace: TokenTrace, *, watched: bool = False
+    ) -> Macs:
         frames = list(zip(trace.counts["start"].tolist(), trace.full.tolist(), strict=True))
         cost_of = {
-            (start, full): cls.foretold(params, arch, grid, start, reduce=not full).macs
+            (start, full): cls.foretold(params, arch, grid, start, How(not full, watched)).macs
             for start, full in set(frames)
         }
         return Macs(
             np.array([cost_of[frame].matrix for frame in frames], dtype=np.int64),
             np.array([cost_of[frame].published for frame in frames], dtype=np.int64),
         )
+
+    @classmethod
+    def chosen_state_bytes(cls, params: P, arch: ViTArch, grid: Size) -> int:
+        """Return the bytes that `compute_chosen` keeps between frames: T, the last output."""
+        del params
+        return token_bytes(arch, grid)
 
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: P) -> int:

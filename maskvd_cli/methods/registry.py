@@ -2,11 +2,67 @@
 
 from __future__ import annotations
 
-from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.core.registry import Registry
 from maskvd_cli.methods.base import Method, Params
 
-methods: Registry[Method[Params]] = Registry(
+JOINT = "+"
+
+
+class MethodRegistry(Registry[Method[Params]]):
+    """Methods by name; also `A+B`, of two that are registered, where `composing` knows how.
+
+    `names` are those that are registered.
+    """
+
+    def knows(self, name: str) -> bool:
+        """Tell whether a method is called so, or it is made of two that are registered."""
+        return name in self._all() or all(part in self._all() for part in _parts(name))
+
+    def load(self, name: str) -> type[Method[Params]]:
+        """Return a method. Raises UsageError, with the reason, where two make no combination."""
+        parts = _parts(name)
+        if name in self._all() or not self.knows(name):
+            return super().load(name)
+        from maskvd_cli.methods.composing import combined, why_not  # noqa: PLC0415 - heavy
+
+        first, second = map(super().load, parts)
+        if (reason := why_not(first, second)) is not None:
+            pairs = self.pairs()
+            others = [pair for pair in pairs if set(_parts(pair)) & set(parts)] or pairs
+            raise UsageError(
+                f"{name} is no method: {reason}", remedy=f"use one of {', '.join(others)}"
+            )
+        return combined(first, second)
+
+    def pairs(self) -> list[str]:
+        """Return the names of all combinations that are not registered themselves."""
+        from maskvd_cli.methods.composing import why_not  # noqa: PLC0415 - heavy
+
+        loaded = {name: kind for name in self.names() if (kind := self._whole(name)) is not None}
+        names = (
+            f"{one}{JOINT}{other}"
+            for one, first in loaded.items()
+            for other, second in loaded.items()
+            if why_not(first, second) is None
+        )
+        return [name for name in names if name not in self._all()]
+
+    def _whole(self, name: str) -> type[Method[Params]] | None:
+        """Return a registered method that is no combination; None too where it is broken."""
+        try:
+            return None if JOINT in name else super().load(name)
+        except MaskvdError:
+            return None
+
+
+def _parts(name: str) -> list[str]:
+    """Return the two halves of a name; anything else has itself alone."""
+    parts = name.split(JOINT)
+    return parts if len(parts) == 2 else [name]
+
+
+methods = MethodRegistry(
     "method",
     Method,
     "maskvd.methods",

@@ -17,11 +17,13 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import WINDOWS
 from maskvd_cli.methods.base import FrameTrace, Params, scatter
 from maskvd_cli.methods.matching import rows_at, sides
 from maskvd_cli.methods.merging import Merging, Share, shares_of
 from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.reducing import Foretold, ReducingMethod
+from maskvd_cli.methods.reducing import REDUCING, Foretold, How, ReducingMethod
+from maskvd_cli.methods.selecting import Watch
 from maskvd_cli.methods.trace import SortedWhenAsked, lasting
 
 # What the tokens of one block do: how they are shared out as they enter, and as they leave.
@@ -87,10 +89,21 @@ class ToMe(ReducingMethod[ToMeParams]):
     columns: ClassVar = {"r": "r", "inflection": "inflection"}
     figure: ClassVar = {"name": "reduction", "across": "gmacs", "beside": ["evit"]}
     colour, mark = "#882255", "P"
+    refuses_chosen: ClassVar = {
+        WINDOWS: "merges equally many tokens in every window, and those of {model} would hold "
+        "different numbers of chosen ones"
+    }
 
     def reduced(
-        self, tokens: Tensor, grid: Size, chosen: Tensor | None = None, *, reduce: bool = True
+        self,
+        tokens: Tensor,
+        grid: Size,
+        chosen: Tensor | None = None,
+        *,
+        reduce: bool = True,
+        watch: Watch | None = None,
     ) -> Merged:
+        assert watch is None, "attention of merged tokens is that of none of them"
         backbone, depth = self.backbone, self.backbone.arch.depth
         counts = self.params.schedule(depth) if reduce else [0] * depth
         moving = Merging.begin(backbone, tokens, grid, chosen)
@@ -116,10 +129,14 @@ class ToMe(ReducingMethod[ToMeParams]):
         return Merged(features, moving.owner - moving.lead, moving.entered, trace)
 
     @classmethod
+    def eased(cls, params: ToMeParams, share: float) -> ToMeParams:
+        return params.model_copy(update={"r": round(params.r * (1 - share))})
+
+    @classmethod
     def foretold(
-        cls, params: ToMeParams, arch: ViTArch, grid: Size, start: int, *, reduce: bool = True
+        cls, params: ToMeParams, arch: ViTArch, grid: Size, start: int, how: How = REDUCING
     ) -> Foretold:
-        stages = _stages(params, arch, grid, start, reduce=reduce)
+        stages = _stages(params, arch, grid, start, reduce=how.reduce)
         left = [sum(share.total for share in leaving) - arch.lead for _, leaving in stages]
         full = start == grid.area and all(entering == leaving for entering, leaving in stages)
         return Foretold(sum(left) / arch.depth, full, _frame_macs(arch, grid, stages, start))

@@ -128,6 +128,25 @@ class SortedWhenAsked(Mapping[str, Tensor]):
         return len(self.sets)
 
 
+class Joined(Mapping[str, Tensor]):
+    """Several mappings as one, in their order, none of them looked into before somebody does."""
+
+    def __init__(self, *parts: Mapping[str, Tensor]) -> None:
+        self._parts = parts
+
+    def __getitem__(self, name: str) -> Tensor:
+        for part in self._parts:
+            if name in part:
+                return part[name]
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name for part in self._parts for name in part))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
 def lasting(lossy: Sequence[bool]) -> dict[str, float]:
     """Return in which part of the blocks each set of kept tokens is there, for `FrameTrace.shares`.
 

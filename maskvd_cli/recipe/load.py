@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, create_model
 
-from maskvd_cli.core.errors import RecipeError, unknown
+from maskvd_cli.core.errors import RecipeError, UsageError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, RETIRED, EntrySection, ModelSection, Recipe
@@ -35,7 +35,8 @@ class Choices:
 class Catalog:
     """The names that a recipe may use; handed in, so that this room knows no method or dataset.
 
-    `sections`: what may stand under a metric's name, by that name.
+    `sections`: what may stand under a metric's name, by that name; `knows`: whether a name that is
+    not among `methods` is one of them nevertheless, made of others; `pairs`: all such names.
     """
 
     methods: Sequence[str]
@@ -44,6 +45,8 @@ class Catalog:
     params_of: Callable[[str], type[BaseModel]]
     choices_of: Callable[[str], Choices]
     sections: Mapping[str, type[Section]] = field(default_factory=dict[str, type[Section]])
+    knows: Callable[[str], bool] = lambda _: False
+    pairs: Callable[[], Sequence[str]] = lambda: ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def _points(
         name = params.get("name")
         if not isinstance(name, str):
             problems.append(document.problem(path, "name the method, for example `name: dense`"))
-        elif name not in catalog.methods:
+        elif name not in catalog.methods and not catalog.knows(name):
             message = unknown("method", name, catalog.methods)
             problems.append(document.problem((*path, "name"), message))
         else:
@@ -193,7 +196,11 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
     document: Document,
     problems: list[str],
 ) -> Iterator[BaseModel]:
-    kind = catalog.params_of(name)
+    try:
+        kind = catalog.params_of(name)
+    except UsageError as error:
+        problems.append(document.problem((*path, "name"), str(error)))
+        return
     if (total := grid.count(params, kind.model_fields)) > _MOST_POINTS:
         message = f"the grid has {total} points, more than {_MOST_POINTS}; split the recipe"
         problems.append(document.problem(path, message))

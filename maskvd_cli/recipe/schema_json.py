@@ -17,12 +17,13 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
     schema["$defs"] |= sections.get("$defs", {})
     listed = next(kind for kind in schema["properties"]["metrics"]["anyOf"] if "items" in kind)
     listed["items"]["enum"] = list(catalog.sections)
-    methods = [grid_schema(catalog.params_of(name), name) for name in catalog.methods]
+    names = [*catalog.methods, *catalog.pairs()]
+    methods = [grid_schema(catalog.params_of(name), name) for name in names]
     schema["properties"]["methods"]["items"] = {"anyOf": methods}
     for key, reason in RETIRED.items():
         schema["properties"][key] = {"deprecated": True, "description": reason}
     definitions = schema["$defs"]
-    for name, method in zip(catalog.methods, methods, strict=True):
+    for name, method in zip(names, methods, strict=True):
         own = method.pop("$defs", {})
         definitions |= {f"{name}.{key}": value for key, value in own.items()}
     definitions["DatasetSection"]["properties"]["name"]["enum"] = list(catalog.datasets)

@@ -24,6 +24,8 @@ def catalog() -> Catalog:
         params_of=_params_of,
         choices_of=_choices_of,
         sections=_sections(),
+        knows=methods.knows,
+        pairs=methods.pairs,
     )
 
 

@@ -121,6 +121,43 @@ CASES = (
         (PLAIN,),
     ),
 )
+# What chooses, with something left out and with nothing; what runs it, where it is not gates.
+CHOOSING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "maskvd": (MASKED | {"static_keep_rate": 0.2}, ALL_TOKENS),
+    "oracle": (MASKED, {"period": 3, "margin": 16384}),
+    "random": (MASKED | {"keep_rate": 0.4}, {"keep_rate": 1.0, "period": 3}),
+}
+REDUCING: dict[str, dict[str, Any]] = {
+    "ats": {"fraction": 0.8},
+    "evit": {"drop_blocks": [1, 2]},
+    "tome": {"r": 2},
+}
+CASES += tuple(
+    Case(f"{first}+{second}", some | params, everything | params, (PLAIN, RELATIVE))
+    for second, params in REDUCING.items()
+    for first, (some, everything) in CHOOSING.items()
+    if first != "maskvd" or second != "evit"
+)
+CASES += tuple(
+    Case(f"{first}+{second}", some | {"r": 7}, everything | {"r": N + lead}, (arch,))
+    for second in ("eventful", "stgt")
+    for first, (some, everything) in CHOOSING.items()
+    for arch, lead in ((WINDOWED, 0), (PLAIN, 1))
+)
+CASES += (
+    Case("random+evit", CHOOSING["random"][0] | {"evit_keep_rate": 0.5, "drop_blocks": [0, 3],
+         "fuse": True}, None, (PLAIN, RELATIVE)),
+    Case("maskvd+eventful", ALL_TOKENS | {"policy": "threshold", "threshold": 1.0}, None, BOTH,
+         fixed_counts=False),
+    Case("maskvd+eventful", MASKED | {"static_keep_rate": 0.2, "policy": "top_fraction",
+         "fraction": 0.5, "gate": "before_ln", "update": "qk"}, None, BOTH),
+    Case("eventful+ats", {"r": 9, "ats_fraction": 0.7}, {"r": N + 1, "ats_fraction": 1.0},
+         (PLAIN,)),
+    Case("eventful+ats", {"policy": "top_fraction", "fraction": 0.5, "blocks": [1, 2],
+         "update": "qk", "gate": "before_ln"}, None, (PLAIN,)),
+    Case("eventful+ats", {"policy": "threshold", "threshold": 1.0, "av_precision": "half"}, None,
+         (PLAIN,), fixed_counts=False),
+)  # fmt: skip
 PAIRS = [
     pytest.param(case, arch, id=f"{case}-{arch.name}") for case in CASES for arch in case.archs
 ]
@@ -201,8 +238,8 @@ def same(one: Sequence[Tensor], other: Sequence[Tensor]) -> bool:
     return all(torch.allclose(a, b, atol=1e-9) for a, b in zip(one, other, strict=True))
 
 
-def test_every_registered_method_is_here() -> None:
-    assert {case.method for case in CASES} == set(methods.names())
+def test_every_method_and_every_combination_is_here() -> None:
+    assert {case.method for case in CASES} == {*methods.names(), *methods.pairs()}
 
 
 @pytest.mark.parametrize(("case", "arch"), PAIRS)

@@ -20,8 +20,9 @@ from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.base import ClipView, FrameContext, TokenTrace
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.dropping import ProgressiveDropping, stages_of
+from maskvd_cli.methods.evit import EViT, EViTParams
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
-from maskvd_cli.methods.maskvd_evit import DroppingExecution, MaskVDEViT, MaskVDEViTParams
+from maskvd_cli.methods.maskvd_evit import MaskVDEViT, MaskVDEViTParams
 from maskvd_cli.work.plan import fitted_on
 
 GRID = Size(5, 7)
@@ -145,10 +146,11 @@ def test_plan_and_closed_form_equal_what_is_executed(given: dict[str, Any]) -> N
 
 
 def test_a_mask_of_no_tokens_repeats_the_frame_before() -> None:
-    execution, every = DroppingExecution(backbone_of(), [0.5] * 5), torch.ones(35).bool()
-    first, _ = execution.run(clip()[0], GRID, every)
+    params, every = EViTParams(keep_rate=0.5, drop_blocks=(0, 1, 2, 3, 4)), torch.ones(35).bool()
+    running = EViT(params, backbone_of())
+    first, _ = running.compute_chosen(clip()[0], context(0), every)
     with MacCounter() as counter:
-        second, trace = execution.run(clip()[1], GRID, ~every)
+        second, trace = running.compute_chosen(clip()[1], context(1), ~every)
     assert torch.equal(first, second)
     assert (trace.tokens, trace.full, trace.counts["start"]) == (0, False, 0)
     macs = MaskVDEViT.macs(SMALL, GRID, params_of(), TokenTrace.of([trace]))
@@ -241,13 +243,12 @@ def test_features_and_survivors_equal_the_released_file(
             weights = {key: torch.from_numpy(file[key]) for key in file.files}
     dtype = case[outputs].dtype
     embedding, backbone = golden_models(weights, config, dtype)
-    execution = DroppingExecution(backbone, config["keep_rate"], fill="zeros")
+    dropping = ProgressiveDropping(backbone, config["keep_rate"])
     for index, image in enumerate(case["inputs"].to(dtype)):
         mask = case.get(f"mask/{index}")
-        kept = torch.zeros(1764, dtype=torch.bool)
-        kept[slice(None) if mask is None else mask] = True
         tokens = embedding(image[None])
-        features, trace = execution.run(tokens, Size(42, 42), kept, drop=mask is not None)
+        survivors = dropping.run(tokens, Size(42, 42), mask, drop=mask is not None)
+        features = survivors.onto(torch.zeros_like(tokens))
         close(features[0], case[outputs][index], atol)
         if mask is not None:
-            assert torch.equal(trace.selected["survivors"], case[f"survivors/{index}"])
+            assert torch.equal(survivors.trace.selected["survivors"], case[f"survivors/{index}"])

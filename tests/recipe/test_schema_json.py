@@ -120,7 +120,8 @@ def test_every_part_is_well_formed(schema: Schema) -> None:
 
 def test_no_part_takes_unknown_keys(schema: Schema) -> None:
     objects = [part for part in subschemas(schema) if part.get("type") == "object"]
-    assert len(objects) == 6 + len(catalog().sections) + len(catalog().methods)
+    names = [*catalog().methods, *catalog().pairs()]
+    assert len(objects) == 6 + len(catalog().sections) + len(names)
     assert all(part["additionalProperties"] is False for part in objects)
 
 
@@ -128,7 +129,8 @@ def test_names_are_those_of_the_catalog(schema: Schema) -> None:
     names = catalog()
     assert schema["$defs"]["DatasetSection"]["properties"]["name"]["enum"] == list(names.datasets)
     assert schema["$defs"]["ModelSection"]["properties"]["name"]["enum"] == list(names.models)
-    assert list(method_entries(schema)) == list(names.methods)
+    assert list(method_entries(schema)) == [*names.methods, *names.pairs()]
+    assert "maskvd+tome" in names.pairs()
 
 
 def test_what_a_recipe_must_have(schema: Schema) -> None:
