@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,14 @@ def report(
             "--format or --json.",
         ),
     ] = None,
+    kept_sets: Annotated[
+        bool,
+        typer.Option(
+            "--kept-sets",
+            help="Also compare which tokens the points keep of the same frames, and say whether "
+            "that goes with accuracy.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -68,6 +77,10 @@ def report(
     if picture and format_ is not None:
         raise UsageError(f"--format {format_} is no picture; leave it out, or name another file")
     made = read_report(find_run(run, say))
+    if kept_sets:
+        from maskvd_cli.judge.kept_sets import kept_sets as compared
+
+        made = replace(made, kept_sets=compared(made))
     if figures is not None:
         _write_figures(made, figures)
     if picture:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -26,6 +26,9 @@ from maskvd_cli.judge.surroundings import condition_notes, other_conditions
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics, Plan, PlannedPoint, PointRecord
 
+if TYPE_CHECKING:
+    from maskvd_cli.judge.kept_sets import KeptSets
+
 _MEAN_MS = "latency_mean_ms"
 # The ends of a speed-up change places where they become times.
 _SPEEDUP = ("speedup", "speedup_high", "speedup_low")
@@ -41,7 +44,8 @@ class Report:
     what sentences call its point. `controls`: what the baseline against itself gave, by latency
     session.
     `disturbed`: what disturbed the sessions. `published`: the published row of a point, by
-    key. `missing`: of how many points that ran a metric has not run, by metric.
+    key. `missing`: of how many points that ran a metric has not run, by metric. `kept_sets`: which
+    tokens points keep, where that was asked for.
     """
 
     rows: pd.DataFrame
@@ -57,6 +61,7 @@ class Report:
     disturbed: tuple[str, ...] = ()
     published: dict[str, Match] = field(default_factory=dict[str, Match])
     missing: dict[str, int] = field(default_factory=dict[str, int])
+    kept_sets: KeptSets | None = None
 
     @cached_property
     def legend(self) -> Legend:

@@ -11,6 +11,7 @@ from maskvd_cli.judge.facts import closing_notes, facts
 from maskvd_cli.judge.paper_check import paper_checks, tally
 from maskvd_cli.judge.rows import Report
 from maskvd_cli.judge.verdicts import method_verdicts, summary
+from maskvd_cli.render.sections import Section, kept_section
 from maskvd_cli.render.tables import human_table
 
 _GAP = 2
@@ -40,11 +41,27 @@ def print_report(report: Report, console: Console) -> None:
     if missing := whole.left_out(human):
         console.print(escape(missing), style="dim", highlight=False)
     _print_verdict(report, console)
+    if (section := kept_section(report)) is not None:
+        _print_section(section, console)
     for note in closing_notes(report):
         console.print(f"- {escape(note)}", highlight=False)
     console.print()
     for name, value in facts(report):
         console.print(f"[dim]{name:>10}[/dim]  {escape(value)}", soft_wrap=True, highlight=False)
+
+
+def _print_section(section: Section, console: Console) -> None:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1))
+    for header, words in zip(section.headers, section.text, strict=True):
+        table.add_column(header, justify="left" if words else "right", overflow="fold")
+    for row in section.cells:
+        table.add_row(*map(escape, row))
+    console.print(f"[bold]{escape(section.title.lower())}[/bold]")
+    console.print(table)
+    for line in section.lines:
+        console.print(f"- {escape(line)}", highlight=False)
+    console.print(escape(section.legend), style="dim", highlight=False)
+    console.print()
 
 
 def _print_verdict(report: Report, console: Console) -> None:

@@ -99,6 +99,7 @@ def to_json(report: Report) -> str:
         "point_verdicts": _verdicts(report, point_verdicts(report)),
         "method_verdicts": _verdicts(report, method_verdicts(report)),
         "savings": _records(savings(report)),
+        "kept_sets": None if report.kept_sets is None else asdict(report.kept_sets),
         "paper_check": _records(paper_checks(report)),
         "environments": list(report.environments),
         "rows": rows.to_dict(orient="records"),

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from maskvd_cli.judge.kept_sets import Correlation, Overlap
 from maskvd_cli.judge.paper_check import PaperCheck, grouped, paper_checks, tally, tolerances
 from maskvd_cli.judge.rows import Report
 from maskvd_cli.judge.savings import PARTS, Saving, savings, savings_legend
 from maskvd_cli.judge.verdicts import method_verdicts, rule, summary
+
+# Rows of a table for people.
+_MOST_PAIRS = 40
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,12 @@ class Section:
 
 def analysis(report: Report) -> list[Section]:
     """Return verdict, savings and paper check, each only where it has content."""
-    found = [_verdict_section(report), _savings_section(report), _check_section(report)]
+    found = [
+        _verdict_section(report),
+        _savings_section(report),
+        kept_section(report),
+        _check_section(report),
+    ]
     return [section for section in found if section is not None]
 
 
@@ -71,6 +80,57 @@ def _saving_cells(saving: Saving) -> list[str]:
         *(f"{saving.parts[part]:+.2f}" for part in PARTS),
         saving.limited_by or "",
     ]
+
+
+def kept_section(report: Report) -> Section | None:
+    """Return the comparison of kept sets, None where it was not asked for."""
+    found = report.kept_sets
+    if found is None:
+        return None
+    shown, all_pairs = found.overlaps[:_MOST_PAIRS], len(found.overlaps)
+    rest = f" Of {all_pairs} pairs the first {_MOST_PAIRS}; JSON has all." * (
+        all_pairs > _MOST_PAIRS
+    )
+    return Section(
+        title="Kept sets",
+        lead="",
+        headers=["point", "and", "frames", "overlap %", "chance %", "beyond %", "difference"],
+        cells=[_overlap_cells(report, overlap) for overlap in shown],
+        text=[True, True, False, False, False, False, False],
+        lines=[
+            *(_correlated(report, one) for one in found.correlations),
+            *(f"Left out: {line}." for line in found.left_out),
+        ],
+        legend="Overlap of the tokens that both points keep of the same frames, a mean over frames "
+        "that neither computes whole: sum of the smaller over sum of the larger share of layers. "
+        "Chance is that of sets of the same size that know nothing of each other; the difference "
+        f"is one of {report.legend.quality}.{rest}",
+    )
+
+
+def _overlap_cells(report: Report, one: Overlap) -> list[str]:
+    headline = report.legend.headline
+    known = one.change is not None and headline is not None
+    return [
+        one.first,
+        one.second,
+        str(one.frames),
+        *(f"{100 * share:.1f}" for share in (one.overlap, one.chance, one.beyond)),
+        f"{one.change:+.2f}" if known else "",
+    ]
+
+
+def _correlated(report: Report, one: Correlation) -> str:
+    rank = f"rank correlation {one.rank:+.2f}"
+    if one.reference is None:
+        return (
+            f"Overlap beyond chance and the size of the difference in {report.legend.quality}: "
+            f"{rank} over {one.points} pairs."
+        )
+    return (
+        f"Overlap with {one.reference} and the change of {report.legend.quality}: {rank} over "
+        f"{one.points} points."
+    )
 
 
 def _check_section(report: Report) -> Section | None:

@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 # What precedes the names of arrays that are a task's outputs.
 OUTPUT = "output."
+# Array of a clip: in which share of the layers each token of a frame was recomputed, (frames, N)
+# uint8, 255 for all of them. Absent where a method does not tell its tokens.
+KEPT = "kept"
+WHOLE = 255
 
 
 @dataclass(frozen=True)

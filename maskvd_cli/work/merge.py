@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskvd_cli.scenes.scene import Scene
-from maskvd_cli.store.piece import OUTPUT, Piece
+from maskvd_cli.store.piece import KEPT, OUTPUT, Piece
 from maskvd_cli.store.schema import Metrics
 from maskvd_cli.work.counted import COUNT
 from maskvd_cli.work.plan import PointSpec
@@ -40,7 +40,11 @@ def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> Outcome:
     seconds = 0.0
     for piece in pieces:
         clips.append(
-            {name: array for name, array in piece.arrays.items() if not name.startswith(OUTPUT)}
+            {
+                name: array
+                for name, array in piece.arrays.items()
+                if name != KEPT and not name.startswith(OUTPUT)
+            }
         )
         seconds += float(piece.facts.get("seconds", 0.0))
         if "state_bytes" in piece.facts:

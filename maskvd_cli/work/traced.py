@@ -10,7 +10,7 @@ while the model runs. Nothing is timed here.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.counting import around_macs, backbone_macs, watch_of
 from maskvd_cli.scenes.frames import ReadAhead
 from maskvd_cli.scenes.scene import Scene
-from maskvd_cli.store.piece import OUTPUT, Piece
+from maskvd_cli.store.piece import KEPT, OUTPUT, WHOLE, Piece
 from maskvd_cli.store.runs import part_of
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.work.counted import counted
@@ -73,6 +73,7 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
     real: list[float] = []
     around: list[float] = []
     executed: list[float | None] = []
+    kept: list[NDArray[np.float64] | None] = []
     state, watch = 0, watch_of(spec.method, model)
     with ReadAhead(clip.images) as images:
         for result in run_clip(model, method, replace(clip, images=images), watch=watch):
@@ -80,6 +81,7 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
             around.append(around_macs(result, model))
             executed.append(backbone_macs(result))
             real.append(_real_tokens(clip.view, result.trace))
+            kept.append(result.trace.share(clip.view.tokens))
             # Indices of all frames of a long clip would fill the device.
             traces.append(replace(result.trace, selected={}))
             state = max(state, method.state_bytes())
@@ -91,8 +93,17 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
         **made.arrays(),
         PROPOSALS: np.array([_proposals(output) for output in outputs], dtype=np.int64),
         AROUND: np.array(around, dtype=np.float64),
+        **_kept(kept),
         **{f"{OUTPUT}{name}": array for name, array in encoded.items()},
     }, state
+
+
+def _kept(shares: Sequence[NDArray[np.float64] | None]) -> dict[str, NDArray[np.uint8]]:
+    """Return the kept sets of a clip as `KEPT`; nothing where a frame does not tell its tokens."""
+    known = [share for share in shares if share is not None]
+    if len(known) < len(shares):
+        return {}
+    return {KEPT: np.rint(np.stack(known) * WHOLE).astype(np.uint8)}
 
 
 def _proposals(output: Any) -> int:
