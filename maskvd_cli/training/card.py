@@ -23,12 +23,22 @@ def model_card(training: Training, result: dict[str, Any]) -> str:
         *([recipe.description] if recipe.description else []),
         _table(("", ""), rows),
         f"mAP50 on {len(evaluated)} frames of `{evaluated.dataset.name}` "
-        f"`{evaluated.dataset.split}`, every token computed, single frames, weights as stored "
+        f"`{evaluated.dataset.split}`, {_computed(training)}, single frames, weights as stored "
         f"(mAP 0.5:0.95: {accuracy['map']:.1f}):",
         _table(("class", "mAP50"), scores),
         f"Licence: {recipe.licence or _NO_LICENCE}",
     ]
     return "\n\n".join(text) + "\n"
+
+
+def _computed(training: Training) -> str:
+    """Return what was computed of the frames that were evaluated."""
+    reduction = training.reduction
+    if reduction is None:
+        return "every token computed"
+    params = reduction.params.model_dump(mode="json").items()
+    told = ", ".join(f"{name} {value}" for name, value in params if value is not None)
+    return f"tokens lost as {reduction.method.name} does ({told})"
 
 
 def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
@@ -58,6 +68,9 @@ def _data(training: Training) -> list[tuple[str, str]]:
         rows.append(("initial weights", f"{name}, sha256 `{training.init_sha256}`; new: {new}"))
     if recipe.mask is not None:
         rows.append(("mask", f"static, keep rate {recipe.mask.static_keep_rate}"))
+    if (reduction := training.reduction) is not None:
+        when = f"sets in from step {reduction.begin} to {reduction.end}"
+        rows.append(("reduction", f"{reduction.method.name}, {when}"))
     return rows
 
 

@@ -1,17 +1,18 @@
-"""mAP of a detector on single frames, every token computed."""
+"""mAP of a detector on single frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from maskvd_cli.core.types import Clip
-from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.tasks.base import Arrays
 from maskvd_cli.tasks.detection import Detection
+from maskvd_cli.tasks.detections import Detections
 from maskvd_cli.training.frames import FrameList
 from maskvd_cli.training.geometry import Geometry
 from maskvd_cli.training.loading import PlacedFrames, batches
@@ -32,7 +33,7 @@ class Accuracy:
 
 @torch.no_grad()
 def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
-    detector: Detector,
+    detect: Callable[[Sequence[Tensor]], list[Detections]],
     listed: FrameList,
     geometry: Geometry,
     *,
@@ -49,7 +50,7 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
     matches: list[Arrays] = []
     loaded = batches(PlacedFrames(listed, geometry), range(len(listed)), batch, workers=workers)
     for pixels in loaded:
-        for found in detector(pixels):
+        for found in detect(pixels):
             # Frames may differ in size, so each is a clip of its own.
             frame = listed.frames[len(matches)]
             placed = geometry.placed(frame.size)

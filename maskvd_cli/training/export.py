@@ -30,7 +30,7 @@ def export(training: Training, folder: Path, progress: Progress) -> dict[str, An
     stored = _stored(training)
     load_into(training.result, stored, "the exported weights")
     accuracy = evaluate(
-        training.result, training.evaluated, training.geometry, workers=recipe.workers
+        training.detecting, training.evaluated, training.geometry, workers=recipe.workers
     )
     file = folder / f"{recipe.name}.safetensors"
     save(file, stored, metadata(training, progress))
@@ -56,7 +56,10 @@ def metadata(training: Training, progress: Progress) -> dict[str, str]:
     """Return what a reader of the weights needs to build and feed the detector, as strings."""
     recipe, geometry = training.recipe, training.geometry
     heads = asdict(training.detector.heads)
+    section = recipe.reduction
+    told = {} if section is None else {"reduction": section.model_dump_json()}
     return {
+        **told,
         "contains": "detector",
         "arch": training.detector.arch.name,
         "heads": json.dumps(heads, sort_keys=True),

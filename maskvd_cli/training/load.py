@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from maskvd_cli.core.errors import RecipeError, unknown
+from maskvd_cli.core.errors import MaskvdError, RecipeError, unknown
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.families.zoo import models
+from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe import overrides
 from maskvd_cli.recipe.paths import absolute_path
 from maskvd_cli.recipe.source import Document, read_file
 from maskvd_cli.recipe.validation import position_of, validated
-from maskvd_cli.training.recipe import TrainingRecipe
+from maskvd_cli.training.recipe import ReductionSection, TrainingRecipe
+from maskvd_cli.training.reduction import reducing
 
 _PATHS: tuple[tuple[str, ...], ...] = (("dataset", "root"), ("init",))
 
@@ -44,11 +46,24 @@ def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining
     problems: list[str] = []
     recipe = validated(TrainingRecipe, data, {}, document, problems)
     problems.extend(_unknown_names(data, document))
+    if recipe is not None and recipe.reduction is not None:
+        _check_reduction(recipe.reduction, document, problems)
     if recipe is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     return LoadedTraining(
         path, _with_absolute_paths(recipe, document, path), source, (*assignments,)
     )
+
+
+def _check_reduction(section: ReductionSection, document: Document, problems: list[str]) -> None:
+    """Note what is wrong with a method's name or parameters, each at its place."""
+    try:
+        kind = reducing(methods.load(section.name))
+    except MaskvdError as error:
+        problems.append(document.problem(("reduction", "name"), str(error)))
+        return
+    root = ("reduction", "params")
+    validated(kind.params_type, section.params, {}, document, problems, root=root)
 
 
 def _unknown_names(data: dict[str, Any], document: Document) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -117,6 +117,23 @@ class MaskSection(Section):
     static_keep_rate: float = Field(gt=0, le=1)
 
 
+class ReductionSection(Section):
+    """Train with a method on that loses tokens with depth: at first none, then ever more.
+
+    After EViT, which lets the share of tokens that stay fall as a cosine; `begin` and `length` are
+    in the schedule's unit.
+    """
+
+    name: str = Field(description="evit, ats, tome or another method that does so")
+    params: dict[str, Any] = Field(
+        default={}, description="the method's own, as in the recipe of a sweep"
+    )
+    begin: float = Field(default=0.0, ge=0, description="until then no token is lost")
+    length: float = Field(
+        default=0.0, ge=0, description="how long the share falls; 0: at once, as in fine-tuning"
+    )
+
+
 class TrainingRecipe(Section):
     """One training run."""
 
@@ -148,6 +165,7 @@ class TrainingRecipe(Section):
     )
     augmentation: AugmentationSection = AugmentationSection()
     mask: MaskSection | None = None
+    reduction: ReductionSection | None = None
     evaluation: EvaluationSection = EvaluationSection()
     checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
     log_every: int = Field(default=20, ge=1, description="steps between two lines of the log")
@@ -160,4 +178,13 @@ class TrainingRecipe(Section):
     def _something_to_miss(self) -> TrainingRecipe:
         if self.allow_missing and self.init is None:
             raise ValueError("allow_missing needs init, the checkpoint that may lack parameters")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_to_leave_out(self) -> TrainingRecipe:
+        if self.mask is not None and self.reduction is not None:
+            raise ValueError("mask and reduction both leave tokens out; give one of them")
+        section = self.reduction
+        if section is not None and section.begin + section.length > self.schedule.length:
+            raise ValueError("reduction is not whole before the schedule ends; shorten it")
         return self

@@ -142,7 +142,7 @@ class _Run:
     def _accuracy(self) -> Accuracy:
         training = self.training
         return evaluate(
-            training.result,
+            training.detecting,
             training.evaluated,
             training.geometry,
             workers=training.recipe.workers,

@@ -10,7 +10,10 @@ from maskvd_cli.training.recipe import TrainingRecipe
 
 @dataclass(frozen=True)
 class Schedule:
-    """Everything in optimiser steps; `milestones` empty for the cosine."""
+    """Everything in optimiser steps; `milestones` empty for the cosine.
+
+    `unit`: steps of the recipe's unit.
+    """
 
     peak: float
     steps: int
@@ -19,6 +22,7 @@ class Schedule:
     milestones: tuple[int, ...]
     factor: float
     steps_per_epoch: float
+    unit: float = 1.0
 
     @classmethod
     def of(cls, recipe: TrainingRecipe, frames: int) -> Schedule:
@@ -34,6 +38,7 @@ class Schedule:
             tuple(round(milestone * unit) for milestone in section.milestones),
             section.factor,
             steps_per_epoch,
+            unit,
         )
 
     def learning_rate(self, step: int) -> float:

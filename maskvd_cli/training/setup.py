@@ -21,6 +21,7 @@ from maskvd_cli.training.masking import training_mask
 from maskvd_cli.training.optimiser import adamw, average_of
 from maskvd_cli.training.recipe import FREE, TrainingRecipe
 from maskvd_cli.training.records import FOLDER_VERSION
+from maskvd_cli.training.reduction import Reduced, Reduction
 from maskvd_cli.training.schedule import Schedule
 
 
@@ -30,7 +31,7 @@ class Training:
 
     `average` holds averaged weights, None where the recipe wants none; `kept` is the static mask
     (N,) bool on the device, None where all tokens are used; `fresh` names the parameters that the
-    initial checkpoint did not give.
+    initial checkpoint did not give; `reduction`: what loses tokens with depth, None where nothing.
     """
 
     loaded: LoadedTraining
@@ -44,6 +45,7 @@ class Training:
     schedule: Schedule
     kept: Tensor | None
     fresh: tuple[str, ...]
+    reduction: Reduction | None = None
 
     @property
     def recipe(self) -> TrainingRecipe:
@@ -54,6 +56,11 @@ class Training:
     def result(self) -> Detector:
         """The detector that is evaluated and exported: the averaged one where there is one."""
         return self.average or self.detector
+
+    @property
+    def detecting(self) -> Detector | Reduced:
+        """What is evaluated: with the reduction on, as the training ends, if there is one."""
+        return self.result if self.reduction is None else Reduced(self.result, self.reduction)
 
     @property
     def autocast(self) -> bool:
@@ -74,6 +81,13 @@ class Training:
         """
         content = self.recipe.model_dump(mode="json", by_alias=True, exclude=set(FREE))
         content["dataset"].pop("root")
+        if self.reduction is None:
+            # Folders of before know of none.
+            content.pop("reduction")
+        else:
+            own = self.reduction.params.model_dump(mode="json")
+            revision = self.reduction.method.revision
+            content["reduction"] |= {"params": own, "revision": revision}
         if self.recipe.init:
             content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
@@ -104,12 +118,17 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
         rate, patch = recipe.mask.static_keep_rate, detector.arch.patch
         kept = training_mask(learnt, geometry, rate, patch).to(device)
     detector.to(device)
+    schedule = Schedule.of(recipe, len(learnt))
+    reduction = None
+    if recipe.reduction is not None:
+        reduction = Reduction.of(recipe.reduction, detector, schedule)
     return Training(
         loaded, geometry, learnt, evaluated, device,
         detector,
         average_of(detector) if recipe.ema else None,
         adamw(detector, recipe.optimiser),
-        Schedule.of(recipe, len(learnt)),
+        schedule,
         kept,
         tuple(fresh),
+        reduction,
     )  # fmt: skip

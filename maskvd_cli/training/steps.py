@@ -36,7 +36,8 @@ def run_step(training: Training, batches: Iterator[list[Sample]], step: int) -> 
     optimiser.zero_grad(set_to_none=True)
     summed: dict[str, Tensor] = {}
     for part in range(recipe.accumulate):
-        losses = _losses(training, next(batches), _generator(recipe.seed, step, part))
+        drawn = _generator(recipe.seed, step, part)
+        losses = _losses(training, next(batches), drawn, step)
         (torch.stack(list(losses.values())).sum() / recipe.accumulate).backward()
         for name, loss in losses.items():
             summed[name] = summed.get(name, 0) + loss.detach() / recipe.accumulate
@@ -56,13 +57,16 @@ def run_step(training: Training, batches: Iterator[list[Sample]], step: int) -> 
 
 
 def _losses(
-    training: Training, samples: list[Sample], generator: torch.Generator
+    training: Training, samples: list[Sample], generator: torch.Generator, step: int
 ) -> dict[str, Tensor]:
     images = [pixels for pixels, _ in samples]
     targets = [objects for _, objects in samples]
     detector, kind = training.detector, training.device.type
     with torch.autocast(kind, torch.bfloat16, enabled=training.autocast):
-        found = features(detector, images, training.kept)
+        if training.reduction is None:
+            found = features(detector, images, training.kept)
+        else:
+            found = training.reduction.features(detector, images, step)
         return detector.head_losses(found, targets, generator)
 
 
