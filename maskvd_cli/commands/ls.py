@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, print_json, table_console
+from maskvd_cli.commands.terminal import AsJson, print_json, say, table_console
 from maskvd_cli.core.errors import UsageError, unknown
 
 Row = tuple[str, ...]
@@ -43,6 +43,10 @@ def ls(
     for row in rows:
         table.add_row(*map(escape, row))
     table_console().print(table)
+    if kind == "methods":
+        from maskvd_cli.methods.registry import methods
+
+        say(f"combinations of two: {', '.join(methods.pairs())}")
 
 
 def _methods() -> Listing:
