@@ -13,25 +13,23 @@ from maskvd_cli.judge.verdicts import ACCEPTED_LOSS
 from maskvd_cli.methods.registry import baseline
 from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
-from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.quantities import change_of
 from maskvd_cli.tasks.registry import tasks
 from maskvd_cli.tuning.journal import Trial
-from maskvd_cli.tuning.objectives import Objective, objective_of, objectives
-from maskvd_cli.work.legend import quantities_of
+from maskvd_cli.tuning.objectives import Objective, objective_of, objectives, scores_of
 
 
 @dataclass(frozen=True)
 class Goal:
     """What is made small, and how much of the headline that may cost against the baseline.
 
-    `headline`: of the task; `scored_by`: the metric that measures it, None where none does.
-    `baseline`: the method's name. `max_loss` in points; None: the headline is unknown.
+    `headline`: of the task; `scored_by`: the metric that measures it. `baseline`: the method's
+    name. `max_loss` in points; None: the headline is not measured.
     """
 
     objective: Objective
     headline: Quantity
-    scored_by: str | None
+    scored_by: str
     baseline: str
     max_loss: float | None
 
@@ -60,12 +58,12 @@ class Goal:
     def loss(self, trial: Trial) -> Estimate | None:
         """Return what a trial loses against the baseline in points, below 0 what it gains."""
         change = trial.change
-        if change is None or not self.more_is_better:
-            return None if change is None else Estimate(change.value, change.low, change.high)
-        low, high = change.low, change.high
-        return Estimate(
-            -change.value, None if high is None else -high, None if low is None else -low
-        )
+        if change is None:
+            return None
+        if not self.more_is_better:
+            return Estimate(change.value, change.low, change.high)
+        low, high = (None if end is None else -end for end in (change.high, change.low))
+        return Estimate(-change.value, low, high)
 
     def allows(self, trial: Trial) -> bool:
         """Tell whether a trial ran and loses no more than allowed, in the mean."""
@@ -115,10 +113,9 @@ def goal_of(recipe: Recipe, objective: str, max_loss: float | None) -> Goal:
             f"objective {objective} needs a model that runs, but the recipe gives no model.weights",
             remedy=f"give a weights file, or choose what is counted: {', '.join(counted)}",
         )
-    headline, scored_by = task.headline(), _scored_by(task)
+    headline, scored_by = task.headline(), scores_of(task)
     meaningless = weights == RANDOM_WEIGHTS or recipe.dataset.pixels == "noise"
-    unknown = weights is None or scored_by is None
-    if unknown or (meaningless and metrics.load(str(scored_by)).needs_truth):
+    if weights is None or (meaningless and metrics.load(scored_by).needs_truth):
         if max_loss is not None:
             why = "without model.weights" if weights is None else "of random weights or noise"
             raise UsageError(
@@ -128,9 +125,3 @@ def goal_of(recipe: Recipe, objective: str, max_loss: float | None) -> Goal:
         return Goal(made_small, headline, scored_by, baseline().name, None)
     allowed = ACCEPTED_LOSS if max_loss is None else max_loss
     return Goal(made_small, headline, scored_by, baseline().name, allowed)
-
-
-def _scored_by(task: type[Task]) -> str | None:
-    """Return the metric that measures the headline of a task, None where none does."""
-    name = task.headline().name
-    return next((quantity.of for quantity in quantities_of(task) if quantity.name == name), None)

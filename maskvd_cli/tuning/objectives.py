@@ -44,12 +44,10 @@ def objectives(task: type[Task]) -> dict[str, Objective]:
     the time of a frame as a share of the baseline's: milliseconds drift between sessions, the
     share does much less, and has the interval of the speed-up.
     """
-    known = {quantity.name: quantity for quantity in quantities_of(task)}
-    word_of = {name: word for word, name in _SHORT.items()}
-    scores = known[task.headline().name].of if task.headline().name in known else None
+    word_of, scores = {name: word for word, name in _SHORT.items()}, scores_of(task)
     found: dict[str, Objective] = {}
-    for name, quantity in known.items():
-        word = word_of.get(name, name)
+    for quantity in quantities_of(task):
+        name, word = quantity.name, word_of.get(quantity.name, quantity.name)
         if quantity.of == scores:
             continue
         if quantity.comparison == "exact" and quantity.more_is_better is False:
@@ -58,6 +56,12 @@ def objectives(task: type[Task]) -> dict[str, Objective]:
         elif word in _SHORT:
             found[word] = Objective(word, name, quantity.of, _time_share(), is_share=True)
     return found
+
+
+def scores_of(task: type[Task]) -> str:
+    """Return the metric that measures the headline of a task."""
+    name = task.headline().name
+    return next(quantity.of for quantity in quantities_of(task) if quantity.name == name)
 
 
 def objective_of(task: type[Task], word: str) -> Objective:

@@ -30,7 +30,7 @@ def read_trial(
     if record is None:
         raise ResultError(f"{point.label} is missing", where=run.folder, remedy="tune again")
     found: Found = {name: run.measured(name, point.key) for name in goal.passes}
-    metrics, scores = record.metrics, found.get(goal.scored_by or "")
+    metrics, scores = record.metrics, found.get(goal.scored_by)
     cost = None if metrics is None else _cost(goal, metrics, found)
     failures = [record.failure, *(r.failure for r in found.values() if r is not None)]
     message = next((f.message for f in failures if f is not None), None)
@@ -48,7 +48,7 @@ def read_trial(
 def _unknown(goal: Goal, found: Found, cost: StoredEstimate | None) -> str | None:
     """Return what should be known of a point that ran, and is not."""
     if goal.max_loss is not None:
-        scores = found.get(goal.scored_by or "")
+        scores = found.get(goal.scored_by)
         if scores is None or goal.change.name not in scores.values:
             name = goal.headline.header
             return f"{name} is not defined on these frames: they show nothing to score"

@@ -124,12 +124,12 @@ def _confirmed(  # noqa: PLR0913, PLR0917 - the parts of `run_search`
     return Outcome(journal, baseline, trials, choose(again, goal), again, ended, run)
 
 
-def _take_over(source: Run, run: Run, key: str, scores: str | None) -> None:
+def _take_over(source: Run, run: Run, key: str, scores: str) -> None:
     """Copy a point and its scores, which nothing changes; the objective is left to be measured."""
     record = source.point(key)
     if record is None or run.has(key):
         return
     run.adopt(record, source)
-    scored = None if scores is None else source.measured(scores, key)
+    scored = source.measured(scores, key)
     if scored is not None:
         run.adopt_measured(scored, source)
