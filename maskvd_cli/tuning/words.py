@@ -76,5 +76,5 @@ def _text(quantity: Quantity, estimate: StoredEstimate | None, sign: str = "") -
     if estimate is None:
         return NONE
     scale = scale_of(quantity)
-    ends = (None if end is None else scale * end for end in (estimate.low, estimate.high))
-    return interval_text(scale * estimate.value, *ends, f"{sign}.{quantity.digits}f")
+    low, high = (None if end is None else scale * end for end in (estimate.low, estimate.high))
+    return interval_text(scale * estimate.value, low, high, f"{sign}.{quantity.digits}f")

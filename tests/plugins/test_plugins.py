@@ -160,7 +160,7 @@ def test_another_task_can_be_tuned(maskvd: Command, tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found["headline"]["name"] == "top1"
     assert found["ended"] == "all 3 points of the space were tried"
-    assert found["baseline"]["label"] == "dense"
+    assert found["baseline"]["label"] == "dense input=32x48"
     assert found["chosen"]["params"] == {"every": 6}
     assert found["chosen"]["gmacs"] == pytest.approx(found["baseline"]["gmacs"] / 6)
     assert (found["chosen"]["quality"], found["chosen"]["change"]["value"]) == (100.0, 0.0)
