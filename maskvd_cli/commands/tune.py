@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.film import sign_of_life
 from maskvd_cli.commands.terminal import (
     AsJson,
     Quiet,
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 # Seconds between two lines on what a trial is doing, where no terminal shows it.
 _BETWEEN = 30.0
-_READING = "reading annotations"
 
 
 def tune(
@@ -194,8 +192,8 @@ def _bench(
 def _reading() -> Generator[None]:
     """Say on stderr that annotations are being read; on a terminal only while they are."""
     if not shows_progress(talk_console()):
-        say(_READING)
-    with reading_annotations(), sign_of_life(_READING):
+        say("reading annotations")
+    with reading_annotations():
         yield
 
 

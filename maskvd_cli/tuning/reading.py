@@ -8,7 +8,6 @@ from typing import Any
 from maskvd_cli.core.counts import STATE_MB
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import Point
-from maskvd_cli.judge.measured import control_of
 from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Metrics
@@ -82,10 +81,10 @@ def share_of_baseline(record: MeasuredRecord, quantity: str) -> StoredEstimate |
     Its interval is widened by what the baseline differed from itself in the session, the A/A
     control.
     """
-    ratio, control = record.values[quantity], control_of(record.details)
+    ratio, control = record.values[quantity], record.details.get("control")
     if ratio.value <= 0:
         return None
-    noise = 0.0 if control is None else abs(control.value - 1)
+    noise = 0.0 if control is None else abs(control["value"] - 1)
     low, high = ratio.low, ratio.high
     return StoredEstimate(
         value=1 / ratio.value,
