@@ -84,12 +84,16 @@ def test_scenes_and_work_name_no_family(path: Path) -> None:
 
 
 # What is registered by name is told apart by what it says of itself, never by its name.
-NAMELESS = ("metrics", "work", "scenes", "judge", "compare", "watch", "render")
+NAMELESS = ("metrics", "work", "scenes", "judge", "compare", "watch", "render", "tuning")
 NAMED: dict[str, Registry[Any]] = {"methods": methods, "families": families, "tasks": tasks}
 # Also a word of English, and the tool's own: these name a method only where they stand alone.
 AMBIGUOUS = {"random", "maskvd"}
-# Where the tool's name does stand alone.
-SELF = {"compare/conditions.py": {"maskvd"}, "render/plots/page.py": {"maskvd"}}
+# Where the tool's name does stand alone, and where files of before had a key of a method's name.
+SELF = {
+    "compare/conditions.py": {"maskvd"},
+    "render/plots/page.py": {"maskvd"},
+    "tuning/earlier.py": {"dense"},
+}
 # Parts of one task that are files of their own.
 PARTS = {f"maskvd_cli.tasks.{part}" for part in ("boxes", "coco", "detections", "matching")}
 
@@ -170,6 +174,19 @@ def test_reports_do_without_torch() -> None:
     names = "console, figures, formats"
     statement = f"from maskvd_cli.render import {names}; import maskvd_cli.judge.rows"
     assert "torch" not in modules_after(statement)
+
+
+def test_only_the_picture_of_a_search_is_drawn() -> None:
+    """All else of `tuning` has its words from `judge`, so that a search waits for no drawing."""
+    rooms = {
+        path.stem: {room_of(name) for name in imported(ast.parse(path.read_text("utf-8")))}
+        for path in MODULES
+        if path.parent.name == "tuning"
+    }
+    assert {stem for stem, below in rooms.items() if "render" in below} == {"picture"}
+    names = ", ".join(sorted(rooms.keys() - {"picture", "__init__"}))
+    found = modules_after(f"from maskvd_cli.tuning import {names}")
+    assert not found & {"matplotlib", "plotly", "maskvd_cli.render"}
 
 
 def test_planning_does_without_what_measuring_needs(tmp_path: Path) -> None:
