@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -24,7 +25,7 @@ from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.collect import ranges
-from maskvd_cli.work.executors.process import Process, perform_in_child
+from maskvd_cli.work.executors.process import Process
 from maskvd_cli.work.executors.registry import executors
 from maskvd_cli.work.perform import perform
 from maskvd_cli.work.prepare import Sweep, prepare
@@ -112,6 +113,15 @@ def faulty_unit(root: Path, folder: Path, fault: str) -> Unit:
     return Unit(sweep.loaded, PLAN, (sweep.points[-1].key,))
 
 
+def in_child(unit: Unit, limits: Limits = Limits()) -> Iterator[Piece | Lost]:
+    """Perform one unit in a process of its own."""
+    executor = Process(prepare, limits)
+    with closing(executor):
+        for of, piece in executor.run([unit]):
+            assert of is unit
+            yield piece
+
+
 def points_of(run: Run) -> dict[str, Any]:
     """Return all point files without what tells of time and machine."""
     found: dict[str, Any] = {}
@@ -137,7 +147,7 @@ def points_of(run: Run) -> dict[str, Any]:
 def test_a_child_that_dies_is_a_failure_with_its_last_words(
     fault: str, kind: str, message: str, labels: Path, tmp_path: Path
 ) -> None:
-    (lost,) = perform_in_child(faulty_unit(labels, tmp_path, fault), Limits())
+    (lost,) = in_child(faulty_unit(labels, tmp_path, fault))
     assert isinstance(lost, Lost)
     assert lost.failure.kind == kind
     assert message in lost.failure.message
@@ -146,7 +156,7 @@ def test_a_child_that_dies_is_a_failure_with_its_last_words(
 
 @pytest.mark.usefixtures("plugin")
 def test_what_a_child_raises_keeps_its_kind(labels: Path, tmp_path: Path) -> None:
-    (lost,) = perform_in_child(faulty_unit(labels, tmp_path, "raise"), Limits())
+    (lost,) = in_child(faulty_unit(labels, tmp_path, "raise"))
     assert isinstance(lost, Lost)
     assert (lost.failure.kind, lost.failure.message) == ("MemoryError", "imagine")
 
@@ -154,7 +164,7 @@ def test_what_a_child_raises_keeps_its_kind(labels: Path, tmp_path: Path) -> Non
 @pytest.mark.usefixtures("plugin")
 def test_a_child_that_fills_the_memory_is_ended(labels: Path, tmp_path: Path) -> None:
     unit = faulty_unit(labels, tmp_path, "hog")
-    (lost,) = perform_in_child(unit, Limits(seconds=120, mebibytes=1500))
+    (lost,) = in_child(unit, Limits(seconds=120, mebibytes=1500))
     assert isinstance(lost, Lost)
     assert lost.failure.kind == "OutOfMemory"
     assert "more than 1500 MiB" in lost.failure.message
@@ -181,7 +191,7 @@ def gone(path: Path) -> bool:
 @pytest.mark.usefixtures("plugin")
 def test_a_child_that_hangs_is_ended_with_all_that_it_started(labels: Path, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    stream = perform_in_child(faulty_unit(labels, tmp_path, "hang"), Limits(seconds=45))
+    stream = in_child(faulty_unit(labels, tmp_path, "hang"), Limits(seconds=45))
     (lost,) = stream
     assert isinstance(lost, Lost)
     assert lost.failure.kind == "TimedOut"
@@ -195,7 +205,7 @@ def test_children_end_with_their_parent(labels: Path, tmp_path: Path) -> None:
     code = (
         "import pickle, sys; from maskvd_cli.work.executors.process import perform_in_child; "
         "from maskvd_cli.work.unit import Limits; "
-        f"list(perform_in_child(pickle.load(open({str(unit)!r}, 'rb')), Limits()))"
+        f"list(in_child(pickle.load(open({str(unit)!r}, 'rb')), Limits()))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
@@ -240,7 +250,7 @@ def test_units_are_small_and_any_executor_gives_equal_points(labels: Path, tmp_p
     unit = Unit(sweep.loaded, PLAN, (sweep.points[0].key,), (0, 3))
     assert len(pickle.dumps(unit)) < 64 << 10
     # The same unit performed in a child gives the same arrays.
-    here, there = (list(perform(unit, prepare)), list(perform_in_child(unit, Limits())))
+    here, there = (list(perform(unit, prepare)), list(in_child(unit)))
     assert [piece.part for piece in there] == ["00000", "00001", "00002"]  # type: ignore[union-attr]
     for ours, theirs in zip(here, there, strict=True):
         assert isinstance(ours, Piece)
