@@ -40,7 +40,8 @@ class Faulty(Dense):
         if os.environ.get("FAULTY_MENDED"):
             fault = "none"
         print("about to", fault, file=sys.stderr, flush=True)
-        others = [line for line in before if line.startswith(f"{os.getpid()} ")]
+        mine = f"{os.getpid()} "
+        others = [line for line in before if line.startswith(mine) and line != mine + fault]
         if fault == "crash" or (fault == "crash-after-others" and others):
             ctypes.string_at(0)
         if fault == "killed":

@@ -73,11 +73,11 @@ def lost_of(unit: Unit, limits: Limits = NO_LIMITS) -> Lost:
 
 
 def points_of(run: Run) -> dict[str, Any]:
-    """Return all point files without what tells of time and machine."""
+    """Return all point files without what tells of time and machine, which pieces hold too."""
     found: dict[str, Any] = {}
     for path in (run.folder / "points").iterdir():
         content = json.loads(path.read_text())
-        for name in ("seconds", "finished", "environment", "sha256"):
+        for name in ("seconds", "finished", "environment", "sha256", "files"):
             del content[name]
         found[path.name] = content
     for path in (run.folder / "samples").iterdir():

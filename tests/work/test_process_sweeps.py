@@ -47,7 +47,7 @@ def test_points_that_hang_die_or_fill_the_memory_fail_alone(tmp_path: Path) -> N
     faulty.install(tmp_path / "installed")
     faults = ("fine", "hang", "killed", "hog", "last")
     recipe = faulty.write_recipe(tmp_path, tmp_path / "kitti", *faults)
-    sweep = ("sweep", recipe, "--results", tmp_path / "results", "-q", "--executor", "process",
+    sweep = ("sweep", recipe, "--results", tmp_path / "results", "--executor", "process",
              "--unit-timeout", SECONDS, "--unit-memory", "1500")  # fmt: skip
     done = maskvd(tmp_path, *sweep)
     assert done.returncode == 3, done.stderr
@@ -56,7 +56,7 @@ def test_points_that_hang_die_or_fill_the_memory_fail_alone(tmp_path: Path) -> N
     rows = rows_of(tmp_path, run)
     errors = {label: row["error"] for label, row in rows.items() if row["status"] == "failed"}
     reasons = ["ran longer than 15 s (--unit-timeout)", "killed from outside", "more than 1500 MiB"]
-    assert list(errors) == [f"faulty fault={fault}" for fault in faults[1:4]]
+    assert list(errors) == [f"faulty fault={fault} input=192x352" for fault in faults[1:4]]
     for reason, error in zip(reasons, errors.values(), strict=True):
         assert reason in error
     assert sum(row["status"] == "ok" for row in rows.values()) == 4
@@ -107,9 +107,7 @@ def test_nothing_lives_on_where_the_sweep_ends(number: signal.Signals, tmp_path:
     write_labels(tmp_path / "kitti", clips=2, frames=8, seed=1)
     faulty.install(tmp_path / "installed")
     recipe = faulty.write_recipe(tmp_path, tmp_path / "kitti", "hang")
-    words = command(
-        "sweep", recipe, "--results", tmp_path / "results", "--executor", "process", "-q"
-    )
+    words = command("sweep", recipe, "--results", tmp_path / "results", "--executor", "process")
     process = subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env=faulty.variables(tmp_path),
