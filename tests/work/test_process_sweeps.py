@@ -18,7 +18,7 @@ from maskvd_cli.data.synthetic import write_labels
 from . import faulty
 
 # Longer than a child takes to start on a machine that is busy.
-SECONDS = "15"
+SECONDS = "10"
 # A shell lets what it starts in the background ignore Ctrl-C; a terminal does not.
 START = (
     "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
@@ -55,7 +55,7 @@ def test_points_that_hang_die_or_fill_the_memory_fail_alone(tmp_path: Path) -> N
     (run,) = (tmp_path / "results" / "small").iterdir()
     rows = rows_of(tmp_path, run)
     errors = {label: row["error"] for label, row in rows.items() if row["status"] == "failed"}
-    reasons = ["ran longer than 15 s (--unit-timeout)", "killed from outside", "more than 1500 MiB"]
+    reasons = ["ran longer than 10 s (--unit-timeout)", "killed from outside", "more than 1500 MiB"]
     assert list(errors) == [f"faulty fault={fault} input=192x352" for fault in faults[1:4]]
     for reason, error in zip(reasons, errors.values(), strict=True):
         assert reason in error
