@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -45,6 +44,7 @@ from maskvd_cli.work.runner import choose_run, run_sweep
 from maskvd_cli.work.unit import TRACE, Executor, Lost, Unit
 
 DETECTIONS, CLASSES, GROUPS = 60, 30, 24
+RECIPE_NAME = "vid-results.yaml"
 RECIPE = """\
 schema: 1
 name: vid-results
@@ -60,8 +60,19 @@ methods:
     period: [4, 8, 16, 32]
     static_keep_rate: [0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05]
 """
-STEPS = ("write", "merge", "read")
-MIB = 1024
+STEPS = ("prepare", "write", "merge", "read")
+# Runs maskvd and says at its end how much memory it held at most: what a parent is told of a child
+# holds its own peak, too.
+MASKVD = """\
+import sys
+from pathlib import Path
+from maskvd_cli.app import main
+try:
+    main()
+finally:
+    status = Path("/proc/self/status").read_text()
+    print("peak", status.split("VmHWM:")[1].split()[0], file=sys.stderr)
+"""
 
 
 class Made(Executor):
@@ -174,28 +185,27 @@ def rounds(unit: Unit) -> Iterator[Piece]:
         yield Piece("", f"round-{number:05d}", arrays, facts)
 
 
-def recipe_in(folder: Path, share: float) -> Path:
+def recipe_in(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Write annotations, weights and a recipe of 30 points."""
     root, weights = folder / "vid", folder / "tiny.safetensors"
-    write_archive(root, share)
+    write_archive(root, options.share)
     heads = HeadArch(classes=CLASSES, channels=16, hidden=32)
     detector = Detector(get_arch("vitdet-ti"), heads, Size(64, 128), seed=0)
     save(weights, {name: tensor.half() for name, tensor in detector.state_dict().items()}, {})
-    recipe = folder / "vid-results.yaml"
-    recipe.write_text(RECIPE.format(root=root, weights=weights))
-    return recipe
+    (folder / RECIPE_NAME).write_text(RECIPE.format(root=root, weights=weights))
+    return {}
 
 
 def opened(folder: Path) -> Sweep:
-    return prepare(load_recipe(folder / "vid-results.yaml", catalog()))
+    return prepare(load_recipe(folder / RECIPE_NAME, catalog()))
 
 
-def write(folder: Path, whole: int) -> dict[str, Any]:
+def write(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Write both runs as a sweep does."""
     sweep = opened(folder)
     for name in ("a", "b"):
         executor = Made(lambda loaded: sweep)
-        executor.whole = whole
+        executor.whole = options.whole
         run, _ = choose_run(sweep, folder / name, fresh=True)
         outcome = run_sweep(sweep, run, executor=executor)
         assert not outcome.failed
@@ -206,9 +216,9 @@ def write(folder: Path, whole: int) -> dict[str, Any]:
             "files_mib": sum(files) >> 20}  # fmt: skip
 
 
-def merge(folder: Path, whole: int) -> dict[str, Any]:
+def merge(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Merge the pieces of the first point anew, as a sweep does where they are all there."""
-    del whole
+    del options
     sweep, run = opened(folder), find_run(folder / "a")
     began, before = time.perf_counter(), peak_mib()
     collection = Collection(sweep, run, environment())
@@ -219,9 +229,9 @@ def merge(folder: Path, whole: int) -> dict[str, Any]:
     return {"merging_s": round(time.perf_counter() - began, 2), "opened_mib": before}
 
 
-def read(folder: Path, whole: int) -> dict[str, Any]:
+def read(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Read back everything that was written of a run, one file after the other."""
-    del whole
+    del options
     run = Run(find_run(folder / "a").folder)
     plan, number = run.plan(), 0
     run.environment()
@@ -239,40 +249,40 @@ def read(folder: Path, whole: int) -> dict[str, Any]:
 
 
 def peak_mib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // MIB
+    """Return the most memory that this process held."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) >> 10
 
 
-def timed(command: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """Run a command; return its seconds and peak memory, and what it printed."""
+def timed(command: Sequence[str]) -> tuple[float, subprocess.CompletedProcess[str]]:
+    """Run a command; return its seconds from the shell, and what it printed."""
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        text = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0, f"{' '.join(command)} ended with {process.returncode}"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = round(time.perf_counter() - began, 2)
-    return {"seconds": seconds, "peak_mib": usage.ru_maxrss // MIB}, text
+    assert done.returncode == 0, f"{command} ended with {done.returncode}: {done.stderr}"
+    return seconds, done
 
 
-def measured(folder: Path, whole: int) -> dict[str, Mapping[str, Any]]:
+def measured(folder: Path, options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
     """Return seconds and peak memory of every step."""
     found: dict[str, Mapping[str, Any]] = {}
-    for step in STEPS:
-        own = ["--step", step, "--folder", str(folder), "--whole", str(whole)]
-        seen, text = timed([sys.executable, __file__, *own])
-        found[step] = {**seen, **json.loads(text)}
+    own = ["--folder", str(folder), "--whole", str(options.whole), "--share", str(options.share)]
+    for step in STEPS[1:] if (folder / RECIPE_NAME).exists() else STEPS:
+        if step == "write" and (folder / "b").exists():
+            continue
+        seconds, done = timed([sys.executable, __file__, "--step", step, *own])
+        found[step] = {"seconds": seconds, **json.loads(done.stdout)}
         print(step, found[step], file=sys.stderr)
-    maskvd, a, b = [sys.executable, "-m", "maskvd_cli"], str(folder / "a"), str(folder / "b")
+    a, b = str(folder / "a"), str(folder / "b")
     commands = {
         "report": ["report", a],
         "report as a page": ["report", a, "-o", str(folder / "a.html")],
         "report with figures": ["report", a, "--figures", str(folder / "figures")],
         "compare": ["compare", a, b],
-        "watch": ["watch", a, "--once"],
     }
     for name, words in commands.items():
-        found[name], _ = timed([*maskvd, *words])
+        seconds, done = timed([sys.executable, "-c", MASKVD, *words])
+        peak = int(done.stderr.split()[-1]) >> 10
+        found[name] = {"seconds": seconds, "peak_mib": peak}
         print(name, found[name], file=sys.stderr)
     return found
 
@@ -284,18 +294,18 @@ def main() -> None:
     parser.add_argument("--whole", type=int, default=2, help="points of 60 detections a frame")
     parser.add_argument("--json", type=Path, help="also write the result here")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help="keep the runs there instead of a new folder")
+    parser.add_argument("--folder", type=Path, help="keep the runs there, and use those there")
     options = parser.parse_args()
     if options.step:
-        step = {"write": write, "merge": merge, "read": read}[options.step]
-        print(json.dumps(step(options.folder, options.whole)))
+        steps = {"prepare": recipe_in, "write": write, "merge": merge, "read": read}
+        found = steps[options.step](options.folder, options)
+        print(json.dumps({**found, "peak_mib": peak_mib()}))
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["MASKVD_CACHE"] = str(folder / "cache")
-        recipe_in(folder, options.share)
-        steps = measured(folder, options.whole)
+        steps = measured(folder, options)
     if options.json:
         words = f"--share {options.share:g} --whole {options.whole}"
         content = {"whole_points": options.whole, "steps": steps}
