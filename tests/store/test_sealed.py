@@ -251,5 +251,5 @@ def test_points_with_equal_outputs_say_so_whatever_time_they_took(tmp_path: Path
 def test_a_damaged_piece_is_told_as_its_point_is_written(traced: Run) -> None:
     path = traced.folder / "pieces" / KEY / "00001.npz"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(ResultError, match="00001.npz: damaged result file"):
+    with pytest.raises(ResultError, match=r"00001\.npz: damaged result file"):
         traced.write_point(record().model_copy(update={"pieces": 2}), None)
