@@ -77,6 +77,20 @@ def read_parts(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return arrays, facts
 
 
+def digests_in(path: Path, content: bytes) -> dict[str, str]:
+    """Return the sha256 of each array that a file holds, as it says itself; `path` names it.
+
+    Raises DamagedResultError where it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            metadata = _array(archive.read(f"{_METADATA}.npy")).tobytes().decode()
+        return {**unsealed(read_object(metadata))["arrays"]}
+    except (EOFError, ValueError, KeyError, RecursionError, NotImplementedError, TypeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
+
+
 def _packed(arrays: Arrays, facts: Mapping[str, Any], method: int) -> bytes:
     content = {
         "schema": SCHEMA_VERSION,

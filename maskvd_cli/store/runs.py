@@ -24,6 +24,7 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store import places
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.detections import checked_predictions, checked_truth
+from maskvd_cli.store.digests import digest_of_files, digest_of_outputs
 from maskvd_cli.store.locking import sole_writer
 from maskvd_cli.store.measured import MeasuredRecord, PassName
 from maskvd_cli.store.parts import Arrays, read_parts, write_parts
@@ -119,14 +120,10 @@ class Run:
         digest = record.files.get(str(places.pieces(record.key)))
         if digest is None:
             return self.parts(record.key) >= set(range(record.pieces))
-        return self._digest_of_pieces(record.key, record.pieces) == digest
+        return digest_of_files(self._paths(record.key, record.pieces)) == digest
 
-    def _digest_of_pieces(self, key: str, count: int) -> str:
-        """Return the sha256 of the pieces' own, in order: one for all, since there may be many."""
-        contents = (
-            read_named(self.folder / places.piece(key, number), None) for number in range(count)
-        )
-        return sha256_of_bytes("".join(sha256_of_bytes(each) for each in contents).encode())
+    def _paths(self, key: str, count: int) -> list[Path]:
+        return [self.folder / places.piece(key, number) for number in range(count)]
 
     def has_samples(self, key: str) -> bool:
         """Tell whether a point's samples are there."""
@@ -274,7 +271,8 @@ class Run:
     ) -> None:
         """Write samples and predictions, then the point: a point that is there is complete.
 
-        The point names the sha256 of both, and that of its pieces, which are there already.
+        The point names the sha256 of both, and those of its pieces, which are there already, and
+        of their outputs.
         """
         files: dict[Path, bytes] = {}
         if predictions is not None:
@@ -285,8 +283,9 @@ class Run:
             write_bytes(self.folder / place, content)
         digests = {str(place): sha256_of_bytes(content) for place, content in files.items()}
         if record.pieces is not None:
-            place = str(places.pieces(record.key))
-            digests[place] = self._digest_of_pieces(record.key, record.pieces)
+            paths = self._paths(record.key, record.pieces)
+            digests[str(places.pieces(record.key))] = digest_of_files(paths)
+            record = record.model_copy(update={"outputs": digest_of_outputs(paths)})
         record = record.model_copy(update={"files": digests})
         write_bytes(self.folder / places.point(record.key), dump(record))
 

@@ -193,6 +193,11 @@ class PointRecord(Stored):
     pieces: Count | None = Field(
         default=None, description="how many clips the model ran over, a file each; None: none"
     )
+    outputs: Digest | None = Field(
+        default=None,
+        description="sha256 of what the model gave of all clips: two points with the same gave the "
+        "same, to the last digit; None: no model ran, or the file is older",
+    )
 
     @field_validator("setting")
     @classmethod

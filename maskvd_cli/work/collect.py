@@ -9,10 +9,10 @@ from typing import Any
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import Point
+from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run, utc_now
 from maskvd_cli.store.schema import Failure, PointRecord
-from maskvd_cli.work.failures import failure_of
 from maskvd_cli.work.merge import Outcome, merged
 from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.unit import PLAN, TRACE, Lost, OnTalk, Unit

@@ -8,13 +8,13 @@ from typing import Any
 
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.metrics.base import Finding
 from maskvd_cli.metrics.session import FAILURE
 from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run, utc_now
 from maskvd_cli.store.schema import Failure
-from maskvd_cli.work.failures import failure_of
 from maskvd_cli.work.unit import Lost
 from maskvd_cli.work.wanted import Wanted
 

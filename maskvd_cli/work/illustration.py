@@ -10,7 +10,7 @@ masks are. A frame is shown only where they hold as many tokens as the point cou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -164,11 +164,10 @@ def _illustration(run: Run, item: Item) -> Illustration | None:
             where=run.folder,
             remedy="sweep again with --fresh",
         )
-    boxes_of = _boxes(run, item)
     first = 0
-    for number, view in enumerate(scene.views(with_scores=True)):
-        tokens = counted[first : first + view.frames]
-        choice = _choose(item.task, view, number, tokens, boxes_of[first : first + view.frames])
+    for number, boxes in enumerate(_boxes(run, item)):
+        view = scene.views(with_scores=True)[number]
+        choice = _choose(item.task, view, number, counted[first : first + view.frames], boxes)
         if choice is not None:
             return _drawn(item, choice)
         first += view.frames
@@ -200,24 +199,27 @@ def _choose(
     return None
 
 
-def _boxes(run: Run, item: Item) -> list[Tensor]:
-    """Return for each frame the boxes that count for the next one's masks, in input pixels."""
+def _boxes(run: Run, item: Item) -> Iterator[list[Tensor]]:
+    """Yield for each clip its frames' boxes that count for the next one's masks, in input pixels.
+
+    Clips are read as they are asked for: mostly the first one has a frame to show.
+    """
     scene = item.scene
-    views = scene.views(with_scores=False)
     if scene.detections == "labels":
-        return [_annotated(view, t) for view in views for t in range(view.frames)]
+        for view in scene.views(with_scores=False):
+            yield [_annotated(view, t) for t in range(view.frames)]
+        return
     threshold, task = _pictured(item).score_threshold, tasks.load(run.plan().task)()
-    truth = StoredTruth.of(run)
+    outputs = StoredTruth.of(run).outputs(item.point.key)
+    for placed in scene.feed.placements:
 
-    def boxes() -> list[Tensor]:
-        outputs = zip(truth.outputs(item.point.key), scene.feed.placements, strict=True)
-        return [
-            box
-            for found, placed in outputs
-            for box in _stored_boxes(task, found, placed, threshold)
-        ]
+        def boxes(placed: Placement = placed) -> list[Tensor]:
+            found = next(outputs, None)
+            if found is None:
+                raise ValueError("outputs are not those of the run's clips")
+            return _stored_boxes(task, found, placed, threshold)
 
-    return sound(run, boxes)
+        yield sound(run, boxes)
 
 
 def _stored_boxes(task: Task, found: Outputs, placed: Placement, threshold: float) -> list[Tensor]:

@@ -103,12 +103,15 @@ def test_roles_and_styles_come_from_the_method(measured: Path) -> None:
     assert plan["methods"]["dense"]["role"] == "baseline"
 
 
-def test_the_executor_changes_no_count(maskvd: Command, measured: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_the_executor_changes_no_count(
+    executor: str, maskvd: Command, measured: Path, tmp_path: Path
+) -> None:
     recipe = write(
         tmp_path, MODEL="tinyconv", WEIGHTS="random", METRICS="[latency, parameters]",
         DETECTIONS="labels",
     )  # fmt: skip
-    other = sweep(maskvd, recipe, tmp_path / "results", "--executor", "inline")
+    other = sweep(maskvd, recipe, tmp_path / "results", "--executor", executor)
     told = maskvd("compare", measured, other, "--json").stdout
     assert '"tokens"' in told
     ours, theirs = rows_of(maskvd, measured), rows_of(maskvd, other)
