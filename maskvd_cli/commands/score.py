@@ -128,7 +128,7 @@ def _differs(run: Run, scored: _Scored) -> bool:
     ours, theirs = scored.plain(), {name: record.value(name) for name in scored.plain()}
     if any(_apart(ours[name], theirs[name]) for name in ours):
         return True
-    stored = record.details.get(_BY_CLASS) or {}
+    stored = record.known_details.by_class
     return any(
         _apart(one.get(name), stored.get(label, {}).get(name))
         for label, one in (scored.finding.details.get(_BY_CLASS) or {}).items()

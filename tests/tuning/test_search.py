@@ -178,17 +178,15 @@ def test_finalists_are_timed_together_in_one_session(timed: Outcome) -> None:
     assert timed.confirmed is not None
     keys = [trial.key or "" for trial in timed.finalists]
     records = [timed.confirmed.measured("latency", key) for key in keys]
-    sessions = {record.latency.session for record in records if record and record.latency}
+    sessions = {record.known_details.session for record in records if record}
     assert len(sessions) == 1
     before = [timed.journal.run.measured("latency", key) for key in keys]
-    assert not sessions & {record.latency.session for record in before if record and record.latency}
+    assert not sessions & {record.known_details.session for record in before if record}
     assert timed.choice is not None
     last = timed.confirmed.measured("latency", timed.choice.trial.key or "")
     assert last is not None
-    assert last.latency is not None
-    assert last.latency.speedup is not None
     assert timed.choice.trial.cost is not None
-    assert timed.choice.trial.cost.value == pytest.approx(1 / last.latency.speedup.value)
+    assert timed.choice.trial.cost.value == pytest.approx(1 / last.values["speedup"].value)
 
 
 def test_confirming_runs_no_point_again(timed: Outcome) -> None:
