@@ -69,7 +69,7 @@ def score(
 ) -> None:
     """Score a run again from its stored outputs, and compare.
 
-    Recomputes the task's scores, such as mAP50, and compares them with what the run says.
+    Recomputes the task's scores (mAP50 of detection) and compares them with what the run says.
     Reads result files only: no model runs, no dataset is needed, nothing is written. Exit code 3
     where a number differs from the stored one.
 

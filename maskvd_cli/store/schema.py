@@ -253,6 +253,20 @@ class StoredMethod(Stored):
     )
     figure: StoredFigure | None = Field(default=None, description="that shows methods of its kind")
 
+    def is_baseline(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether a point of the method is the baseline itself: every parameter by default.
+
+        `true` and 1.0, which equal 1 in Python, are not the whole number.
+        """
+        return self.role == "baseline" and all(
+            value is None or _is_same(value, self.defaults.get(name))
+            for name, value in params.items()
+        )
+
+
+def _is_same(value: object, default: object) -> bool:
+    return type(value) is type(default) and value == default
+
 
 class PlannedPoint(Stored):
     """A point as the plan lists it."""
