@@ -73,9 +73,9 @@ def compare(
 
     Points are paired by label, model and input. On latency the speed-up against the session's own
     baseline decides, since raw milliseconds of two sessions hold the machine's drift as well; a
-    change no larger than what the baseline against itself showed is noise. The headline, as mAP50,
-    is paired over videos. Counts and memory have no noise. With --quiet only regressions beyond
-    --fail-on are told.
+    change no larger than what the baseline against itself showed is noise. The headline (mAP50 of
+    detection) is paired over videos. Counts and memory have no noise. With --quiet only regressions
+    beyond --fail-on are told.
 
     Exit codes: 2 where the runs must not be compared (see --allow), 3 where a file is damaged or,
     with --fail-on, a point that was ok in A failed in B, 4 for a regression beyond --fail-on.

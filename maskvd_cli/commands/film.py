@@ -83,14 +83,14 @@ def film(
 ) -> None:
     """Film a point at work: kept tokens, detections, misses, cost.
 
-    The detector runs with the point's method, and densely beside it. Tokens that the method does
-    not recompute are dark. An object that dense finds (IoU 0.5, right class, --score) and the
-    method does not is red: it is missed because of skipping. Objects that both miss are grey and
-    dashed, all others white. GMACs are the backbone's. With gates or dropping, a token is the
-    brighter the more gates or blocks recompute it.
+    The detector runs with the point's method, and with the baseline beside it. Tokens that the
+    method does not recompute are dark. An object that the baseline finds (IoU 0.5, right class,
+    --score) and the method does not is red: it is missed because of skipping. Objects that both
+    miss are grey and dashed, all others white. GMACs are the backbone's. With gates or dropping, a
+    token is the brighter the more gates or blocks recompute it.
 
-    With --video there is no truth, and red is what only dense detects; the heatmap of the static
-    mask is still the recipe's. Random weights detect nothing that means anything.
+    With --video there is no truth, and red is what only the baseline detects; the heatmap of the
+    static mask is still the recipe's. Random weights detect nothing that means anything.
 
     Examples: maskvd film demo --point "maskvd period=16 static_keep_rate=0.1" -o clip.mp4
     · maskvd film demo --point "stgt r=60" --video street.mp4 -o street.gif
@@ -122,7 +122,7 @@ def film(
             {
                 "point": opened.task.label, "film": output, "frames": made.frames,
                 "missed": made.missed, "of": made.met, "annotated": annotated,
-                "gmacs": made.gmacs, "dense_gmacs": made.dense_gmacs,
+                "gmacs": made.gmacs, "baseline_gmacs": made.baseline_gmacs,
             }
         )  # fmt: skip
     _say_made(made, output, annotated=annotated)
@@ -186,7 +186,7 @@ def _progress(frames: int) -> Generator[Callable[[], None]]:
 
 def _say_made(made: Summary, output: Path, *, annotated: bool) -> None:
     size = output.stat().st_size / 1e6
-    of = "objects" if annotated else "that dense detects"
+    of = "objects" if annotated else "that the baseline detects"
     say(f"missed because of skipping: {made.missed} of {made.met} {of}")
-    say(f"GMACs: mean {made.gmacs:.2f}, dense {made.dense_gmacs:.2f}")
+    say(f"GMACs: mean {made.gmacs:.2f}, baseline {made.baseline_gmacs:.2f}")
     say(f"film: {output} ({made.frames} frames, {size:.1f} MB)")

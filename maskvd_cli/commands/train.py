@@ -23,6 +23,7 @@ from maskvd_cli.commands.terminal import (
 from maskvd_cli.core.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
+    from maskvd_cli.core.quantity import Quantity
     from maskvd_cli.training.runner import Outcome
     from maskvd_cli.training.setup import Training
 
@@ -72,10 +73,10 @@ def train(
         kept = "its checkpoints are kept" if folder.has_checkpoint() else "before a checkpoint"
         say(f"interrupted: {kept}; go on with: {command}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _print_outcome(outcome, output, as_json=as_json)
+    _print_outcome(outcome, training, output, as_json=as_json)
 
 
-def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
+def _print_outcome(outcome: Outcome, training: Training, output: Path, *, as_json: bool) -> None:
     result = outcome.result
     for note in outcome.notes:
         say(f"note: {note}")
@@ -85,16 +86,17 @@ def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"folder": output, **result})
         return
-    accuracy = result["accuracy"]
+    accuracy, (_, of_classes) = result["accuracy"], training.scores
+    headline, *others = training.task.quantities
     print_facts(
         [
             ("weights", weights),
             ("sha256", result["sha256"]),
             ("model card", weights.with_suffix(".md")),
             ("steps", result["steps"]),
-            ("mAP50", f"{accuracy['map50']:.1f}"),
-            *[(f"  {name}", f"{value:.1f}") for name, value in accuracy["map50_by_class"].items()],
-            ("mAP", f"{accuracy['map']:.1f}"),
+            (headline.header, f"{accuracy[headline.name]:.1f}"),
+            *[(f"  {name}", f"{value:.1f}") for name, value in accuracy[of_classes].items()],
+            *[(one.header, f"{accuracy[one.name]:.1f}") for one in others if one.name in accuracy],
         ]
     )
 
@@ -120,6 +122,7 @@ class _Display:
         )
         self._task = self._bar.add_task("steps", total=None, facts="")
         self._every, self._said = 1, 0
+        self._headline: Quantity | None = None
 
     def __enter__(self) -> _Display:
         self._bar.start()
@@ -130,7 +133,7 @@ class _Display:
 
     def begins(self, training: Training, step: int) -> None:
         """Say where the training begins or goes on."""
-        steps = training.schedule.steps
+        steps, self._headline = training.schedule.steps, training.task.headline()
         self._bar.update(self._task, total=steps, completed=step)
         self._every, self._said = max(steps // 20, 1), step
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
@@ -146,7 +149,9 @@ class _Display:
     def logged(self, entry: dict[str, Any]) -> None:
         """Show a line of the log."""
         if entry["kind"] == "evaluation":
-            text = f"step {entry['step']}: mAP50 {entry['map50']:.1f}"
+            assert self._headline is not None
+            text = f"step {entry['step']}: {self._headline.header} "
+            text += f"{entry[self._headline.name]:.1f}"
             self._bar.console.print(text) if self._live else say(text)
             return
         facts = _facts(entry)

@@ -201,7 +201,7 @@ def _plain_change(metric: Compared, a: Side, b: Side) -> Change | None:
 def _way(side: Side) -> tuple[object, object]:
     """Return how memory was measured, and over how many frames."""
     details = side.details("memory")
-    return details.get("measured_by"), details.get("frames")
+    return (None, None) if details is None else (details.measured_by, details.frames)
 
 
 def _notes(opened: Opened, rows: Sequence[Row], same_hardware: bool) -> list[str]:

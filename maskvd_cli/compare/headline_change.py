@@ -89,11 +89,12 @@ class HeadlineComparison:
 
         Runs keep it with their scores; those of before are matched again.
         """
-        kept: list[float | None] = side.details(self._of).get("left_out") or []
-        if kept:
-            return kept
+        details = side.details(self._of)
+        if details is not None and details.left_out:
+            return details.left_out
         task = tasks.load(side.run.plan().task)()
-        made = evaluation(truth, side.planned.key, task)
+        matched = evaluation(truth, side.planned.key, task)
         return [
-            made.headline(weights.astype(np.float64)) for weights in cluster_weights(truth.videos)
+            matched.headline(weights.astype(np.float64))
+            for weights in cluster_weights(truth.videos)
         ]

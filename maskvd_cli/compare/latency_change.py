@@ -15,10 +15,11 @@ from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Comp
 from maskvd_cli.compare.latency_samples import Timed
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.metrics.statistics import Uncertain
-from maskvd_cli.store.measured import Latency, StoredEstimate
+from maskvd_cli.store.details import TOTAL, KnownDetails
+from maskvd_cli.store.measured import StoredEstimate
 
 
-def noise_floor(a: Latency, b: Latency) -> float:
+def noise_floor(a: KnownDetails, b: KnownDetails) -> float:
     """Return the largest ratio, 1 or more, that the baseline against itself showed."""
     controls = [latency.control for latency in (a, b) if latency.control is not None]
     bounds = [bound for control in controls for bound in _bounds(control)]
@@ -41,13 +42,13 @@ def latency_changes(
         return []
     floor = noise_floor(a.latency, b.latency)
     if of_a is None or of_b is None:
-        made = _from_summaries(a.latency, b.latency, floor)
+        changes = _from_summaries(a, b, floor)
     else:
-        made = _from_samples(a.latency, b.latency, of_a, of_b, floor)
-    return made if comparable else [_not_comparable(change) for change in made]
+        changes = _from_samples(a, b, of_a, of_b, floor)
+    return changes if comparable else [_not_comparable(change) for change in changes]
 
 
-def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float) -> list[Change]:
+def _from_samples(a: Side, b: Side, of_a: Timed, of_b: Timed, floor: float) -> list[Change]:
     over = f"Student's t over {of_a.number} and {of_b.number} rounds"
     raw = f"raw ms of two sessions, {over}"
     pairs = (
@@ -81,21 +82,32 @@ def _judged(metric: Compared, a: Uncertain, b: Uncertain, floor: float, basis: s
     return replace(change, low=found.low, high=found.high)
 
 
-def _from_summaries(a: Latency, b: Latency, floor: float) -> list[Change]:
+def _from_summaries(a: Side, b: Side, floor: float) -> list[Change]:
     """Compare stored summaries where raw samples are missing: intervals that overlap are noise."""
-    means = [x.expected_ms or x.parts["total"].mean for x in (a, b)]
-    medians = [x.parts["total"].median for x in (a, b)]
     basis = "raw ms, no raw samples"
+    times = (
+        (MEAN_MS, _mean_ms(a), _mean_ms(b)),
+        (MEDIAN_MS, a.value("latency_ms"), b.value("latency_ms")),
+    )
     raw = [
-        Change(metric, old, new, new - old, new / old if old else None, Verdict.NO_INTERVAL, basis)
-        for metric, (old, new) in ((MEAN_MS, means), (MEDIAN_MS, medians))
+        Change(metric, old, new, new - old, new / old, Verdict.NO_INTERVAL, basis)
+        for metric, old, new in times
+        if old is not None and new is not None
     ]
-    first, second = a.speedup, b.speedup
+    first, second = (side.values.get("speedup") for side in (a, b))
     if first is None or second is None or min(first.value, second.value) <= 0:
         return raw
     if first.value == second.value == 1.0:
         return raw
     return [_from_speedups(first, second, floor), *raw]
+
+
+def _mean_ms(side: Side) -> float | None:
+    """Return the mean that stands for all data, else that of the frames that were timed."""
+    mean = side.value("latency_mean_ms")
+    if mean is None and side.latency is not None and side.latency.parts is not None:
+        return side.latency.parts[TOTAL].mean
+    return mean
 
 
 def _from_speedups(a: StoredEstimate, b: StoredEstimate, floor: float) -> Change:

@@ -109,10 +109,10 @@ class Timed:
 
 def timed(side: Side, sessions: Sessions) -> Timed | None:
     """Return the raw samples of a point, None where there are none or they cannot be read."""
-    record = next((record for record in side.passes.records if record.latency), None)
+    record = side.record_of("latency")
     samples: dict[str, Series] = {}
-    if record is not None and record.latency is not None:
-        samples = sessions.samples(record.latency.session, record)
+    if record is not None and (session := record.known_details.session) is not None:
+        samples = sessions.samples(session, record)
     name = side.planned.key if side.planned.key in samples else _BASELINE
     own, baseline = samples.get(name), samples.get(_BASELINE, {})
     if own is None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.measured import MeasuredPoint, read_measured
-from maskvd_cli.store.measured import Latency, MeasuredRecord, StoredEstimate
+from maskvd_cli.store.details import KnownDetails
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
 
@@ -51,10 +52,10 @@ class Side:
         records = (record for record in self.passes.records if record.status == "ok")
         return next((record for record in records if record.of == of), None)
 
-    def details(self, of: str) -> dict[str, Any]:
-        """Return what a metric says beside its values; empty where it has none."""
+    def details(self, of: str) -> KnownDetails | None:
+        """Return what a metric says beside its values, None where it has not run or failed."""
         record = self.record_of(of)
-        return {} if record is None else record.details
+        return None if record is None else record.known_details
 
     @cached_property
     def values(self) -> dict[str, StoredEstimate]:
@@ -78,11 +79,10 @@ class Side:
         """Return a quantity's value, None where it is not known."""
         return self.values[quantity].value if quantity in self.values else None
 
-    @property
-    def latency(self) -> Latency | None:
-        """What the latency sessions showed of the point."""
-        record = self.record_of("latency")
-        return None if record is None else record.latency
+    @cached_property
+    def latency(self) -> KnownDetails | None:
+        """What the latency session says beside the point's times."""
+        return self.details("latency")
 
     def protocol(self, of: str) -> dict[str, Any]:
         """Return what of the recipe decided a pass; empty where it has not run."""

@@ -41,14 +41,6 @@ class Point:
         return f"{safe}-{digest}"
 
 
-def changes_nothing(params: Mapping[str, object]) -> bool:
-    """Tell whether every parameter of dense is as in plain dense: None, or the whole number 1.
-
-    `true` and 1.0, which equal 1 in Python, are not meant by it.
-    """
-    return all(value is None or (type(value) is int and value == 1) for value in params.values())
-
-
 def label_of(method: str, params: Mapping[str, Any]) -> str:
     """Return the readable name, for example `maskvd period=8 static_keep_rate=0.5`."""
     return " ".join([method, *(f"{name}={value}" for name, value in params.items())])

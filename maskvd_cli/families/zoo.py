@@ -9,10 +9,6 @@ from typing import Any
 from maskvd_cli.core.errors import MaskvdError, UsageError, unknown
 from maskvd_cli.families.base import Arch, Family
 from maskvd_cli.families.registry import families
-from maskvd_cli.families.vitdet.archs import ARCHS
-
-# The architectures of the first family, by the name under which they were known before others.
-__all__ = ["ARCHS", "Entry", "arch_of", "entry", "get_arch", "models"]
 
 
 @dataclass(frozen=True)

@@ -85,13 +85,7 @@ class Legend:
     def is_baseline(self, row: Mapping[Any, Any]) -> bool:
         """Tell whether a row is the baseline itself: every parameter as it is by default."""
         method = self.plan.methods.get(str(row["method"]))
-        if method is None or method.role != "baseline":
-            return False
-        params: dict[str, Any] = json.loads(row["params"])
-        return all(
-            value is None or _is_same(value, method.defaults.get(name))
-            for name, value in params.items()
-        )
+        return method is not None and method.is_baseline(json.loads(row["params"]))
 
     def columns_of(self, method: str) -> dict[str, str]:
         """Return the parameters of a method that have columns, and their headers."""
@@ -120,11 +114,6 @@ class Legend:
     def method(self, name: str) -> StoredMethod | None:
         """Return what the plan says of a method."""
         return self.plan.methods.get(name)
-
-
-def _is_same(value: object, default: object) -> bool:
-    """Tell whether a parameter is its default; `true` and 1.0 are not the whole number 1."""
-    return type(value) is type(default) and value == default
 
 
 def capitalised(text: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from maskvd_cli.core.counts import COUNTS
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.quantity import Estimate
 from maskvd_cli.judge.installed import order_of
+from maskvd_cli.store.details import KnownDetails
 from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan
@@ -116,26 +117,15 @@ def session_controls(points: Iterable[MeasuredPoint]) -> dict[str, Estimate]:
     """Return for each latency session what the baseline against itself gave, by session."""
     sessions: dict[str, Estimate] = {}
     for details in _sessions(points):
-        control = control_of(details)
-        if control is not None:
-            sessions.setdefault(str(details["session"]), control)
+        if (control := details.control) is not None:
+            ends = Estimate(control.value, control.low, control.high)
+            sessions.setdefault(str(details.session), ends)
     return sessions
-
-
-def control_of(details: Mapping[str, Any]) -> Estimate | None:
-    """Return what the baseline against itself gave, of a session's details; None without one."""
-    control: dict[str, Any] | None = details.get("control")
-    if control is None:
-        return None
-    return Estimate(control["value"], control.get("low"), control.get("high"))
 
 
 def disturbance_warnings(points: Iterable[MeasuredPoint]) -> Iterator[str]:
     """Yield for each latency session what disturbed it, if anything was seen."""
-    sessions = {
-        str(details["session"]): cast(list[str], details.get("disturbances") or [])
-        for details in _sessions(points)
-    }
+    sessions = {str(details.session): details.disturbances for details in _sessions(points)}
     for number, disturbances in enumerate(sessions.values(), 1):
         if disturbances:
             which = f" (session {number} of {len(sessions)})" if len(sessions) > 1 else ""
@@ -145,11 +135,11 @@ def disturbance_warnings(points: Iterable[MeasuredPoint]) -> Iterator[str]:
             )
 
 
-def _sessions(points: Iterable[MeasuredPoint]) -> Iterator[dict[str, Any]]:
+def _sessions(points: Iterable[MeasuredPoint]) -> Iterator[KnownDetails]:
     for point in points:
         for record in point.records:
             if record.of == _SESSIONS and record.status == "ok":
-                yield record.details
+                yield record.known_details
 
 
 def control_notes(controls: Mapping[str, Estimate], baseline: str) -> Iterator[str]:

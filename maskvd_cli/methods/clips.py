@@ -73,11 +73,6 @@ class FrameResult:
     times: dict[str, float]
     ran: frozenset[str] = frozenset()
 
-    @property
-    def detections(self) -> Any:
-        """The output, where it is a detector's."""
-        return self.output
-
 
 @torch.inference_mode()
 def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed by whom

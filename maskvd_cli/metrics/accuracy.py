@@ -33,13 +33,18 @@ class Accuracy(Metric):
         """Return the task's own quantities and the headline's change."""
         return (*task.quantities, change_of(task.headline()))
 
+    @classmethod
+    def parts(cls, protocol: Mapping[str, Any], series: int) -> tuple[str, ...]:
+        """Return a part for each point."""
+        del protocol
+        return tuple(f"scores-{number:05d}" for number in range(series))
+
     def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
         """Yield a piece per point; its facts hold scores, details, and what videos left out do."""
-        del protocol
         outputs = session.stored()
+        parts = self.parts(protocol, len(session.series))
         beside = None if session.baseline is None else _scored(outputs, session.baseline)
-        for number, key in enumerate(session.series):
-            part = f"scores-{number:05d}"
+        for number, (key, part) in enumerate(zip(session.series, parts, strict=True)):
             if part in session.done or key in session.lost:
                 continue
             session.on_talk(f"scoring {number + 1} of {len(session.series)}")

@@ -48,6 +48,14 @@ class Energy(Metric):
         ),
     )
 
+    @classmethod
+    def foretold_seconds(
+        cls, protocol: Mapping[str, Any], frame_seconds: float | None
+    ) -> float | None:
+        """Return the time of the protocol."""
+        del frame_seconds
+        return float(protocol["seconds"])
+
     def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
         """Yield a piece per point. Raises UsageError where the device counts no energy."""
         from maskvd_cli.metrics.boards import (  # noqa: PLC0415 - reports need no torch

@@ -41,6 +41,14 @@ class Memory(Metric):
         STATE_MB,
     )
 
+    @classmethod
+    def foretold_seconds(
+        cls, protocol: Mapping[str, Any], frame_seconds: float | None
+    ) -> float | None:
+        """Return the time of running the frames twice."""
+        frames = 2 * int(protocol["frames"])
+        return None if frame_seconds is None else frames * frame_seconds
+
     def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
         """Yield a piece per point."""
         from maskvd_cli.metrics.peaks import measure_memory  # noqa: PLC0415 - reports need no torch

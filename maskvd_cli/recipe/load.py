@@ -131,7 +131,8 @@ def _points(
         params = cast(dict[str, Any], entry)
         name = params.get("name")
         if not isinstance(name, str):
-            problems.append(document.problem(path, "name the method, for example `name: dense`"))
+            example = f"name the method, for example `name: {catalog.methods[0]}`"
+            problems.append(document.problem(path, example))
         elif name not in catalog.methods:
             message = unknown("method", name, catalog.methods)
             problems.append(document.problem((*path, "name"), message))

@@ -23,10 +23,11 @@ import pandas as pd
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store import places
 from maskvd_cli.store.atomic import write_bytes
-from maskvd_cli.store.detections import checked_predictions, checked_truth
 from maskvd_cli.store.digests import digest_of_files, digest_of_outputs
+from maskvd_cli.store.earlier_names import with_names_of_today
+from maskvd_cli.store.earlier_outputs import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
-from maskvd_cli.store.measured import MeasuredRecord, PassName
+from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.parts import Arrays, read_parts, write_parts
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.places import part_of
@@ -53,8 +54,8 @@ __all__ = [
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
 TRUTH, LISTED_TRUTH = "truth.npz", "truth.json.gz"
 _PART = re.compile(r"([0-9]{5,7})\.npz")
-# The metric whose sessions are asked for without a record, and what its series was called.
-_TIMED, _EARLIER = "latency", {"dense": "baseline"}
+# The metric whose sessions are asked for without a record.
+_TIMED = "latency"
 _REFERENCE = "reference"
 
 
@@ -204,7 +205,7 @@ class Run:
         """Write what outputs are scored against."""
         write_parts(self.folder / TRUTH, arrays, facts)
 
-    def measured(self, of: PassName, key: str) -> MeasuredRecord | None:
+    def measured(self, of: str, key: str) -> MeasuredRecord | None:
         """Return what a pass found of a point, or None where it has not run.
 
         Raises ResultError for a damaged file.
@@ -232,16 +233,13 @@ class Run:
     def session(self, session: str, record: MeasuredRecord | None = None) -> pd.DataFrame:
         """Read the raw samples of a session; `record`: one that names it, else of latency.
 
-        What is compared with is called `baseline`, also where files of before say `dense`.
+        The series that others are compared with is called `baseline`.
 
         Raises ResultError where they are absent, damaged, or others than the record names.
         """
         place = places.session(session, _TIMED if record is None else record.of)
         digest = None if record is None else record.files.get(str(place))
-        table = read_table(self.folder / place, digest)
-        if "series" not in table:
-            return table
-        return table.assign(series=[_EARLIER.get(str(name), str(name)) for name in table["series"]])
+        return with_names_of_today(read_table(self.folder / place, digest))
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
         """Copy what a pass found in another run, byte for byte, with its raw samples.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.types import Clip
-from maskvd_cli.store.detections import check_fit
+from maskvd_cli.store.earlier_outputs import check_fit
 from maskvd_cli.store.runs import Run, part_of
 from maskvd_cli.tasks.ages import ages
 from maskvd_cli.tasks.base import Arrays, Evaluation, Task

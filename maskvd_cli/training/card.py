@@ -11,21 +11,24 @@ _NO_LICENCE = "none stated; the terms of the training data and of initial weight
 
 
 def model_card(training: Training, result: dict[str, Any]) -> str:
-    """Return the card in Markdown: data, seed, command, steps, hardware, mAP50, sha256, licence."""
+    """Return the card in Markdown: data, course, hardware, scores, sha256, licence."""
     recipe = training.recipe
     accuracy = result["accuracy"]
     rows = [*_model(training, result), *_data(training), *_course(training, result)]
-    by_class = [(name, f"{value:.1f}") for name, value in accuracy["map50_by_class"].items()]
-    scores = [("all", f"{accuracy['map50']:.1f}"), *by_class]
+    whole, of_classes = (accuracy[name] for name in training.scores)
+    scores = [("all", whole), *of_classes.items()]
+    headline, *others = training.task.quantities
+    beside = [f"{one.header} {accuracy[one.name]:.1f}" for one in others if one.name in accuracy]
+    also = f" ({', '.join(beside)})" if beside else ""
     evaluated = training.evaluated
     text = [
         f"# {recipe.name}",
         *([recipe.description] if recipe.description else []),
         _table(("", ""), rows),
-        f"mAP50 on {len(evaluated)} frames of `{evaluated.dataset.name}` "
-        f"`{evaluated.dataset.split}`, every token computed, single frames, weights as stored "
-        f"(mAP 0.5:0.95: {accuracy['map']:.1f}):",
-        _table(("class", "mAP50"), scores),
+        f"{headline.header} on {len(evaluated)} frames of `{evaluated.dataset.name}` "
+        f"`{evaluated.dataset.split}`, every token computed, single frames, weights as "
+        f"stored{also}:",
+        _table(("class", headline.header), [(name, f"{value:.1f}") for name, value in scores]),
         f"Licence: {recipe.licence or _NO_LICENCE}",
     ]
     return "\n\n".join(text) + "\n"

@@ -23,13 +23,13 @@ from maskvd_cli.training.setup import Training
 def export(training: Training, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write `<name>.safetensors` and `<name>.md` into the folder; return their facts.
 
-    The accuracy is that of the weights as they are stored, computed in float32. Raises MaskvdError
+    The scores are those of the weights as they are stored, computed in float32. Raises MaskvdError
     where float16 cannot hold a weight.
     """
     recipe = training.recipe
     stored = _stored(training)
     load_into(training.result, stored, "the exported weights")
-    accuracy = evaluate(
+    scores = evaluate(
         training.result, training.evaluated, training.geometry, workers=recipe.workers
     )
     file = folder / f"{recipe.name}.safetensors"
@@ -45,7 +45,7 @@ def export(training: Training, folder: Path, progress: Progress) -> dict[str, An
         "seconds": round(progress.seconds, 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "threads": torch.get_num_threads(),
-        "accuracy": asdict(accuracy),
+        "accuracy": scores.content(),
         "environment": environment(),
     }
     write_bytes(folder / f"{recipe.name}.md", model_card(training, result).encode())

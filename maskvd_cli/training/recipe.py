@@ -33,7 +33,7 @@ class TrainingDataset(Section):
 
 
 class EvaluationSection(Section):
-    """When mAP50 is measured, and on which frames."""
+    """When the scores of the model are measured, and on which frames."""
 
     split: str | None = Field(default=None, description="default: the dataset's evaluation split")
     stride: int = Field(default=1, ge=1, description="take every so many-th frame of a clip")

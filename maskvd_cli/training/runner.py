@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.training.checkpoint import Progress
-from maskvd_cli.training.evaluation import Accuracy, evaluate
+from maskvd_cli.training.evaluation import FrameScores, evaluate
 from maskvd_cli.training.export import export
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.loading import TrainingFrames, batches
@@ -106,7 +106,7 @@ class _Run:
             self._log(self._line(report))
         # The end is evaluated by the export, with the weights as they are stored.
         if not ended and self.step % recipe.evaluation.every == 0:
-            self._log({"kind": "evaluation", "step": self.step, **asdict(self._accuracy())})
+            self._log({"kind": "evaluation", "step": self.step, **self._scores().content()})
         if ended or self.step % recipe.checkpoint_every == 0:
             self.folder.store(self.training, Progress(self.step, self.seconds))
 
@@ -139,7 +139,7 @@ class _Run:
         self.folder.log(entry)
         self.watcher.logged(entry)
 
-    def _accuracy(self) -> Accuracy:
+    def _scores(self) -> FrameScores:
         training = self.training
         return evaluate(
             training.result,

@@ -13,6 +13,9 @@ from torch import Tensor
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.tasks.base import Task
+from maskvd_cli.tasks.registry import tasks
+from maskvd_cli.training.evaluation import by_class_of
 from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
 from maskvd_cli.training.geometry import Geometry, new_detector
 from maskvd_cli.training.initial import load_initial
@@ -54,6 +57,17 @@ class Training:
     def result(self) -> Detector:
         """The detector that is evaluated and exported: the averaged one where there is one."""
         return self.average or self.detector
+
+    @property
+    def task(self) -> type[Task]:
+        """What the model is asked for, and scored by."""
+        return tasks.load(self.detector.task)
+
+    @property
+    def scores(self) -> tuple[str, str]:
+        """The names of the scores that every evaluation has: the headline, and that of classes."""
+        headline = self.task.headline().name
+        return headline, by_class_of(headline)
 
     @property
     def autocast(self) -> bool:

@@ -56,13 +56,13 @@ def status_of(snapshot: Snapshot, point: PlannedPoint) -> str:
 
 
 def _running(snapshot: Snapshot, point: PlannedPoint) -> StepName | None:
-    """Return the step that a sweep at work does with the point now; latency takes all at once."""
+    """Return the step that a sweep at work does with the point now, side by side with others."""
     current = snapshot.current
     if current is None or snapshot.sweep == "not running here":
         return None
     of, first = current
-    at_work = snapshot.left(of) if of == "latency" else [first]
-    return of if point.key in {other.key for other in at_work} else None
+    side_by_side = {key for one in snapshot.begun if one.of == of for key in one.keys}
+    return of if point.key in {first.key, *side_by_side} else None
 
 
 def headline(snapshot: Snapshot) -> list[str]:

@@ -110,7 +110,7 @@ def _weights(recipe: Recipe, classes: tuple[str, ...] | None) -> str:
         tensors = read_tensors(Path(file))
         return f"{file}, {counted(len(tensors), 'tensor')}; fit is not checked without the dataset"
     weights = Weights(recipe, classes or ())
-    weights.detector(Geometry.of(recipe, recipe.model.input[0]))
+    weights.model(Geometry.of(recipe, recipe.model.input[0]))
     return f"{recipe.model.weights}, sha256 {weights.digest[:12]}, runs on {weights.device.type}"
 
 

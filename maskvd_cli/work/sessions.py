@@ -48,7 +48,7 @@ def perform_session(
     else:
         # One scene, asked for its model here: the models of others are let go of.
         scene = found[0][1]
-        model = scene.measured.detector(scene.geometry)
+        model = scene.measured.model(scene.geometry)
         series = {key: _maker(spec, scene) for key, (spec, _) in zip(unit.keys, found, strict=True)}
         needed = any(spec.needs_heatmap for spec, _ in found)
         clips = scene.feed.clips(scene.views(with_scores=needed))
@@ -57,7 +57,7 @@ def perform_session(
 
 
 def _maker(spec: PointSpec, scene: Scene) -> Callable[[], Method[Params]]:
-    return lambda: spec.method(spec.params, scene.measured.detector(scene.geometry).backbone)
+    return lambda: spec.method(spec.params, scene.measured.model(scene.geometry).backbone)
 
 
 def no_method() -> Method[Params]:

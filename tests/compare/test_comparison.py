@@ -22,6 +22,7 @@ from maskvd_cli.compare.conditions import KINDS
 from maskvd_cli.compare.table import print_comparison, summary
 from maskvd_cli.compare.text import COLUMNS, to_csv, to_json, to_markdown
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.store.measured import StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.sealed import sealed_text
 
@@ -163,11 +164,13 @@ def test_a_change_of_map50_on_one_clip_alone_is_noise(old: Run, tmp_path: Path) 
     record, accuracy = run.point(key), run.measured("accuracy", key)
     assert record
     assert accuracy
-    assert accuracy.accuracy
     run.write_point(record, None, {**stored, "results": kept})
-    changed = {"map50": accuracy.accuracy.map50 - 1.0, "left_out": []}
-    lower = accuracy.accuracy.model_copy(update=changed)
-    run.write_measured(accuracy.model_copy(update={"accuracy": lower}))
+    lower = StoredEstimate(value=accuracy.values["map50"].value - 1.0)
+    changed = {
+        "values": {**accuracy.values, "map50": lower},
+        "details": {**accuracy.details, "left_out": []},
+    }
+    run.write_measured(accuracy.model_copy(update=changed))
     assert change(compare(open_pairs(old, run)), FAST, "map50").verdict is Verdict.NOISE
 
 

@@ -202,10 +202,10 @@ def test_finalists_are_timed_together_in_one_session(timed: Outcome) -> None:
     assert timed.confirmed is not None
     keys = [trial.key or "" for trial in timed.finalists]
     records = [timed.confirmed.measured("latency", key) for key in keys]
-    sessions = {record.details["session"] for record in records if record}
+    sessions = {record.known_details.session for record in records if record}
     assert len(sessions) == 1
     before = [timed.journal.run.measured("latency", key) for key in keys]
-    assert not sessions & {record.details["session"] for record in before if record}
+    assert not sessions & {record.known_details.session for record in before if record}
     assert timed.choice is not None
     last = timed.confirmed.measured("latency", timed.choice.trial.key or "")
     assert last is not None

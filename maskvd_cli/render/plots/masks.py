@@ -75,8 +75,8 @@ def masks(report: Report) -> Figure:
     made = read_illustration(report.run)
     if made is None:
         raise NothingToDrawError(
-            f"the run holds no {ILLUSTRATION}: no maskvd point with a combined mask, no masked "
-            "frame, or an older maskvd made it"
+            f"the run holds no {ILLUSTRATION}: no point with a combined mask, no masked frame, or "
+            "an older maskvd made it"
         )
     shown = made.shown
     height = _aspect(shown.content_size, shown.patch)
