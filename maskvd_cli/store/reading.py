@@ -31,10 +31,11 @@ def read_regular(path: Path, most: int, *, follow: bool = False) -> bytes:
         raise ValueError("is a link, no regular file")
     flags = os.O_RDONLY | _NO_WAITING | _AS_IT_IS | (0 if follow else _NO_LINKS)
     descriptor = os.open(path, flags)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ValueError("is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is no regular file")
         if status.st_size > most:
             raise ValueError(f"larger than {size_text(most)}")
         content = file.read(most + 1)

@@ -38,6 +38,8 @@ def test_pipes_devices_folders_and_links_are_refused(tmp_path: Path) -> None:
     assert read_regular(link, 10, follow=True) == b"1"
     with pytest.raises(ValueError, match="is no regular file"):
         read_regular(pipe, 10, follow=True)
+    with pytest.raises(ValueError, match="is no regular file"):
+        read_regular(tmp_path, 10)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "environment.json"])
