@@ -30,7 +30,7 @@ from maskvd_cli.core.shown import shown
 
 if TYPE_CHECKING:
     from maskvd_cli.compare.changes import Change, Limit
-    from maskvd_cli.compare.comparison import Comparison, Opened, Row
+    from maskvd_cli.compare.comparison import Comparison, OpenedRuns, Row
 
 
 def compare(
@@ -124,7 +124,7 @@ def _check(allow: list[str], output: Path | None) -> None:
         refuse_datasets(output)
 
 
-def _refuse(opened: Opened, allow: list[str]) -> None:
+def _refuse(opened: OpenedRuns, allow: list[str]) -> None:
     """End with one line per reason where the runs must not be compared."""
     reasons = opened.forbidding(allow)
     for reason in reasons:
@@ -135,7 +135,7 @@ def _refuse(opened: Opened, allow: list[str]) -> None:
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _compared(opened: Opened) -> Comparison:
+def _compared(opened: OpenedRuns) -> Comparison:
     """Compare, and say on a terminal which point it is at: scoring may take minutes."""
     from rich.markup import escape
 

@@ -101,7 +101,7 @@ def film(
     loaded = load_named(recipe, dataset, root, list(set_ or []))
 
     from maskvd_cli.film.opening import choose_point, open_film
-    from maskvd_cli.film.render import Style, make_film
+    from maskvd_cli.film.render import FilmStyle, make_film
 
     choose_point(loaded, point)
     with reading_annotations(), sign_of_life("reading annotations and making the heatmap"):
@@ -114,7 +114,12 @@ def film(
         say(f"note: {remark}")
     with sign_of_life("drawing frames"), _progress(len(opened.footage.clip)) as on_frame:
         made = make_film(
-            output, opened.task, opened.scene, opened.footage, Style(score, fps, width), on_frame
+            output,
+            opened.task,
+            opened.scene,
+            opened.footage,
+            FilmStyle(score, fps, width),
+            on_frame,
         )
     annotated = opened.footage.objects is not None
     if as_json:

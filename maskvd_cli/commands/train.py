@@ -24,7 +24,7 @@ from maskvd_cli.core.errors import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from maskvd_cli.core.quantity import Quantity
-    from maskvd_cli.training.runner import Outcome
+    from maskvd_cli.training.runner import FinishedTraining
     from maskvd_cli.training.setup import Training
 
 
@@ -76,7 +76,9 @@ def train(
     _print_outcome(outcome, training, output, as_json=as_json)
 
 
-def _print_outcome(outcome: Outcome, training: Training, output: Path, *, as_json: bool) -> None:
+def _print_outcome(
+    outcome: FinishedTraining, training: Training, output: Path, *, as_json: bool
+) -> None:
     result = outcome.result
     for note in outcome.notes:
         say(f"note: {note}")

@@ -30,7 +30,7 @@ from maskvd_cli.store.schema import Plan
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedRuns:
     """The old run A and the new run B with their points paired, and what else differs."""
 
     a: Run
@@ -62,7 +62,7 @@ class Row:
 class Comparison:
     """What changed from A to B. `notes`: what the reader must know; `damaged`: unreadable files."""
 
-    opened: Opened
+    opened: OpenedRuns
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
@@ -95,14 +95,14 @@ class Comparison:
         return [row for row in self.rows if row.state == "failed in B"]
 
 
-def open_pairs(a: Run, b: Run) -> Opened:
+def open_pairs(a: Run, b: Run) -> OpenedRuns:
     """Read both runs and pair their points; raises ResultError where a plan is damaged."""
     plans = a.plan(), b.plan()
     pairs = paired(read_sides(a, plans[0]), read_sides(b, plans[1]))
-    return Opened(a, b, plans, tuple(pairs), tuple(differences(pairs)))
+    return OpenedRuns(a, b, plans, tuple(pairs), tuple(differences(pairs)))
 
 
-def compare(opened: Opened, on_point: Callable[[str], None] = lambda label: None) -> Comparison:
+def compare(opened: OpenedRuns, on_point: Callable[[str], None] = lambda label: None) -> Comparison:
     """Judge every metric of every pair. `on_point` hears of each before it is judged."""
     pairs = opened.pairs
     same_hardware = all(one.kind != "hardware" for one in opened.differences)
@@ -149,7 +149,7 @@ class _Judging:
     same_hardware: bool
 
     @classmethod
-    def of(cls, opened: Opened, same_hardware: bool) -> _Judging:
+    def of(cls, opened: OpenedRuns, same_hardware: bool) -> _Judging:
         metrics, legend = quantities_of(opened.plans), Legend(opened.plans[1])
         own = legend.quantities.get(legend.headline or "")
         headline = None
@@ -204,7 +204,7 @@ def _way(side: Side) -> tuple[object, object]:
     return (None, None) if details is None else (details.measured_by, details.frames)
 
 
-def _notes(opened: Opened, rows: Sequence[Row], same_hardware: bool) -> list[str]:
+def _notes(opened: OpenedRuns, rows: Sequence[Row], same_hardware: bool) -> list[str]:
     notes = [
         f"{'ALLOWED: ' if one.kind else ''}{_sentence(str(one))}" for one in opened.differences
     ]

@@ -22,7 +22,7 @@ DEFAULT_FRAMES_PER_S = 10.0
 
 
 @dataclass(frozen=True)
-class Style:
+class FilmStyle:
     """How a film looks: least score of detections, frames a second, width in pixels; None: own."""
 
     score: float = 0.5
@@ -46,7 +46,7 @@ def make_film(  # noqa: PLR0913, PLR0917 - what, of what, where to, how, and who
     task: PointSpec,
     scene: Scene,
     footage: Footage,
-    style: Style,
+    style: FilmStyle,
     on_frame: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Run the point over the footage and write the film to `path`, .mp4 or .gif.
@@ -72,7 +72,7 @@ def make_film(  # noqa: PLR0913, PLR0917 - what, of what, where to, how, and who
 
 
 def draw_all(
-    made: Iterable[Shot], task: PointSpec, scene: Scene, footage: Footage, style: Style
+    made: Iterable[Shot], task: PointSpec, scene: Scene, footage: Footage, style: FilmStyle
 ) -> Iterator[Pillow.Image]:
     """Yield the film's pictures."""
     layout = Layout.of(footage.size, style.width)

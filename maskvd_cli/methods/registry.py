@@ -29,8 +29,7 @@ def baseline() -> type[Method[Params]]:
 
     Raises MaskvdError unless exactly one is registered.
     """
-    loaded = [_loaded(name) for name in methods.names()]
-    known = [method for method in loaded if method is not None and method.role == "baseline"]
+    known = [method for method in methods.working() if method.role == "baseline"]
     if len(known) != 1:
         names = ", ".join(method.name for method in known) or "none"
         raise MaskvdError(
@@ -38,11 +37,3 @@ def baseline() -> type[Method[Params]]:
             remedy="mend or uninstall the package that provides another",
         )
     return known[0]
-
-
-def _loaded(name: str) -> type[Method[Params]] | None:
-    """Return a method; None where a plug-in is broken, which is told where it is asked for."""
-    try:
-        return methods.load(name)
-    except MaskvdError:
-        return None

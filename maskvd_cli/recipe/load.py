@@ -35,7 +35,8 @@ class Choices:
 class Catalog:
     """The names that a recipe may use; handed in, so that this room knows no method or dataset.
 
-    `sections`: what may stand under a metric's name, by that name.
+    `sections`: what may stand under a metric's name, by that name. `why_broken`: why a registered
+    name cannot be used, by kind and name; None where it can, or nobody registered it.
     """
 
     methods: Sequence[str]
@@ -44,6 +45,7 @@ class Catalog:
     params_of: Callable[[str], type[BaseModel]]
     choices_of: Callable[[str], Choices]
     sections: Mapping[str, type[Section]] = field(default_factory=dict[str, type[Section]])
+    why_broken: Callable[[str, str], str | None] = lambda kind, name: None
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def _points(
         elif name not in catalog.methods:
             message = unknown("method", name, catalog.methods)
             problems.append(document.problem((*path, "name"), message))
+        elif (reason := catalog.why_broken("method", name)) is not None:
+            problems.append(document.problem((*path, "name"), reason))
         else:
             rest = {key: value for key, value in params.items() if key not in _OF_ENTRIES}
             chosen = _sites_of(params, models, path, document, problems)
@@ -225,7 +229,8 @@ def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document
             section = _member(section, part)
         word = _member(section, path[-1])
         if isinstance(word, str) and word not in known:
-            yield document.problem(path, unknown(kind, word, known))
+            reason = catalog.why_broken(kind, word)
+            yield document.problem(path, reason or unknown(kind, word, known))
 
     for place in _model_places(data):
         yield from check((*place, "name"), "model", catalog.models)
@@ -236,7 +241,10 @@ def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document
     yield from wrong
     dataset = data.get("dataset")
     name = cast(dict[str, Any], dataset).get("name") if isinstance(dataset, dict) else None
-    if not wrong and isinstance(name, str):
+    reason = catalog.why_broken("dataset", name) if isinstance(name, str) else None
+    if reason is not None:
+        yield document.problem(("dataset", "name"), reason)
+    elif not wrong and isinstance(name, str):
         choices = catalog.choices_of(name)
         yield from check(("dataset", "split"), "split", choices.splits)
         yield from check(("dataset", "protocol"), "protocol", choices.protocols)

@@ -16,7 +16,7 @@ from maskvd_cli.judge.rows import Report
 from maskvd_cli.judge.savings import savings
 from maskvd_cli.judge.verdicts import PointVerdict, method_verdicts, point_verdicts, summary
 from maskvd_cli.render.escaping import inert_text, markdown_text
-from maskvd_cli.render.sections import Section, analysis
+from maskvd_cli.render.sections import ReportSection, analysis
 from maskvd_cli.render.tables import human_table
 
 # A bracket or a star that begins a row would be an option of the line break before it.
@@ -64,7 +64,7 @@ def _md_table(headers: list[str], cells: list[list[str]], text: list[bool]) -> l
     ]
 
 
-def _md_section(section: Section) -> list[str]:
+def _md_section(section: ReportSection) -> list[str]:
     lines = [f"## {markdown_text(section.title)}", ""]
     if section.lead:
         lines += [markdown_text(section.lead), ""]

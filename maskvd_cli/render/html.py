@@ -19,7 +19,7 @@ from maskvd_cli.render.chart.lines import Strand, strands_of
 from maskvd_cli.render.chart.plotly import SYMBOLS
 from maskvd_cli.render.charting import DARK, FRONT, MUTED, PAPER, Chart, point_table
 from maskvd_cli.render.charts import charts
-from maskvd_cli.render.sections import Section, analysis
+from maskvd_cli.render.sections import ReportSection, analysis
 from maskvd_cli.render.tables import Column, human_table
 from maskvd_cli.store.runs import RECIPE
 
@@ -122,7 +122,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _columns(section: Section) -> list[_Column]:
+def _columns(section: ReportSection) -> list[_Column]:
     return [
         _Column(header, not text)
         for header, text in zip(section.headers, section.text, strict=True)

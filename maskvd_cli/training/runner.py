@@ -31,7 +31,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedTraining:
     """The facts of a finished training, whether it was finished before, and what to know of it."""
 
     result: dict[str, Any]
@@ -41,7 +41,7 @@ class Outcome:
 
 def run_training(
     training: Training, folder: TrainingFolder, watcher: Watcher, *, must_continue: bool = False
-) -> Outcome:
+) -> FinishedTraining:
     """Train to the end, going on from the newest checkpoint; then evaluate and export.
 
     A killed training that goes on on the same processor ends with the very weights of one that was
@@ -50,7 +50,7 @@ def run_training(
     with folder.locked():
         notes = tuple(folder.claim(training))
         if (finished := folder.result(training)) is not None:
-            return Outcome(finished, was_finished=True, notes=notes)
+            return FinishedTraining(finished, was_finished=True, notes=notes)
         if must_continue and not folder.has_checkpoint():
             raise ResultError(
                 "holds no checkpoint to go on with",
@@ -64,7 +64,7 @@ def run_training(
         result = export(training, folder.path, progress)
         folder.log({"kind": "result", "step": progress.step, **result["accuracy"]})
         folder.finish(result)
-        return Outcome(result, was_finished=False, notes=notes)
+        return FinishedTraining(result, was_finished=False, notes=notes)
 
 
 class _Run:

@@ -43,7 +43,7 @@ class UnknownKindError(GoldenError):
 
 
 @dataclass
-class Verdict:
+class Agreement:
     """How far we are from the authors' outputs on one case.
 
     `deviation` by precision: the largest absolute difference, where outputs of that precision are

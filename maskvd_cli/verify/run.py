@@ -9,10 +9,10 @@ import torch
 
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.verify.cases import (
+    Agreement,
     Description,
     Golden,
     UnknownKindError,
-    Verdict,
     describe,
     read_case,
 )
@@ -20,30 +20,30 @@ from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
-Runner = Callable[[Golden, Verdict], None]
+Runner = Callable[[Golden, Agreement], None]
 
 
-def verify(path: Path, name: str | None = None) -> Verdict:
-    """Run one case and compare; whatever goes wrong is the verdict's problem.
+def verify(path: Path, name: str | None = None) -> Agreement:
+    """Run one case and compare; whatever goes wrong is the agreement's problem.
 
     `name` is what the case is called, by default its file's name. A case of an unknown kind is
-    not run, and its verdict says so.
+    not run, and its agreement says so.
     """
-    verdict = Verdict(name or path.stem)
+    agreement = Agreement(name or path.stem)
     try:
         runner = _runner_of(describe(path))
         case = read_case(path)
         with torch.inference_mode():
-            runner(case, verdict)
-        if verdict.deviation is None:
-            verdict.problem = "holds no output to compare with"
+            runner(case, agreement)
+        if agreement.deviation is None:
+            agreement.problem = "holds no output to compare with"
     except UnknownKindError as error:
-        verdict.unknown, verdict.problem = error.kind, str(error)
+        agreement.unknown, agreement.problem = error.kind, str(error)
     except MaskvdError as error:
-        verdict.problem = str(error)
+        agreement.problem = str(error)
     except Exception as error:  # a case of another shape must not cost the others
-        verdict.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return verdict
+        agreement.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return agreement
 
 
 def _runner_of(case: Description) -> Runner:

@@ -13,7 +13,7 @@ from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run, utc_now
 from maskvd_cli.store.schema import Failure, PointRecord
-from maskvd_cli.work.merge import Outcome, merged
+from maskvd_cli.work.merge import MergedPoint, merged
 from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.unit import PLAN, TRACE, Lost, OnTalk, Unit
 
@@ -127,7 +127,7 @@ class Collection:
         return record
 
     def _record(
-        self, point: Point, outcome: Outcome | None, failure: Failure | None
+        self, point: Point, outcome: MergedPoint | None, failure: Failure | None
     ) -> PointRecord:
         return PointRecord(
             key=point.key,

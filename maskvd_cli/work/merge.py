@@ -22,7 +22,7 @@ AROUND, PROPOSALS = "around", "proposals"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MergedPoint:
     """What a point yields: metrics, one row of samples per frame, and the seconds it took."""
 
     metrics: Metrics
@@ -30,7 +30,7 @@ class Outcome:
     seconds: float = 0.0
 
 
-def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> Outcome:
+def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> MergedPoint:
     """Join the pieces of all clips, in the order of clips; outputs stay in the pieces.
 
     Raises ValueError where pieces are not those of the scene's clips.
@@ -51,7 +51,7 @@ def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> Outcome:
     metrics = _metrics(spec, scene, len(clips), joined, samples)
     if state:
         metrics = metrics.model_copy(update={"state_bytes": max(state)})
-    return Outcome(metrics, samples, seconds)
+    return MergedPoint(metrics, samples, seconds)
 
 
 def _check(scene: Scene, clips: Sequence[dict[str, NDArray[Any]]]) -> None:

@@ -27,7 +27,7 @@ from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.optimiser import decays
-from maskvd_cli.training.runner import Outcome, run_training
+from maskvd_cli.training.runner import FinishedTraining, run_training
 from maskvd_cli.training.setup import Training, prepare
 from maskvd_cli.training.steps import run_step
 
@@ -84,7 +84,7 @@ def made(home: Path, *assignments: str) -> Training:
 
 def run(
     home: Path, output: Path, *assignments: str, watcher: Silent | None = None, **options: bool
-) -> Outcome:
+) -> FinishedTraining:
     training = made(home, *assignments)
     return run_training(training, TrainingFolder(output), watcher or Silent(), **options)
 

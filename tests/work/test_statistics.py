@@ -17,7 +17,7 @@ from maskvd_cli.scenes.scene import Scene, scenes_of
 from maskvd_cli.store.schema import Metrics
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.plan import PointSpec, detections_of
-from maskvd_cli.work.replay import Outcome, replay
+from maskvd_cli.work.replay import MergedPoint, replay
 from maskvd_cli.work.runner import choose_run, plan_tasks, prepare, run_sweep
 
 RECIPE = """\
@@ -59,7 +59,7 @@ def scene_of(statistics: dict[str, int], **model: Any) -> Scene:
     return next(iter(scenes_of(made, "none").values()))
 
 
-def planned(scene: Scene, method: str, **params: Any) -> Outcome:
+def planned(scene: Scene, method: str, **params: Any) -> MergedPoint:
     kind = methods.load(method)
     made = kind.resolve(kind.params_type.model_validate(params), scene.geometry.arch)
     return replay(PointSpec(kind, made), scene)
