@@ -327,7 +327,7 @@ def test_files_above_16_mebibytes(stored: Run) -> None:
 def test_what_could_not_be_read_again_is_not_written(stored: Run) -> None:
     before = point_file(stored).read_bytes()
     long = record().model_copy(update={"environment": {"command": "x" * (16 << 20)}})
-    with pytest.raises(ResultError, match="larger than 16 MiB.*split the recipe"):
+    with pytest.raises(ResultError, match=r"larger than 16 MiB.*split the recipe"):
         stored.write_point(long, None)
     assert point_file(stored).read_bytes() == before
 
