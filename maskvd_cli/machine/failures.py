@@ -9,6 +9,8 @@ from maskvd_cli.machine.environment import tidy_path
 from maskvd_cli.store.schema import Failure
 
 TRACEBACK_CHARS = 4096
+# Longer messages hold tensors or files; a record must stay one that can be read.
+_MESSAGE_CHARS = 4096
 # Kinds of what no exception of Python tells, or tells in many ways.
 OUT_OF_MEMORY, DEVICE_LOST = "OutOfMemory", "DeviceLost"
 _NO_MEMORY = (
@@ -39,7 +41,7 @@ def failure_of(error: BaseException) -> Failure:
     if not isinstance(error, MaskvdError):
         trace = tidy_path("".join(traceback.format_exception(error)))[-TRACEBACK_CHARS:]
     let_go(error)
-    return Failure(kind=kind, message=message, traceback=trace)
+    return Failure(kind=kind, message=_short(message), traceback=trace)
 
 
 def let_go(error: BaseException) -> None:
@@ -52,6 +54,10 @@ def let_go(error: BaseException) -> None:
     while seen is not None:
         traceback.clear_frames(seen.__traceback__)
         seen = seen.__cause__ or seen.__context__
+
+
+def _short(message: str) -> str:
+    return message if len(message) <= _MESSAGE_CHARS else f"{message[:_MESSAGE_CHARS]}..."
 
 
 def _named(kind: str, message: str) -> tuple[str, str]:

@@ -62,6 +62,12 @@ def test_other_errors_keep_their_name_and_words(error: Exception) -> None:
     assert (failure.kind, failure.message) == (type(error).__name__, str(error))
 
 
+def test_a_message_of_any_length_fits_into_a_record() -> None:
+    failure = failure_of(ValueError("x" * (20 << 20)))
+    assert failure.message == "x" * 4096 + "..."
+    assert len(str(failure.traceback)) <= 4096
+
+
 def test_what_was_refused_has_no_traceback() -> None:
     failure = failure_of(UsageError("no", remedy="yes"))
     assert (failure.kind, failure.message, failure.traceback) == ("UsageError", "no; yes", None)

@@ -324,6 +324,14 @@ def test_files_above_16_mebibytes(stored: Run) -> None:
     assert refused(stored).startswith("damaged result file (larger than 16 MiB)")
 
 
+def test_what_could_not_be_read_again_is_not_written(stored: Run) -> None:
+    before = point_file(stored).read_bytes()
+    long = record().model_copy(update={"environment": {"command": "x" * (16 << 20)}})
+    with pytest.raises(ResultError, match=r"larger than 16 MiB.*split the recipe"):
+        stored.write_point(long, None)
+    assert point_file(stored).read_bytes() == before
+
+
 def test_a_point_under_the_name_of_another(stored: Run) -> None:
     point_file(stored).rename(point_file(stored, "other"))
     assert refused(stored, "other") == f"holds the point {KEY}; remove it and sweep again"

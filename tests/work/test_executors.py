@@ -29,12 +29,10 @@ from maskvd_cli.work.executors.registry import executors
 from maskvd_cli.work.perform import perform
 from maskvd_cli.work.prepare import Sweep, prepare
 from maskvd_cli.work.runner import choose_run, run_sweep
-from maskvd_cli.work.unit import PLAN, Executor, Limits, Lost, Unit
+from maskvd_cli.work.unit import PLAN, Executor, Lost, Unit
 
 from . import faulty
 from .measured_runs import write_recipe as write_measured
-
-NO_LIMITS = Limits()
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +57,15 @@ def faulty_units(root: Path, folder: Path, *faults: str) -> list[Unit]:
     return [Unit(sweep.loaded, PLAN, (point.key,), (0, 3)) for point in sweep.points[2:]]
 
 
-def in_child(*units: Unit, limits: Limits = NO_LIMITS) -> Iterator[tuple[Unit, Piece | Lost]]:
+def in_child(*units: Unit) -> Iterator[tuple[Unit, Piece | Lost]]:
     """Perform units in processes of their own, as a sweep does."""
-    with closing(Process(prepare, limits)) as executor:
+    with closing(Process(prepare)) as executor:
         yield from executor.run(units)
 
 
-def lost_of(unit: Unit, limits: Limits = NO_LIMITS) -> Lost:
+def lost_of(*units: Unit) -> Lost:
     """Return why a unit is lost that gives nothing else."""
-    ((_, lost),) = in_child(unit, limits=limits)
+    ((_, lost),) = in_child(*units)
     assert isinstance(lost, Lost)
     return lost
 
