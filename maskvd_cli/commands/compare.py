@@ -11,9 +11,11 @@ import typer
 
 from maskvd_cli.commands.terminal import (
     AsJson,
+    Force,
     Quiet,
     print_json,
     refuse_datasets,
+    refuse_existing,
     say,
     shows_progress,
     table_console,
@@ -66,6 +68,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Also write a .md, .csv or .json file.")
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -87,7 +90,7 @@ def compare(
     from maskvd_cli.compare.comparison import open_pairs
     from maskvd_cli.store.runs import find_run
 
-    _check(allow or [], output)
+    _check(allow or [], output, force=force)
     opened = open_pairs(find_run(run_a, say), find_run(run_b, say))
     limits = [Limit.parse(text, opened.plans) for text in fail_on or ()]
     _refuse(opened, allow or [])
@@ -109,7 +112,7 @@ def compare(
     _judge(comparison, limits)
 
 
-def _check(allow: list[str], output: Path | None) -> None:
+def _check(allow: list[str], output: Path | None, *, force: bool) -> None:
     from maskvd_cli.compare.conditions import KINDS
     from maskvd_cli.compare.text import FORMATS
 
@@ -122,6 +125,7 @@ def _check(allow: list[str], output: Path | None) -> None:
                 "wrong kind of file", where=output, remedy=f"name it with {', '.join(FORMATS)}"
             )
         refuse_datasets(output)
+        refuse_existing(output, force=force)
 
 
 def _refuse(opened: Opened, allow: list[str]) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, new_file, print_facts, print_json, say
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Force,
+    Quiet,
+    new_file,
+    print_facts,
+    print_json,
+    say,
+)
 from maskvd_cli.core.errors import ResultError
 
 if TYPE_CHECKING:
@@ -33,7 +41,7 @@ def convert(
         str | None,
         typer.Option(help="Architecture that the shapes must have. Default: any, recognised."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite DST.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

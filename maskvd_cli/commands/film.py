@@ -15,10 +15,12 @@ import typer
 from maskvd_cli.commands.sweep import load_named
 from maskvd_cli.commands.terminal import (
     AsJson,
+    Force,
     Quiet,
-    output_file,
+    new_file,
     print_json,
     reading_annotations,
+    refuse_datasets,
     say,
     shows_progress,
     talk_console,
@@ -78,6 +80,7 @@ def film(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -97,7 +100,7 @@ def film(
     """
     if video is not None and clip is not None:
         raise UsageError("--video and --clip do not go together", remedy="give one of them")
-    output = _output(output)
+    output = _output(output, force=force)
     loaded = load_named(recipe, dataset, root, list(set_ or []))
 
     from maskvd_cli.film.opening import choose_point, open_film
@@ -107,7 +110,7 @@ def film(
     with reading_annotations(), sign_of_life("reading annotations and making the heatmap"):
         opened = open_film(loaded, point, clip=clip, video=video, frames=frames)
     source = opened.scene.source
-    _output(output, source.root)
+    refuse_datasets(output, source.root)
     name = str(video) if video is not None else opened.footage.clip.name
     say(f"{opened.task.label} on {name}, {len(opened.footage.clip)} frames")
     for remark in opened.remarks:
@@ -128,12 +131,12 @@ def film(
     _say_made(made, output, annotated=annotated)
 
 
-def _output(path: Path, dataset_root: Path | None = None) -> Path:
+def _output(path: Path, *, force: bool) -> Path:
     """Return the output with a suffix, checked before anything is run."""
     suffix = ".gif" if path.suffix == ".gif" else ".mp4"
     if path.suffix not in ("", ".mp4", ".gif"):
         raise ResultError("wrong kind of film", where=path, remedy="name it with .mp4 or .gif")
-    path = output_file(path, suffix, dataset_root)
+    path = new_file(path, suffix, force=force)
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ResultError("cannot be written", where=path, remedy="choose another place")

@@ -39,6 +39,8 @@ Quiet = Annotated[
     ),
 ]
 
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an output that is there.")]
+
 
 def size_option(text: str) -> Size:
     """Read a `rows x columns` option."""
@@ -127,9 +129,22 @@ def new_file(path: Path, suffix: str, dataset_root: Path | None = None, *, force
     With `force` that file is overwritten.
     """
     path = output_file(path, suffix, dataset_root)
-    if not force and os.path.lexists(path):
-        raise ResultError("exists", where=path, remedy="choose another name, or --force")
+    refuse_existing(path, force=force)
     return path
+
+
+def refuse_existing(*paths: Path, force: bool) -> None:
+    """Raise ResultError for an output that is there already, unless with `force`.
+
+    A pipe or a device is refused in either case: it would be replaced, not written to.
+    """
+    for path in paths:
+        if not os.path.lexists(path):
+            continue
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise ResultError("is no regular file", where=path, remedy="name a file")
+        if not force:
+            raise ResultError("exists", where=path, remedy="choose another name, or --force")
 
 
 def refuse_datasets(output: Path, dataset_root: Path | None = None) -> None:
