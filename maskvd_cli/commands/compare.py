@@ -29,6 +29,7 @@ from maskvd_cli.core.errors import (
     unknown,
 )
 from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from maskvd_cli.compare.changes import Change, Limit
@@ -158,7 +159,7 @@ def _write(comparison: Comparison, output: Path) -> None:
 
     text = FORMATS[output.suffix.lower()](comparison)
     write_bytes(Path(os.path.realpath(output)), text.encode())
-    say(f"comparison of {len(comparison.rows)} points written to {output}")
+    say(f"comparison of {counted(len(comparison.rows), 'point')} written to {output}")
 
 
 def _judge(comparison: Comparison, limits: list[Limit]) -> None:

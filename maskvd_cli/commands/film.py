@@ -26,6 +26,7 @@ from maskvd_cli.commands.terminal import (
     talk_console,
 )
 from maskvd_cli.core.errors import ResultError, UsageError
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +113,7 @@ def film(
     source = opened.scene.source
     refuse_datasets(output, source.root)
     name = str(video) if video is not None else opened.footage.clip.name
-    say(f"{opened.task.label} on {name}, {len(opened.footage.clip)} frames")
+    say(f"{opened.task.label} on {name}, {counted(len(opened.footage.clip), 'frame')}")
     for remark in opened.remarks:
         say(f"note: {remark}")
     with sign_of_life("drawing frames"), _progress(len(opened.footage.clip)) as on_frame:
@@ -192,4 +193,4 @@ def _say_made(made: Summary, output: Path, *, annotated: bool) -> None:
     of = "objects" if annotated else "that dense detects"
     say(f"missed because of skipping: {made.missed} of {made.met} {of}")
     say(f"GMACs: mean {made.gmacs:.2f}, dense {made.dense_gmacs:.2f}")
-    say(f"film: {output} ({made.frames} frames, {size:.1f} MB)")
+    say(f"film: {output} ({counted(made.frames, 'frame')}, {size:.1f} MB)")

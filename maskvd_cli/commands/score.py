@@ -11,6 +11,7 @@ import typer
 
 from maskvd_cli.commands.terminal import AsJson, Quiet, print_json, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -94,9 +95,12 @@ def score(
     else:
         _print(scored, classes=classes, ages=ages)
     if differing:
-        say(f"{len(differing)} of {len(points)} points differ from their stored metrics")
+        say(
+            f"{len(differing)} of {counted(len(points), 'point')} "
+            f"{'differs from its' if len(differing) == 1 else 'differ from their'} stored metrics"
+        )
         raise typer.Exit(EXIT_POINTS_FAILED)
-    say(f"{len(points)} points scored from {found.folder}")
+    say(f"{counted(len(points), 'point')} scored from {found.folder}")
 
 
 def _scored(run: Run, plan: Plan, points: Sequence[PlannedPoint]) -> Iterator[_Scored]:

@@ -28,7 +28,7 @@ from maskvd_cli.core.errors import (
     UsageError,
 )
 from maskvd_cli.core.shown import shown
-from maskvd_cli.core.words import counted
+from maskvd_cli.core.words import counted, every
 
 _LONGEST_TALK = 48
 _PICTURE = "map50-latency.png"
@@ -225,7 +225,10 @@ def _run(
 def _say_interrupted(sweep: Sweep, run: Run) -> None:
     done = sum(1 for point in sweep.points if run.has(point.key))
     command = shlex.join(["maskvd", *(word for word in sys.argv[1:] if word != "--fresh")])
-    say(f"interrupted: {done} of {len(sweep.points)} points are stored in {run.folder}")
+    say(
+        f"interrupted: {done} of {counted(len(sweep.points), 'point')} "
+        f"{'is' if done == 1 else 'are'} stored in {run.folder}"
+    )
     say(f"go on with: {command}")
 
 
@@ -236,21 +239,23 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
     from maskvd_cli.store.reading import is_regular
 
     total = len(outcome.ran) + len(outcome.present)
+    whole = every(total, "point")
+    present, verb = ("is", "was") if total == 1 else ("are", "were")
     if not outcome.ran and outcome.measured:
-        say(f"all {total} points were there; measured what was missing: {outcome.run.folder}")
+        say(f"{whole} {verb} there; measured what was missing: {outcome.run.folder}")
     elif not outcome.ran:
-        say(f"nothing to run: all {total} points of this recipe are in {outcome.run.folder}")
+        say(f"nothing to run: {whole} of this recipe {present} in {outcome.run.folder}")
     else:
         taken = f", {len(outcome.present)} were there" if outcome.present else ""
         say(f"{counted(len(outcome.ran), 'point')} run{taken}: {outcome.run.folder}")
     if outcome.failed:
         say(
-            f"{len(outcome.failed)} of {total} points failed, see the table; "
+            f"{len(outcome.failed)} of {counted(total, 'point')} failed, see the table; "
             "--retry-failed runs them again"
         )
     if outcome.unmeasured:
         say(
-            f"{len(outcome.unmeasured)} measurements failed, see the table; "
+            f"{counted(len(outcome.unmeasured), 'measurement')} failed, see the table; "
             "--retry-failed makes them again"
         )
     made = read_report(outcome.run)

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Verdict
 from maskvd_cli.compare.comparison import Comparison, Row
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.labels import short_labels
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.render.tables import Column, HumanTable
@@ -52,7 +53,8 @@ def summary(comparison: Comparison) -> str:
     parts = [_counted(counts[verdict], verdict) for verdict in Verdict if counts[verdict]]
     states = Counter(row.state for row in comparison.rows if row.state != "both")
     paired = sum(row.state == "both" for row in comparison.rows)
-    text = f"{paired} points compared: {', '.join(parts)}" if paired else "no point compared"
+    compared = f"{counted(paired, 'point')} compared: {', '.join(parts)}"
+    text = compared if paired else "no point compared"
     return "; ".join([text, *(f"{number} {state}" for state, number in states.items())])
 
 

@@ -138,8 +138,8 @@ class DatasetSection(Section):
     )
     clip_boxes: bool = Field(
         default=False,
-        description="where the model runs, cut its boxes at the frame's border, and leave out those "
-        "that lie in the padding; the papers' code cuts them at the padded input's alone",
+        description="where the model runs, cut its boxes at the frame's border, and leave out "
+        "those that lie in the padding; the papers' code cuts them at the padded input's alone",
     )
     statistics: StatisticsSection | None = Field(
         default=None,

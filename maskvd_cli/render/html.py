@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.facts import facts, remarks, warnings
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.rows import Report
@@ -194,7 +195,9 @@ def _more_warnings(report: Report) -> list[str]:
         )
     partly = report.rows["status"].eq("ok") & report.rows["error"].notna()
     if count := int(partly.sum()):
-        found.append(f"{count} points were not measured wholly; their reasons stand in the table.")
+        found.append(
+            f"{counted(count, 'point')} not measured wholly; the reasons stand in the table."
+        )
     return list(dict.fromkeys(found))
 
 
