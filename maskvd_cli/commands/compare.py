@@ -18,6 +18,7 @@ from maskvd_cli.commands.terminal import (
     refuse_existing,
     say,
     shows_progress,
+    sign_of_life,
     table_console,
     talk_console,
 )
@@ -141,14 +142,15 @@ def _refuse(opened: Opened, allow: list[str]) -> None:
 
 
 def _compared(opened: Opened) -> Comparison:
-    """Compare, and say on a terminal which point it is at: scoring may take minutes."""
+    """Compare, and say that it goes on, on a terminal at which point: scoring may take minutes."""
     from rich.markup import escape
 
     from maskvd_cli.compare.comparison import compare as compared
 
     console = talk_console()
     if not shows_progress(console):
-        return compared(opened)
+        with sign_of_life("comparing"):
+            return compared(opened)
     with console.status("comparing") as status:
         return compared(opened, lambda label: status.update(f"comparing {escape(shown(label))}"))
 

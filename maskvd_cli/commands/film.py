@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +15,13 @@ from maskvd_cli.commands.terminal import (
     AsJson,
     Force,
     Quiet,
+    at_work,
     new_file,
     print_json,
-    reading_annotations,
     refuse_datasets,
     say,
     shows_progress,
+    sign_of_life,
     talk_console,
 )
 from maskvd_cli.core.errors import ResultError, UsageError
@@ -108,7 +107,7 @@ def film(
     from maskvd_cli.film.render import Style, make_film
 
     choose_point(loaded, point)
-    with reading_annotations(), sign_of_life("reading annotations and making the heatmap"):
+    with at_work("reading annotations and making the heatmap"):
         opened = open_film(loaded, point, clip=clip, video=video, frames=frames)
     source = opened.scene.source
     refuse_datasets(output, source.root)
@@ -142,29 +141,6 @@ def _output(path: Path, *, force: bool) -> Path:
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ResultError("cannot be written", where=path, remedy="choose another place")
     return path
-
-
-@contextmanager
-def sign_of_life(work: str, every: float = 10.0) -> Generator[None]:
-    """Say every few seconds that work goes on, where no terminal shows it."""
-    from rich.console import Console
-
-    if shows_progress(Console(stderr=True)):
-        yield
-        return
-    done, began = threading.Event(), time.monotonic()
-
-    def talk() -> None:
-        while not done.wait(every):
-            say(f"{work}: {time.monotonic() - began:.0f} s so far")
-
-    talker = threading.Thread(target=talk, daemon=True)
-    talker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        talker.join()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, print_json, say, table_console
+from maskvd_cli.commands.terminal import AsJson, Quiet, at_work, print_json, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
 from maskvd_cli.core.words import counted
 
@@ -88,7 +88,8 @@ def score(
             where=found.folder,
             remedy="sweep with model.weights and accuracy among the metrics",
         )
-    scored = list(_scored(found, plan, points))
+    with at_work("scoring"):
+        scored = list(_scored(found, plan, points))
     differing = {each.finding.key for each in scored if _differs(found, each)}
     if as_json:
         print_json([each.as_json() for each in scored])

@@ -17,6 +17,7 @@ from maskvd_cli.commands.terminal import (
     reading_annotations,
     say,
     shows_progress,
+    sign_of_life,
     table_console,
     talk_console,
 )
@@ -285,7 +286,7 @@ def _draw(made: Report) -> None:
 
 
 class _Progress:
-    """A progress bar on stderr with time left; silent where stderr is no terminal."""
+    """A progress bar on stderr with time left; where stderr is no terminal, a line a minute."""
 
     def __init__(self, total: int) -> None:
         from rich.progress import (
@@ -296,7 +297,7 @@ class _Progress:
             TimeRemainingColumn,
         )
 
-        console = talk_console()
+        console, self._doing = talk_console(), "points"
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -307,13 +308,20 @@ class _Progress:
             disable=not shows_progress(console),
         )
         self._task = self._bar.add_task("points", total=total)
+        self._sign = sign_of_life(self._text, every=60)
 
     def __enter__(self) -> _Progress:
         self._bar.start()
+        self._sign.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._sign.__exit__(None, None, None)
         self._bar.stop()
+
+    def _text(self) -> str:
+        task = self._bar.tasks[0]
+        return f"{self._doing}, {task.completed:.0f} of {task.total:.0f} steps done"
 
     def advance(self, record: object) -> None:
         """Count one more point, or one more pass over a point."""
@@ -323,4 +331,5 @@ class _Progress:
         """Say what is being done."""
         from rich.markup import escape
 
-        self._bar.update(self._task, description=escape(shown(text[:_LONGEST_TALK])))
+        self._doing = text[:_LONGEST_TALK]
+        self._bar.update(self._task, description=escape(shown(self._doing)))

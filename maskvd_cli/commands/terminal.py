@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _AMPLE_WIDTH = 200
+# Seconds between two lines that say that work goes on.
+_EVERY = 10.0
 _talk = {"quiet": False}
 
 
@@ -83,15 +87,46 @@ def talk_console() -> Console:
     return SafeConsole(stderr=True)
 
 
+def reading_annotations() -> AbstractContextManager[None]:
+    """Show on stderr that annotations are being read; large sets take minutes."""
+    return at_work("reading annotations")
+
+
 @contextmanager
-def reading_annotations() -> Generator[None]:
-    """Show on a terminal's stderr that annotations are being read; large sets take minutes."""
+def at_work(work: str) -> Generator[None]:
+    """Show on stderr what is being done: a spinner on a terminal, else a line every few seconds."""
     console = talk_console()
-    if not shows_progress(console):
+    if shows_progress(console):
+        with console.status(work):
+            yield
+    else:
+        with sign_of_life(work):
+            yield
+
+
+@contextmanager
+def sign_of_life(work: str | Callable[[], str], every: float | None = None) -> Generator[None]:
+    """Say that work goes on, where no terminal shows it: every ten seconds, or `every` so many.
+
+    With --quiet nothing is said.
+    """
+    if _talk["quiet"] or shows_progress(talk_console()):
         yield
         return
-    with console.status("reading annotations"):
+    done, began = threading.Event(), time.monotonic()
+
+    def talk() -> None:
+        while not done.wait(every or _EVERY):
+            text = work if isinstance(work, str) else work()
+            say(f"{text}: {time.monotonic() - began:.0f} s so far")
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
+    try:
         yield
+    finally:
+        done.set()
+        talker.join()
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

@@ -16,6 +16,7 @@ from maskvd_cli.commands.terminal import (
     print_json,
     say,
     shows_progress,
+    sign_of_life,
     table_console,
     talk_console,
 )
@@ -62,7 +63,10 @@ def verify(
 
     files, console = case_files(folder), talk_console()
     verdicts: list[Verdict] = []
-    with console.status("") as status:
+    with (
+        sign_of_life(lambda: f"case {len(verdicts) + 1} of {len(files)}"),
+        console.status("") as status,
+    ):
         if not shows_progress(console):
             status.stop()
         for path in files:

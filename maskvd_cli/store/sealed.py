@@ -3,7 +3,8 @@
 A JSON object ends with the key `sha256`: of all its other keys and values, written in one way
 whatever the order of keys, spaces and line ends of the file. Files that are no JSON (samples,
 predictions) are named with their sha256 in the record that they belong to; `.npz` files hold that
-of each of their arrays. Checksums came with schema 5; what says that it is older is read without one.
+of each of their arrays. Checksums came with schema 5; what says that it is older is read without
+one.
 """
 
 from __future__ import annotations

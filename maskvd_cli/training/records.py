@@ -109,7 +109,8 @@ def changed(earlier: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> 
 def read_log(path: Path) -> Iterator[tuple[int, str]]:
     """Yield step and text of every line of the log; a half line at the end is left out.
 
-    Each line has its checksum; those of before have none. A killed process leaves such a line, without its newline. Raises DamagedTrainingError.
+    Each line has its checksum; those of before have none. A killed process leaves a half line,
+    without its newline. Raises DamagedTrainingError.
     """
     if not path.exists():
         return
