@@ -20,10 +20,6 @@ ANNOTATIONS = "reading annotations"
 SLOW = {
     "heatmap": (("heatmap", "--root", "kitti"), "scenes.heatmap.make_heatmap", ANNOTATIONS),
     "sweep": (("sweep", "demo-labels", "--root", "kitti"), "work.runner.prepare", ANNOTATIONS),
-    "dry run": (
-        ("sweep", "demo-labels", "--root", "kitti", "--dry-run"), "work.runner.prepare",
-        ANNOTATIONS,
-    ),
     "validate": (("validate", "demo-labels"), "work.checks.checks_of", ANNOTATIONS),
     "train": (("train", "train-synthetic", "-o", "out"), "training.setup.prepare", ANNOTATIONS),
     "film": (

@@ -10,6 +10,8 @@ from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.methods.clips import run_clip
+from maskvd_cli.methods.registry import baseline
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.store.runs import Run, find_run
 from maskvd_cli.tasks.boxes import output_rows
@@ -20,7 +22,7 @@ from maskvd_cli.work.prepare import prepare
 from .measured_runs import NATIVE, write_recipe
 
 CUT = "dataset.clip_boxes=true"
-FIRST = ("--set", "methods.maskvd.static_keep_rate=0.5", "--set", "methods.maskvd.mask=combined")
+FIRST = ("--set", "methods.maskvd.static_keep_rate=0.5")
 # Half a pixel of the resized frame, whose size is rounded, in native ones.
 SLACK = 0.5 * NATIVE.cols / 128
 
@@ -67,16 +69,22 @@ def test_stored_boxes_end_at_the_frame(swept: tuple[Run, Run]) -> None:
     np.testing.assert_allclose(found, known, atol=1e-2)
 
 
-def test_masks_are_made_from_cut_boxes(swept: tuple[Run, Run]) -> None:
-    """No token of the padding is chosen by a box, and the static mask is the same."""
-    plain, cut = (
-        next(point.metrics for each in one.plan().points if each.method == "maskvd"
-             if (point := one.point(each.key)) is not None)
-        for one in swept
-    )  # fmt: skip
-    assert plain is not None
-    assert cut is not None
-    assert cut.tokens < plain.tokens
+def test_the_next_frame_hears_of_cut_boxes_alone(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    lowest: list[float] = []
+    for given in ([], [CUT]):
+        scene = prepare(load_recipe(recipe, catalog(), given)).scene
+        model = scene.measured.model(scene.geometry)
+        method = baseline()(baseline().params_type(), model.backbone)
+        clip = scene.feed.clips(scene.views(with_scores=False))[0]
+        assert clip.content.rows == 48 < model.input_size.rows
+        first, second = run_clip(model, method, clip, frames=2)
+        hints = Detection().hints(first.output)
+        assert len(hints.boxes) == len(hints.scores) > 0
+        assert first.output.proposals == second.output.proposals
+        lowest.append(float(hints.boxes[:, 3].max()))
+    assert lowest[0] > 48
+    assert lowest[1] == 48
 
 
 def test_it_is_told_and_not_compared_in_silence(swept: tuple[Run, Run]) -> None:
