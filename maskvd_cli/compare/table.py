@@ -176,6 +176,8 @@ def print_comparison(comparison: Comparison, console: Console, *, every: bool = 
         console.print(f"[bold]{name}[/bold]  {escape(value)}", soft_wrap=True, highlight=False)
     if fitted.cells:
         console.print(table)
+        if missing := human.left_out(fitted, "-o FILE.md"):
+            console.print(escape(missing), style="dim", highlight=False)
         if any(change and change.metric == LATENCY for _, change in _rows_shown(comparison, every)):
             console.print(legend_text(comparison), style="dim", highlight=False, markup=False)
     for note in closing_lines(comparison, every):
