@@ -143,16 +143,15 @@ def _refuse(opened: Opened, allow: list[str]) -> None:
 
 def _compared(opened: Opened) -> Comparison:
     """Compare, and say that it goes on, on a terminal at which point: scoring may take minutes."""
-    from rich.markup import escape
-
     from maskvd_cli.compare.comparison import compare as compared
+    from maskvd_cli.render.safe_console import literal
 
     console = talk_console()
     if not shows_progress(console):
         with sign_of_life("comparing"):
             return compared(opened)
     with console.status("comparing") as status:
-        return compared(opened, lambda label: status.update(f"comparing {escape(shown(label))}"))
+        return compared(opened, lambda label: status.update(f"comparing {literal(label)}"))
 
 
 def _write(comparison: Comparison, output: Path) -> None:

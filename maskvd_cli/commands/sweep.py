@@ -329,7 +329,7 @@ class _Progress:
 
     def talk(self, text: str) -> None:
         """Say what is being done."""
-        from rich.markup import escape
+        from maskvd_cli.render.safe_console import literal
 
         self._doing = text[:_LONGEST_TALK]
-        self._bar.update(self._task, description=escape(shown(self._doing)))
+        self._bar.update(self._task, description=literal(self._doing))

@@ -131,14 +131,15 @@ def sign_of_life(work: str | Callable[[], str], every: float | None = None) -> G
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print a short table of names and values to stdout."""
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts:
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, literal(str(value)))
     table_console().print(table)
 
 

@@ -56,8 +56,7 @@ def verify(
             )
         folder = Path(named)
 
-    from rich.markup import escape
-
+    from maskvd_cli.render.safe_console import literal
     from maskvd_cli.verify.cases import case_files
     from maskvd_cli.verify.run import verify as verify_case
 
@@ -71,7 +70,7 @@ def verify(
             status.stop()
         for path in files:
             name = path.relative_to(folder).with_suffix("").as_posix()
-            status.update(escape(f"{len(verdicts) + 1} of {len(files)}: {name}"))
+            status.update(literal(f"{len(verdicts) + 1} of {len(files)}: {name}"))
             verdicts.append(verify_case(path, name))
     known = [verdict for verdict in verdicts if verdict.unknown is None]
     if as_json:
@@ -123,8 +122,9 @@ def _plain(verdict: Verdict) -> dict[str, Any]:
 def _print(verdicts: list[Verdict]) -> None:
     import torch
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("case", overflow="fold")
@@ -139,8 +139,8 @@ def _print(verdicts: list[Verdict]) -> None:
             for dtype in (torch.float32, torch.float64)
         ]
         table.add_row(
-            escape(verdict.case),
-            escape(verdict.method),
+            literal(verdict.case),
+            literal(verdict.method),
             *deviations,
             _of(verdict.mismatches, verdict.selections),
             _of(verdict.miscounted, verdict.counted),

@@ -14,9 +14,9 @@ from itertools import groupby
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from maskvd_cli.render.safe_console import literal
 from maskvd_cli.render.tables import HumanTable
 
 _GAP = 2
@@ -62,7 +62,7 @@ def print_layout(layout: Layout, states: Sequence[str], console: Console) -> Non
     for number, (above, inside) in enumerate(groupby(rows, key=lambda row: row[0])):
         if number:
             console.print()
-        console.print(f"[bold]{escape(above)}[/bold]", highlight=False)
+        console.print(f"[bold]{literal(above)}[/bold]", highlight=False)
         console.print(_table(layout, [row[1:] for row in inside], header=False))
 
 
@@ -76,12 +76,12 @@ def _table(
     for column, width in zip(layout.table.columns, layout.widths, strict=True):
         folded = textwrap.wrap(column.header, width) if column.folds else [column.header]
         table.add_column(
-            escape("\n".join(folded)),
+            "\n".join(map(literal, folded)),
             justify="left" if column.text else "right",
             no_wrap=not (column.wraps or column.cut),
             width=width,
             overflow="fold" if column.wraps or column.cut else "ellipsis",
         )
     for cells, state in rows:
-        table.add_row(*(escape(cell) for cell in cells), style=_STYLES.get(state))
+        table.add_row(*(literal(cell) for cell in cells), style=_STYLES.get(state))
     return table

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.core.shown import shown
 from maskvd_cli.judge.columns import CONDITIONS, STATISTICS
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.measured import interval_text
@@ -332,4 +333,4 @@ _RULES: dict[str, Callable[[pd.DataFrame], bool]] = {
 
 
 def _cell(value: Any, column: Column) -> str:
-    return "" if value is None or pd.isna(value) else column.show(value)
+    return "" if value is None or pd.isna(value) else shown(column.show(value))
