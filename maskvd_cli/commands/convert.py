@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, new_file, print_facts, print_json, say
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Force,
+    Quiet,
+    new_file,
+    print_facts,
+    print_json,
+    say,
+)
 from maskvd_cli.core.errors import ResultError
 
 if TYPE_CHECKING:
@@ -33,7 +41,7 @@ def convert(
         str | None,
         typer.Option(help="Architecture that the shapes must have. Default: any, recognised."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite DST.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -42,7 +50,8 @@ def convert(
     SRC is read, never run. Every tensor is renamed, or named as dropped, or the reason to stop.
     Reads the checkpoints of ViTDet (Detectron2), Eventful Transformers and MaskVD, and ViT-B
     backbones of timm and MAE. The same SRC and options always give the same bytes. What a file of
-    maskvd's own says of its detector (heads, anchors, classes, input, training) is kept.
+    maskvd's own says of its detector (heads, anchors, classes, input, training) is kept, and so is
+    what it was converted from.
 
     Example: maskvd convert frcnn_vitdet_final.pth vitdet-b-vid.safetensors --arch vitdet-b
     """
@@ -51,18 +60,21 @@ def convert(
     from maskvd_cli.families.checkpoints import save
 
     converted, archs, stated = _converted(source, naming, arch)
-    metadata = stated | _origin(source, converted)
+    metadata = stated | _origin(source, converted, stated)
     save(output, converted.tensors, metadata | ({"arch": archs[0]} if len(archs) == 1 else {}))
     for note in _notes(converted, archs, stated):
         say(f"note: {note}")
     _print(source, output, metadata, converted, archs, as_json=as_json)
 
 
-def _origin(source: Path, converted: Converted) -> dict[str, str]:
-    """Return what the new file says of where it comes from."""
+def _origin(source: Path, converted: Converted, stated: dict[str, str]) -> dict[str, str]:
+    """Return what the new file says of where it comes from, and where that came from."""
     from maskvd_cli.families.checkpoints import sha256_of
+    from maskvd_cli.families.vitdet.stated import earlier_sources
 
+    earlier = earlier_sources(stated, source)
     return {
+        **({"earlier_sources": json.dumps(earlier)} if earlier else {}),
         "source_naming": converted.naming,
         "source_sha256": sha256_of(source),
         "contains": converted.contains,
@@ -90,11 +102,13 @@ def _print(
 ) -> None:
     from maskvd_cli.families.checkpoints import sha256_of
 
+    earlier: list[dict[str, str]] = json.loads(metadata.get("earlier_sources", "[]"))
     if as_json:
         print_json(
             {
                 "source": source,
                 **metadata,
+                **({"earlier_sources": earlier} if earlier else {}),
                 "dropped": converted.dropped,
                 "tensors": len(converted.tensors),
                 "architectures": archs,
@@ -107,6 +121,7 @@ def _print(
         [
             ("source", source),
             ("source sha256", metadata["source_sha256"]),
+            *[("made from", f"{one['sha256']} ({one['naming']})") for one in reversed(earlier)],
             *_facts(converted),
             ("architecture", " or ".join(archs) or "none of maskvd's"),
             ("output", output),

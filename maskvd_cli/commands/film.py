@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +13,19 @@ import typer
 from maskvd_cli.commands.sweep import load_named
 from maskvd_cli.commands.terminal import (
     AsJson,
+    Force,
     Quiet,
-    output_file,
+    at_work,
+    new_file,
     print_json,
-    reading_annotations,
+    refuse_datasets,
     say,
     shows_progress,
+    sign_of_life,
     talk_console,
 )
 from maskvd_cli.core.errors import ResultError, UsageError
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,6 +80,7 @@ def film(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -97,19 +100,19 @@ def film(
     """
     if video is not None and clip is not None:
         raise UsageError("--video and --clip do not go together", remedy="give one of them")
-    output = _output(output)
+    output = _output(output, force=force)
     loaded = load_named(recipe, dataset, root, list(set_ or []))
 
     from maskvd_cli.film.opening import choose_point, open_film
     from maskvd_cli.film.render import FilmStyle, make_film
 
     choose_point(loaded, point)
-    with reading_annotations(), sign_of_life("reading annotations and making the heatmap"):
+    with at_work("reading annotations and making the heatmap"):
         opened = open_film(loaded, point, clip=clip, video=video, frames=frames)
     source = opened.scene.source
-    _output(output, source.root)
+    refuse_datasets(output, source.root)
     name = str(video) if video is not None else opened.footage.clip.name
-    say(f"{opened.task.label} on {name}, {len(opened.footage.clip)} frames")
+    say(f"{opened.task.label} on {name}, {counted(len(opened.footage.clip), 'frame')}")
     for remark in opened.remarks:
         say(f"note: {remark}")
     with sign_of_life("drawing frames"), _progress(len(opened.footage.clip)) as on_frame:
@@ -133,39 +136,16 @@ def film(
     _say_made(made, output, annotated=annotated)
 
 
-def _output(path: Path, dataset_root: Path | None = None) -> Path:
+def _output(path: Path, *, force: bool) -> Path:
     """Return the output with a suffix, checked before anything is run."""
     suffix = ".gif" if path.suffix == ".gif" else ".mp4"
     if path.suffix not in ("", ".mp4", ".gif"):
         raise ResultError("wrong kind of film", where=path, remedy="name it with .mp4 or .gif")
-    path = output_file(path, suffix, dataset_root)
+    path = new_file(path, suffix, force=force)
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ResultError("cannot be written", where=path, remedy="choose another place")
     return path
-
-
-@contextmanager
-def sign_of_life(work: str, every: float = 10.0) -> Generator[None]:
-    """Say every few seconds that work goes on, where no terminal shows it."""
-    from rich.console import Console
-
-    if shows_progress(Console(stderr=True)):
-        yield
-        return
-    done, began = threading.Event(), time.monotonic()
-
-    def talk() -> None:
-        while not done.wait(every):
-            say(f"{work}: {time.monotonic() - began:.0f} s so far")
-
-    talker = threading.Thread(target=talk, daemon=True)
-    talker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        talker.join()
 
 
 @contextmanager
@@ -194,4 +174,4 @@ def _say_made(made: Summary, output: Path, *, annotated: bool) -> None:
     of = "objects" if annotated else "that the baseline detects"
     say(f"missed because of skipping: {made.missed} of {made.met} {of}")
     say(f"GMACs: mean {made.gmacs:.2f}, baseline {made.baseline_gmacs:.2f}")
-    say(f"film: {output} ({made.frames} frames, {size:.1f} MB)")
+    say(f"film: {output} ({counted(made.frames, 'frame')}, {size:.1f} MB)")

@@ -33,15 +33,16 @@ def ls(
         print_json([dict(zip(names, row, strict=True)) for row in rows])
         return
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(headers[0], no_wrap=True)
     for header in headers[1:]:
         table.add_column(header, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(literal, row))
     table_console().print(table)
 
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, refuse_datasets, say, table_console
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Force,
+    Quiet,
+    refuse_datasets,
+    refuse_existing,
+    say,
+    table_console,
+)
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 from maskvd_cli.core.shown import shown
 from maskvd_cli.core.words import counted
@@ -44,6 +52,7 @@ def report(
             "--format or --json.",
         ),
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -67,13 +76,15 @@ def report(
     kind = _format(format_, None if picture else output)
     if picture and format_ is not None:
         raise UsageError(f"--format {format_} is no picture; leave it out, or name another file")
+    if output not in (None, "-"):
+        refuse_datasets(Path(output))
+        refuse_existing(Path(output), force=force)
     made = read_report(find_run(run, say))
     if figures is not None:
         _write_figures(made, figures)
     if picture:
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
-        refuse_datasets(picture)
         draw_tradeoff(Path(os.path.realpath(picture)), made)
         say(f"{made.legend.quality} against latency and GMACs drawn to {picture}")
     elif kind == "console":
@@ -82,7 +93,6 @@ def report(
     elif output in (None, "-"):
         sys.stdout.write(_rendered(made, kind))
     else:
-        refuse_datasets(Path(output))
         write_bytes(Path(os.path.realpath(output)), _rendered(made, kind).encode())
         say(f"{counted(len(made.rows), 'point')} of {made.run.folder} written to {output}")
     for problem in made.damaged:

@@ -21,6 +21,7 @@ from maskvd_cli.commands.terminal import (
     talk_console,
 )
 from maskvd_cli.core.errors import EXIT_INTERRUPTED
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from maskvd_cli.core.quantity import Quantity
@@ -139,10 +140,11 @@ class _Display:
         self._bar.update(self._task, total=steps, completed=step)
         self._every, self._said = max(steps // 20, 1), step
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
-            f"{training.device}: {len(training.learnt)} frames to learn, "
+            f"{training.device}: {counted(len(training.learnt), 'frame')} to learn, "
             f"{len(training.evaluated)} to evaluate")  # fmt: skip
         if training.fresh:
-            say(f"note: {len(training.fresh)} parameters start anew: {', '.join(training.fresh)}")
+            fresh = counted(len(training.fresh), "parameter")
+            say(f"note: {fresh} anew: {', '.join(training.fresh)}")
 
     def stepped(self, step: int) -> None:
         """Move the bar."""

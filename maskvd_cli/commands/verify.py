@@ -16,6 +16,7 @@ from maskvd_cli.commands.terminal import (
     print_json,
     say,
     shows_progress,
+    sign_of_life,
     table_console,
     talk_console,
 )
@@ -55,19 +56,21 @@ def verify(
             )
         folder = Path(named)
 
-    from rich.markup import escape
-
+    from maskvd_cli.render.safe_console import literal
     from maskvd_cli.verify.cases import case_files
     from maskvd_cli.verify.run import verify as verify_case
 
     files, console = case_files(folder), talk_console()
     agreements: list[Agreement] = []
-    with console.status("") as status:
+    with (
+        sign_of_life(lambda: f"case {len(agreements) + 1} of {len(files)}"),
+        console.status("") as status,
+    ):
         if not shows_progress(console):
             status.stop()
         for path in files:
             name = path.relative_to(folder).with_suffix("").as_posix()
-            status.update(escape(f"{len(agreements) + 1} of {len(files)}: {name}"))
+            status.update(literal(f"{len(agreements) + 1} of {len(files)}: {name}"))
             agreements.append(verify_case(path, name))
     known = [agreement for agreement in agreements if agreement.unknown is None]
     if as_json:
@@ -119,8 +122,9 @@ def _plain(agreement: Agreement) -> dict[str, Any]:
 def _print(agreements: list[Agreement]) -> None:
     import torch
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("case", overflow="fold")
@@ -135,8 +139,8 @@ def _print(agreements: list[Agreement]) -> None:
             for dtype in (torch.float32, torch.float64)
         ]
         table.add_row(
-            escape(agreement.case),
-            escape(agreement.method),
+            literal(agreement.case),
+            literal(agreement.method),
             *deviations,
             _of(agreement.mismatches, agreement.selections),
             _of(agreement.miscounted, agreement.counted),

@@ -24,6 +24,7 @@ from maskvd_cli.compare.latency_samples import Sessions, timed
 from maskvd_cli.compare.pairing import Pair, Side, paired, read_sides
 from maskvd_cli.core.counts import COUNTS
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan
@@ -212,8 +213,8 @@ def _notes(opened: OpenedRuns, rows: Sequence[Row], same_hardware: bool) -> list
     renamed = [1 for a, b in both if a.planned.key != b.planned.key]
     if renamed:
         notes.append(
-            f"{len(renamed)} points have other keys in B than in A and were paired by label, model "
-            "and input; what differs in them stands above."
+            f"{counted(len(renamed), 'point')} {'has' if len(renamed) == 1 else 'have'} other keys "
+            "in B than in A, paired by label, model and input; what differs in them stands above."
         )
     changes = [change for row in rows for change in row.changes]
     if any(change.metric == LATENCY for change in changes):

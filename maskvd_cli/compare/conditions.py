@@ -16,6 +16,7 @@ _KIND_OF = {
     "dataset": "dataset",
     "subset": "subset",
     "detections": "detections",
+    "measured.clip_boxes": "protocol",
     "measured.precision": "precision",
     "measured.device": "hardware",
 }

@@ -7,7 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from maskvd_cli.compare.changes import Change, Compared, Verdict, exact_change, is_better
+from maskvd_cli.compare.changes import (
+    Change,
+    Compared,
+    Verdict,
+    exact_change,
+    is_better,
+    ratio_of,
+)
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.metrics.statistics import Estimate, cluster_weights, paired_change
@@ -55,7 +62,7 @@ class HeadlineComparison:
     def _judged(self, old: float, new: float, estimate: Estimate | str | None) -> Change:
         if isinstance(estimate, str):
             return exact_change(self._metric, old, new, estimate)
-        ratio = new / old if old else None
+        ratio = ratio_of(old, new)
         if estimate is None or estimate.low is None or estimate.high is None:
             why = (
                 "too few clips"

@@ -11,7 +11,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Compared, Verdict
+from maskvd_cli.compare.changes import (
+    LATENCY,
+    MEAN_MS,
+    MEDIAN_MS,
+    Change,
+    Compared,
+    Verdict,
+    ratio_of,
+)
 from maskvd_cli.compare.latency_samples import Timed
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.metrics.statistics import Uncertain
@@ -90,7 +98,7 @@ def _from_summaries(a: Side, b: Side, floor: float) -> list[Change]:
         (MEDIAN_MS, a.value("latency_ms"), b.value("latency_ms")),
     )
     raw = [
-        Change(metric, old, new, new - old, new / old, Verdict.NO_INTERVAL, basis)
+        Change(metric, old, new, new - old, ratio_of(old, new), Verdict.NO_INTERVAL, basis)
         for metric, old, new in times
         if old is not None and new is not None
     ]
@@ -99,7 +107,9 @@ def _from_summaries(a: Side, b: Side, floor: float) -> list[Change]:
         return raw
     if first.value == second.value == 1.0:
         return raw
-    return [_from_speedups(first, second, floor), *raw]
+    if (ratio := ratio_of(second.value, first.value)) is None or not ratio:
+        return raw
+    return [_from_speedups(first, second, ratio, floor), *raw]
 
 
 def _mean_ms(side: Side) -> float | None:
@@ -110,8 +120,8 @@ def _mean_ms(side: Side) -> float | None:
     return mean
 
 
-def _from_speedups(a: StoredEstimate, b: StoredEstimate, floor: float) -> Change:
-    ratio, verdict = a.value / b.value, Verdict.NO_INTERVAL
+def _from_speedups(a: StoredEstimate, b: StoredEstimate, ratio: float, floor: float) -> Change:
+    verdict = Verdict.NO_INTERVAL
     if a.low is not None and a.high is not None and b.low is not None and b.high is not None:
         beyond = max(a.low, b.low) > min(a.high, b.high) and max(ratio, 1 / ratio) > floor
         better = Verdict.REGRESSION if ratio > 1 else Verdict.IMPROVEMENT

@@ -18,7 +18,7 @@ def shown(text: str, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if _is_plain(c, keep) else _escape(c) for c in text)
+    return "".join(c if _is_plain(c, keep) else escaped(c) for c in text)
 
 
 def _is_plain(character: str, keep: str) -> bool:
@@ -27,7 +27,8 @@ def _is_plain(character: str, keep: str) -> bool:
     return unicodedata.category(character) not in _ESCAPED
 
 
-def _escape(character: str) -> str:
+def escaped(character: str) -> str:
+    r"""Return a character as an escape like `\n`, `\x1b` or `\u202e`."""
     named = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(character)
     if named is not None:
         return named

@@ -103,9 +103,10 @@ class BoxTally:
         """Return one line on what was clipped or dropped, or None where nothing was."""
         if not (self.clipped or self.dropped):
             return None
-        parts = [
-            f"{self.clipped} of {self.read} boxes reached outside their image and were clipped"
-        ]
+        boxes = "box" if self.read == 1 else "boxes"
+        ends = "its image and was" if self.clipped == 1 else "their image and were"
+        parts = [f"{self.clipped} of {self.read} {boxes} reached outside {ends} clipped"]
         if self.dropped:
-            parts.append(f"{self.dropped} without area inside it were dropped")
+            verb = "was" if self.dropped == 1 else "were"
+            parts.append(f"{self.dropped} without area inside it {verb} dropped")
         return f"{', '.join(parts)} (first: {self.first})"

@@ -122,7 +122,8 @@ def video_of(scene: Scene, task: PointSpec, path: Path, frames: int) -> Footage:
     stills = Stills(_in_order(video), video.frames, placed.content)
     remarks = () if video.whole else (f"{path} is damaged after frame {video.frames}",)
     return Footage(
-        clip=ClipInput(path.stem, stills, view, placed.content, from_labels=False),
+        clip=ClipInput(path.stem, stills, view, placed.content, from_labels=False,
+                       clip_boxes=scene.recipe.dataset.clip_boxes),
         stills=stills, size=video.size, placed=placed, objects=None,
         frames_per_s=video.frames_per_s, remarks=remarks,
     )  # fmt: skip

@@ -77,7 +77,8 @@ def _measured_facts(setting: dict[str, Any]) -> list[tuple[str, str]]:
     weights = str(measured["weights"])
     weights = weights if weights == RANDOM_WEIGHTS else f"sha256 {weights[:12]}"
     pixels = ", frames of noise" if measured.get("pixels") == "noise" else ""
-    return [("measured", f"weights {weights}, {measured['precision']}{pixels}")]
+    cut = ", boxes cut at the frame" if measured.get("clip_boxes") else ""
+    return [("measured", f"weights {weights}, {measured['precision']}{pixels}{cut}")]
 
 
 def _machine(environment: dict[str, Any]) -> str:

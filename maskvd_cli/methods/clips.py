@@ -26,7 +26,7 @@ class ClipInput:
 
     `images`: per frame (3, content rows, content cols) uint8, read when asked for; `view` holds the
     annotated boxes in input pixels and the region scores. `from_labels`: the annotated boxes of the
-    frame before stand for the detector's.
+    frame before stand for the detector's. `clip_boxes`: outputs are cut at the frame's border.
     """
 
     name: str
@@ -34,6 +34,7 @@ class ClipInput:
     view: ClipView
     content: Size
     from_labels: bool
+    clip_boxes: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,6 +112,8 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
         watch.abandon()
         method.reset()
         raise
+    if clip.clip_boxes:
+        output = task.cut(output, clip.content)
     assert method.trace is not None, f"{method.name} left no trace of frame {position}"
     return FrameResult(output, method.trace, times, frozenset(stages.ran))
 

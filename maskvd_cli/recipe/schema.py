@@ -136,6 +136,11 @@ class DatasetSection(Section):
         description="what frames show where the model runs: their images, or seeded noise, which "
         "costs the same and needs no image; only with weights: random",
     )
+    clip_boxes: bool = Field(
+        default=False,
+        description="where the model runs, cut its boxes at the frame's border, and leave out "
+        "those that lie in the padding; the papers' code cuts them at the padded input's alone",
+    )
     statistics: StatisticsSection | None = Field(
         default=None,
         description="plan from the numbers of clips and frames alone, without root: no file is "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.ages import Age, ages_of
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.rows import Report
@@ -186,7 +187,11 @@ def _age_text(legend: Legend, name: str, age: Age) -> tuple[str, ...]:
         value = legend.text(str(legend.headline), age.score)
         unit = " %" if bounds_of(legend) else ""
         score = f"{legend.quality} {value}{unit}"
-    return name, f"age {_span(age)}: {score}", f"{age.frames} frames, {age.objects} objects"
+    return (
+        name,
+        f"age {_span(age)}: {score}",
+        f"{counted(age.frames, 'frame')}, {counted(age.objects, 'object')}",
+    )
 
 
 def _age_cells(legend: Legend, by_age: list[Age], buckets: tuple[str, ...]) -> list[str]:

@@ -10,6 +10,10 @@ def markdown_text(text: str) -> str:
     return " ".join(text.split())
 
 
+# The wide forms are taken for the narrow ones where East Asian text is typed.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
 def inert_text(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.render.chart.pyplot import harmless
 from maskvd_cli.store.atomic import write_atomic
 
 _DOTS_PER_INCH = 150
@@ -44,6 +45,7 @@ def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
         figure, axes, heatmap, scores, mask, content=content, patch=patch, titles=titles,
         bar="right" if stacked else "bottom", text_points=(10, 8, 7),
     )  # fmt: skip
+    harmless(figure)
     write_atomic(
         path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
     )

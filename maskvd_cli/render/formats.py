@@ -30,7 +30,6 @@ _TEX = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
 }
-_FREE_TEXT = ("label", "error", "params", "dominated_by")
 
 
 def to_markdown(report: Report) -> str:
@@ -78,11 +77,9 @@ def _md_section(section: ReportSection) -> list[str]:
 def to_csv(report: Report) -> str:
     """Return one row per point under fixed columns; empty where not measured.
 
-    Free text that a spreadsheet would take for a formula is quoted with an apostrophe.
+    Text that a spreadsheet would take for a formula is quoted with an apostrophe.
     """
-    rows = report.rows.copy()
-    for column in _FREE_TEXT:
-        rows[column] = rows[column].map(inert_text, na_action="ignore")
+    rows = report.rows.map(lambda value: inert_text(value) if isinstance(value, str) else value)
     return rows.to_csv(index=False, lineterminator="\n")
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.facts import facts, remarks, warnings
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.rows import Report
@@ -83,7 +85,7 @@ def to_html(report: Report) -> str:
         damaged=report.damaged,
         charts=drawn,
         legend=_legend(report, drawn),
-        data={"figures": {chart.name: chart.figure for chart in drawn}, "dark": DARK},
+        data={"figures": {chart.name: _shown(chart.figure) for chart in drawn}, "dark": DARK},
         dark=DARK,
         points=_points(report),
         facts=facts(report),
@@ -97,9 +99,23 @@ def to_html(report: Report) -> str:
     )
 
 
+def _shown(data: Any) -> Any:
+    """Return plain data whose texts hold nothing that steers or turns what is around them."""
+    if isinstance(data, dict):
+        return {name: _shown(value) for name, value in data.items()}  # pyright: ignore
+    if isinstance(data, list):
+        return [_shown(value) for value in data]  # pyright: ignore
+    return shown(data) if isinstance(data, str) else data
+
+
 def _template() -> Any:
+    # Markup is the page's own: styles, scripts, data.
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        finalize=lambda value: shown(value, "\n") if type(value) is str else value,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # A file that would hold NaN must not become a page whose data no browser can read.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
@@ -194,7 +210,9 @@ def _more_warnings(report: Report) -> list[str]:
         )
     partly = report.rows["status"].eq("ok") & report.rows["error"].notna()
     if count := int(partly.sum()):
-        found.append(f"{count} points were not measured wholly; their reasons stand in the table.")
+        found.append(
+            f"{counted(count, 'point')} not measured wholly; the reasons stand in the table."
+        )
     return list(dict.fromkeys(found))
 
 

@@ -155,10 +155,11 @@ class FrameFeed:
         *,
         from_labels: bool,
         noise_seed: int | None,
+        clip_boxes: bool = False,
         kept: KeptFrames | None = None,
     ) -> None:
         self._clips = clips
-        self._from_labels = from_labels
+        self._from_labels, self._clip_boxes = from_labels, clip_boxes
         self.placements: list[Placement] = [
             placement(clip.frames[0].size, geometry.frame, geometry.input) for clip in clips
         ]
@@ -179,6 +180,6 @@ class FrameFeed:
         """Join the images with the views of the same clips."""
         joined = zip(self._clips, self._images, views, self.placements, strict=True)
         return [
-            ClipInput(clip.name, images, view, placed.content, self._from_labels)
+            ClipInput(clip.name, images, view, placed.content, self._from_labels, self._clip_boxes)
             for clip, images, view, placed in joined
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from maskvd_cli.scenes.revisions import revisions_of
 from maskvd_cli.scenes.source import Source
 from maskvd_cli.scenes.stated import Statistics
 from maskvd_cli.scenes.weights import Weights
+from maskvd_cli.tasks.registry import tasks
 
 
 class Scene:
@@ -81,7 +82,8 @@ class Scene:
         noise = self.recipe.seed if self.recipe.dataset.pixels == "noise" else None
         return FrameFeed(
             self.source.dataset, self.source.clips, self.geometry,
-            from_labels=self.detections == "labels", noise_seed=noise, kept=self._kept,
+            from_labels=self.detections == "labels", noise_seed=noise,
+            clip_boxes=self.recipe.dataset.clip_boxes, kept=self._kept,
         )  # fmt: skip
 
     @cached_property
@@ -112,6 +114,8 @@ class Scene:
         images = source.images if isinstance(source, Annotations) else None
         if pixels == "images" and images is not None:
             setting["images"] = images
+        if self.recipe.dataset.clip_boxes:
+            setting["clip_boxes"] = True
         return {"measured": setting}
 
     @cached_property
@@ -131,12 +135,14 @@ class Scene:
 def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
     """Return a scene for each model and input of the recipe; they share what is read.
 
-    Raises UsageError for sizes that do not fit, DatasetError for a folder that cannot be used.
+    Raises UsageError for sizes that do not fit and a task without boxes to clip, DatasetError for a
+    folder that cannot be used.
     """
     each = recipe.for_each_model()
     geometries = [
         (single, text, Geometry.of(single, text)) for single in each for text in single.model.input
     ]
+    _check_boxes(recipe, [geometry.family.task for _, _, geometry in geometries])
     statistics = recipe.dataset.statistics
     source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
     weights: dict[str, Weights] = {}
@@ -150,6 +156,16 @@ def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
         )
         for single, text, geometry in geometries
     }
+
+
+def _check_boxes(recipe: Recipe, names: Iterable[str]) -> None:
+    """Raise UsageError where boxes are to be cut and a model of the recipe gives none."""
+    for name in names if recipe.dataset.clip_boxes else ():
+        if not tasks.load(name).has_boxes:
+            raise UsageError(
+                f"dataset.clip_boxes: outputs of the task {name} have no boxes",
+                remedy="leave it out",
+            )
 
 
 def subset_of(recipe: Recipe) -> dict[str, Any]:

@@ -8,7 +8,6 @@ keeps to the same bound: what was written can be read.
 from __future__ import annotations
 
 import io
-import json
 import math
 import zipfile
 import zlib
@@ -24,7 +23,7 @@ from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.reading import read_regular
 from maskvd_cli.store.records import AGAIN, NewerResultError, damaged
 from maskvd_cli.store.schema import SCHEMA_VERSION
-from maskvd_cli.store.sealed import read_object, sealed_text, sha256_of_bytes, unsealed
+from maskvd_cli.store.sealed import read_object, sealed_text, sha256_of_array, unsealed
 
 Arrays = Mapping[str, NDArray[Any]]
 _LARGEST = 1 << 32
@@ -72,7 +71,7 @@ def read_parts(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
     for name, array in arrays.items():
-        if digests.get(name) != _digest(array):
+        if digests.get(name) != sha256_of_array(array):
             raise damaged(path, f"the checksum of {name} does not fit: something was changed")
     return arrays, facts
 
@@ -110,7 +109,7 @@ def _packed(arrays: Arrays, facts: Mapping[str, Any], method: int) -> bytes:
     content = {
         "schema": SCHEMA_VERSION,
         "facts": dict(facts),
-        "arrays": {name: _digest(array) for name, array in arrays.items()},
+        "arrays": {name: sha256_of_array(array) for name, array in arrays.items()},
     }
     text = np.frombuffer(sealed_text(content, indent=None), dtype=np.uint8)
     packed = io.BytesIO()
@@ -152,11 +151,6 @@ def _array(content: bytes) -> NDArray[Any]:
     if math.prod(shape) * dtype.itemsize != rest:
         raise ValueError(f"an array of {rest} bytes that says it has another size")
     return np.frombuffer(content, dtype=dtype, offset=stream.tell()).reshape(shape)
-
-
-def _digest(array: NDArray[Any]) -> str:
-    head = json.dumps([array.dtype.str, list(array.shape)]).encode()
-    return sha256_of_bytes(head + array.tobytes())
 
 
 def _refuse_newer(path: Path, metadata: Mapping[str, Any]) -> None:

@@ -118,6 +118,7 @@ class MeasuredSetting(Excerpt):
     precision: str = Field(description="of weights and activations")
     device: str | None = Field(default=None, description="cpu or cuda")
     pixels: str | None = Field(default=None, description="images or noise")
+    clip_boxes: bool = Field(default=False, description="whether boxes were cut at the frame")
 
 
 class SubsetSetting(Excerpt):

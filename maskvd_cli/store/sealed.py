@@ -2,8 +2,9 @@
 
 A JSON object ends with the key `sha256`: of all its other keys and values, written in one way
 whatever the order of keys, spaces and line ends of the file. Files that are no JSON (samples,
-predictions) are named with their sha256 in the record that they belong to. Checksums came with
-schema 5; what says that it is older is read without one.
+predictions) are named with their sha256 in the record that they belong to; `.npz` files hold that
+of each of their arrays. Checksums came with schema 5; what says that it is older is read without
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SEAL = "sha256"
 SEALED_SINCE = 5
@@ -81,6 +85,12 @@ def unsealed(
 def sha256_of_bytes(content: bytes) -> str:
     """Return the sha256 of a file's bytes, as records name it."""
     return hashlib.sha256(content).hexdigest()
+
+
+def sha256_of_array(array: NDArray[Any]) -> str:
+    """Return the sha256 of an array's type, shape and numbers, in rows whatever its layout."""
+    head = json.dumps([array.dtype.str, list(array.shape)]).encode()
+    return sha256_of_bytes(head + array.tobytes())
 
 
 def finite_json(text: str, **hooks: Any) -> Any:

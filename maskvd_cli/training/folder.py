@@ -105,9 +105,9 @@ class TrainingFolder:
         self._write(_RESULT, {"version": FOLDER_VERSION, "result": dict(result)})
 
     def log(self, entry: Mapping[str, Any]) -> None:
-        """Append a line to the log."""
-        with (self.path / _LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        """Append a line with its checksum to the log."""
+        with (self.path / _LOG).open("ab") as file:
+            file.write(sealed_text(entry, indent=None))
 
     def cut_log(self, step: int) -> None:
         """Take from the log what was done after `step`, which will be done again."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.types import Frame
+from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import Dataset, Fingerprint
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.training.recipe import TrainingRecipe
@@ -74,7 +75,7 @@ def _listed(dataset: Dataset, stride: int, limit: int | None = None) -> FrameLis
     listed = FrameList(dataset, tuple(frames), content.hexdigest())
     if not listed.objects:
         raise DatasetError(
-            f"split {dataset.split} has no object in its {len(frames)} frames",
+            f"split {dataset.split} has no object in its {counted(len(frames), 'frame')}",
             where=dataset.name,
             remedy="choose another split or protocol, or a smaller stride",
         )

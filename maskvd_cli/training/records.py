@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.records import DamagedResultError
 from maskvd_cli.store.schema import Count, Real
-from maskvd_cli.store.sealed import finite_json, read_object, unsealed, without_seal
+from maskvd_cli.store.sealed import read_object, unsealed, without_seal
 
 # 2: initial weights by their sha256; 3: with a checksum.
 FOLDER_VERSION = 3
@@ -116,7 +116,8 @@ def changed(earlier: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> 
 def read_log(path: Path) -> Iterator[tuple[int, str]]:
     """Yield step and text of every line of the log; a half line at the end is left out.
 
-    A killed process leaves such a line, without its newline. Raises DamagedTrainingError.
+    Each line has its checksum; those of before have none. A killed process leaves a half line,
+    without its newline. Raises DamagedTrainingError.
     """
     if not path.exists():
         return
@@ -137,10 +138,9 @@ def read_log(path: Path) -> Iterator[tuple[int, str]]:
 
 def _step_of(line: bytes) -> int | None:
     try:
-        entry = finite_json(line.decode())
+        step: object = unsealed(read_object(line.decode())).get("step")
     except (ValueError, RecursionError):
         return None
-    step = cast(dict[str, object], entry).get("step") if isinstance(entry, dict) else None
     return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
 
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from maskvd_cli.core.counts import SHARE
+from maskvd_cli.core.shown import shown
 from maskvd_cli.judge.labels import short_labels
 from maskvd_cli.judge.legend import Legend
+from maskvd_cli.render.safe_console import literal
 from maskvd_cli.render.tables import Column, HumanTable
 from maskvd_cli.store.schema import PlannedPoint, StoredQuantity
 from maskvd_cli.watch.pace import time_left
@@ -119,11 +120,11 @@ def live_table(snapshot: Snapshot, console: Console) -> RenderableType:
             max_width=None if number else max(_NARROWEST_NAME, console.width - rest - _GAP),
         )
     for cells, style in zip(fitted.cells, styles, strict=True):
-        table.add_row(*(escape(cell) for cell in cells), style=style)
+        table.add_row(*(literal(cell) for cell in cells), style=style)
     hidden = len(snapshot.plan.points) - len(human.cells)
     more = [Text(f"and {hidden} more", style="dim")] if hidden else []
     first, *others = headline(snapshot)
-    lines = [Text(first, style="bold"), *(Text(line) for line in others)]
+    lines = [Text(shown(first), style="bold"), *(Text(shown(line)) for line in others)]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines, table, *more)
@@ -145,7 +146,7 @@ def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]
     for point in points:
         status = status_of(snapshot, point)
         values = [_value(snapshot, point.key, of, quantity) for of, quantity in shown]
-        cells.append([names[point.label], status, *values])
+        cells.append([shown(names[point.label]), status, *values])
         styles.append(_STYLES.get(status))
     return HumanTable(tuple(columns), cells), styles
 

@@ -9,6 +9,7 @@ from typing import Any
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import Point
+from maskvd_cli.core.words import counted
 from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run, utc_now
@@ -60,7 +61,8 @@ class Collection:
             if not self._lacking[key]:
                 yield self._finished(open_points.pop(key))
         for point in open_points.values():
-            message = f"{len(self._lacking[point.key])} clips were not run"
+            lacking = len(self._lacking[point.key])
+            message = f"{counted(lacking, 'clip')} {'was' if lacking == 1 else 'were'} not run"
             yield self._lost(point, Failure(kind="Incomplete", message=message))
 
     def _what(self, key: str) -> str:

@@ -358,7 +358,11 @@ def test_the_table_fits_the_terminal(width: int, old: Run, tmp_path: Path) -> No
     assert "…" not in text
     assert "regression" in text
     assert "slower" in text
-    assert ("95 % interval" in text) == (width == 200)
+    table, missing, rest = text.partition("left out: ")
+    assert ("95 % interval" in table, bool(missing)) == (width == 200, width < 200)
+    if width < 200:
+        names = {60: "A, B, 95 % interval, by", 80: "95 % interval, by"}[width]
+        assert " ".join(rest.split()).startswith(f"{names}; a wider terminal or -o FILE.md shows")
     assert bool(re.search(r"metric +A +B +change", text)) == (width > 60)
 
 

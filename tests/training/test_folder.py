@@ -193,6 +193,29 @@ def test_a_damaged_log(home: Path, folder: Path, line: str) -> None:
     assert "line 1 is damaged" in damaged(home, folder, log)
 
 
+@pytest.mark.parametrize("name", ["step", "loss", "sha256"])
+def test_a_changed_line_of_the_log(home: Path, folder: Path, name: str) -> None:
+    (folder / "result.json").unlink()
+    log = folder / "log.jsonl"
+    first, _, rest = log.read_text().partition("\n")
+    entry = json.loads(first)
+    assert set(entry) > {"step", "loss", "sha256"}
+    entry[name] = "0" * 64 if name == "sha256" else entry[name] + 1
+    log.write_text(f"{json.dumps(entry)}\n{rest}")
+    assert "line 1 is damaged" in damaged(home, folder, log)
+
+
+def test_a_log_of_before_has_no_checksums(home: Path, folder: Path) -> None:
+    (folder / "result.json").unlink()
+    log = folder / "log.jsonl"
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    for entry in entries:
+        del entry["sha256"]
+    log.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    run(home, folder)
+    assert log.read_text().startswith(json.dumps(entries[0]))
+
+
 def test_half_a_line_at_the_end_of_the_log_is_left_out(home: Path, folder: Path) -> None:
     (folder / "result.json").unlink()
     log = folder / "log.jsonl"

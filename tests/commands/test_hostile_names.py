@@ -1,0 +1,151 @@
+"""Whatever names files hold, each command shows them as text and writes where it was told to."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from maskvd_cli.app import app
+from maskvd_cli.store.sealed import sealed_text
+
+from ..compare import compared_runs as made
+from . import hostile
+from .hostile import NASTY, NASTY_FILE
+
+LABELS = ("dense", "maskvd period=8", "maskvd period=16")
+# What result files say in words, with other words for it.
+WORDS = (
+    "maskvd", *LABELS[1:], "compared", "synthetic", "val", "kitti-ignore", "vitdet-ti", "windowed",
+    "Car", "A CPU", "maskvd sweep", "so", "r.yaml", "[it] broke", "a note", "c0", "c1",
+)  # fmt: skip
+NAMES = {word: f"{NASTY}{number}" for number, word in enumerate(WORDS)}
+
+
+def run(*words: object) -> Result:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    hostile.check_terminal(done.stderr)
+    return done
+
+
+def write(folder: Path, seed: int, names: dict[str, str]) -> Path:
+    """Write a measured run, one of whose points failed, under these names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "CLIPS", 2)
+        patch.setattr(made, "FRAMES", 2)
+        spec = made.Spec(seed=seed)
+        spec.times["maskvd period=32"] = (1.0, 1.0)
+        spec.failing = ("maskvd period=32",)
+        made.write_measured(folder, spec)
+    for path in sorted(folder.rglob("*.json")):
+        hostile.rename_in(path, names)
+    truth = folder / "truth.json.gz"
+    content = json.loads(gzip.decompress(truth.read_bytes()))
+    truth.write_bytes(gzip.compress(sealed_text(hostile.renamed(content, names))))
+    plan = json.loads((folder / "plan.json").read_text("utf-8"))
+    plan |= {"notes": [names.get("a note", "a note")], "description": names.get("so", "so")}
+    (folder / "plan.json").write_bytes(sealed_text(plan))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs `nasty` and `other` with hostile names, in a folder with one, and `plain` without."""
+    root = tmp_path_factory.mktemp("hostile") / NASTY_FILE
+    root.mkdir()
+    write(root / "nasty", 1, NAMES)
+    write(root / "other", 2, NAMES)
+    write(root / "plain", 1, {})
+    return root
+
+
+def listing(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root.parent)) for path in root.parent.rglob("*"))
+
+
+CONSOLE: dict[str, Callable[[Path], tuple[object, ...]]] = {
+    "report": lambda root: ("report", root / "nasty"),
+    "score": lambda root: ("score", root / "nasty", "--classes", "--ages"),
+    "compare": lambda root: ("compare", root / "nasty", root / "other", "--all"),
+    "fail-on": lambda root: ("compare", root / "nasty", root / "other", "--fail-on", "latency:0%"),
+    "watch": lambda root: ("watch", root / "nasty"),
+    "failures": lambda root: ("watch", root / "other"),
+}
+
+
+@pytest.mark.parametrize("name", CONSOLE)
+def test_consoles_show_names_as_text(name: str, runs: Path) -> None:
+    before = listing(runs)
+    done = run(*CONSOLE[name](runs))
+    assert done.exit_code in (0, 3, 4), done.output
+    hostile.check_terminal(done.stdout)
+    assert "[red]x[/red]" in "".join(done.output.split())
+    assert r"\x1b]52;c;aGk=\x07\x9b2J\u202e" in "".join(done.output.split())
+    assert listing(runs) == before
+
+
+@pytest.mark.parametrize("suffix", ["md", "csv", "tex", "html", "json", "svg"])
+def test_reports_in_files(suffix: str, runs: Path, tmp_path: Path) -> None:
+    before, target = listing(runs), tmp_path / f"out.{suffix}"
+    done = run("report", runs / "nasty", "-o", target)
+    assert done.exit_code == 0, done.output
+    text = target.read_text("utf-8")
+    if suffix == "html":
+        plain = run("report", runs / "plain", "-o", tmp_path / "plain.html")
+        assert plain.exit_code == 0
+        hostile.check_html(text, (tmp_path / "plain.html").read_text("utf-8"))
+    elif suffix == "json":
+        assert json.loads(text)["recipe"] == NAMES["compared"]
+    elif suffix == "svg":
+        # Letters are outlines there.
+        assert list(hostile.texts_of(target))
+    else:
+        {"md": hostile.check_markdown, "csv": hostile.check_csv, "tex": hostile.check_latex}[
+            suffix
+        ](text)
+    assert listing(runs) == before
+    assert {path.name for path in tmp_path.iterdir()} <= {target.name, "plain.html"}
+
+
+@pytest.mark.parametrize("suffix", ["md", "csv", "json"])
+def test_comparisons_in_files(suffix: str, runs: Path, tmp_path: Path) -> None:
+    target = tmp_path / f"out.{suffix}"
+    done = run("compare", runs / "nasty", runs / "other", "-o", target)
+    assert done.exit_code == 0, done.output
+    text = target.read_text("utf-8")
+    if suffix == "json":
+        assert {row["label"] for row in json.loads(text)["rows"]} > {NAMES[LABELS[1]]}
+    else:
+        {"md": hostile.check_markdown, "csv": hostile.check_csv}[suffix](text)
+
+
+@pytest.mark.parametrize(
+    "words", [("report",), ("score",), ("report", "--format", "csv"), ("watch", "--json")]
+)
+def test_what_programs_read_is_one_json_or_csv(words: tuple[str, ...], runs: Path) -> None:
+    command, *options = words
+    done = run(command, runs / "nasty", *(options or ["--json"]))
+    assert done.exit_code == (3 if command == "watch" else 0), done.output
+    if "csv" in options:
+        hostile.check_csv(done.stdout)
+        return
+    parts = done.stdout.splitlines() if command == "watch" else [done.stdout]
+    texts = [json.dumps(json.loads(part)) for part in parts]
+    name = NAMES["compared" if command == "watch" else LABELS[1]]
+    assert any(json.dumps(name)[1:-1] in text for text in texts)
+    assert done.stdout.isascii()
+
+
+def test_figures(runs: Path, tmp_path: Path) -> None:
+    done = run("report", runs / "nasty", "--figures", tmp_path / "figures")
+    assert done.exit_code == 0, done.output
+    drawn = sorted((tmp_path / "figures").glob("*.svg"))
+    assert drawn
+    texts = [text for path in drawn for text in hostile.texts_of(path)]
+    assert any("[red]x[/red]" in text for text in texts)
+    assert {path.name for path in tmp_path.iterdir()} == {"figures"}
