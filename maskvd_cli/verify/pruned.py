@@ -62,9 +62,7 @@ def params_of(config: dict[str, Any]) -> RGTPParams:
     )
 
 
-def _run(
-    case: Golden, verdict: Verdict, method: RGTP, grid: Size, output: str
-) -> list[FrameTrace]:
+def _run(case: Golden, verdict: Verdict, method: RGTP, grid: Size, output: str) -> list[FrameTrace]:
     dtype, traces = method.backbone.positions.dtype, list[FrameTrace]()
     method.reset()
     for index, patches in enumerate(torch.from_numpy(case.arrays["inputs"]).to(dtype)):
