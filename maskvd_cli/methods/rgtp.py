@@ -201,12 +201,9 @@ class RGTP(PrunedMethod[RGTPParams]):
     @classmethod
     def macs(cls, arch: ViTArch, grid: Size, params: RGTPParams, trace: TokenTrace) -> Macs:
         macs = super().macs(arch, grid, params, trace)
-        choice, (executed, published) = (
-            tracking_macs(arch, grid, params),
-            rollout_macs(arch, grid, params),
-        )
-        pruned = trace.counts[PRUNED]
-        return macs + Macs((choice + executed) * pruned, choice * pruned + published)
+        tracking, pruned = tracking_macs(arch, grid, params), trace.counts[PRUNED]
+        executed, published = rollout_macs(arch, grid, params)
+        return macs + Macs((tracking + executed) * pruned, tracking * pruned + published)
 
     @classmethod
     def published_at(cls, arch: ViTArch, grid: Size, params: RGTPParams, tokens: int) -> int | None:
@@ -236,11 +233,10 @@ def anchor_tokens(frame: FrameContext, score_threshold: float) -> Tensor:
     all cut to the last row and column; rows y1 <= y < y2 and columns x1 <= x < x2 are covered.
     Boxes without scores are certain. Without such a box all tokens are. Raises UsageError for NaN.
     """
-    grid = frame.grid
-    boxes = torch.zeros(0, 4) if frame.boxes is None else frame.boxes
-    if frame.scores is not None:
+    grid, boxes = frame.grid, frame.boxes
+    if boxes is not None and frame.scores is not None:
         boxes = boxes[frame.scores > score_threshold]
-    if not len(boxes):
+    if boxes is None or not len(boxes):
         return torch.ones(grid.area, dtype=torch.bool)
     if bool(boxes.isnan().any()):
         raise UsageError("a box has a corner that is no number", remedy="correct the detections")
