@@ -27,8 +27,9 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def qkv(queries: int = N) -> list[Tensor]:
-    return [drawn(1, HEADS, n, WIDTH, seed=seed) for seed, n in enumerate((queries, N, N))]
+def qkv(queries: int = N) -> tuple[Tensor, Tensor, Tensor]:
+    rows = drawn(1, HEADS, N, WIDTH, seed=1), drawn(1, HEADS, N, WIDTH, seed=2)
+    return drawn(1, HEADS, queries, WIDTH), *rows
 
 
 def relative(queries: int = N) -> RelativeLogits:

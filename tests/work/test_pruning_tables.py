@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,16 @@ def test_a_quarter_of_the_frames_begins_as_many_clips() -> None:
         assert metrics.full_frame_share == pytest.approx(full / frames)
         assert set(printed(task, [table("1/4 sampling")])) == {"map50"}
     assert table("1/4 sampling").where["frame_stride"] == "4"
+
+
+def test_the_page_shows_the_planned_numbers() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "papers.md").read_text("utf-8")
+    tables = [table("672 x 672"), table("1024 x 1024")]
+    for task, metrics in planned("vid-rgtp"):
+        if task.method.role == "method":
+            side = task.input.partition("x")[0]
+            tokens = {"672": 1764, "1024": 4096}[side]
+            count = round(task.params.model_dump()["keep_rate"] * tokens)
+            paper = printed(task, tables)["gmacs"]
+            shown = f"| {count} | {side} x {side} | {metrics.gmacs_published:.2f} | {paper:.1f} |"
+            assert shown in page
