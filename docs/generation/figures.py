@@ -18,8 +18,9 @@ from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.dropping import stages_of
 from maskvd_cli.methods.gates import GateParams, TokenGate
 from maskvd_cli.methods.registry import methods
+from maskvd_cli.methods.tracking import best, tracked
 
-PATCH, FRAMES = 16, 6
+PATCH, FRAMES, KEPT = 16, 6, 30
 GRID, REAL = Size(10, 14), Size(7, 14)
 ARCH = get_arch("vitdet-ti")
 CAR = [(1 + 1.5 * t, 3.2, 4.4 + 1.5 * t, 5.8) for t in range(FRAMES)]
@@ -40,6 +41,14 @@ def figures() -> dict[str, str]:
         "random": _masked("random", {"period": 4, "keep_rate": 0.3}, "chosen", "drawn at random"),
         "eventful": _gate("eventful", forgets=False),
         "stgt": _gate("stgt", forgets=True),
+        "rgtp": _rgtp(),
+        "boxes-k": _masked(
+            "boxes-k",
+            {"period": 4, "k": KEPT},
+            "dynamic",
+            f"{KEPT} tokens in and around the boxes before",
+            before=True,
+        ),
         "evit": _evit(),
         "maskvd-evit": _maskvd_evit(),
     }
@@ -110,14 +119,16 @@ def _unpadded() -> str:
                  legend)  # fmt: skip
 
 
-def _masked(method: str, params: dict[str, Any], colour: str, meaning: str) -> str:
+def _masked(
+    method: str, params: dict[str, Any], colour: str, meaning: str, *, before: bool = False
+) -> str:
     cells = [
         ["full"] * GRID.area if all(row) else [colour if on else "kept" for on in row]
         for row in _kept(method, params).tolist()
     ]
     legend = [("full", "full frame, period 4"), (colour, f"recomputed: {meaning}"), _LEFT_OUT]
-    return _draw(f"Tokens that {method} recomputes over six frames", _panels(cells),
-                 [*legend, _BOXES])  # fmt: skip
+    return _draw(f"Tokens that {method} recomputes over six frames", _panels(cells, before=before),
+                 [*legend, _BOXES_BEFORE if before else _BOXES])  # fmt: skip
 
 
 def _maskvd() -> str:
@@ -169,18 +180,50 @@ def _gate(method: str, *, forgets: bool) -> str:
     return _draw(f"Tokens through one gate of {method} over six frames", _panels(cells), legend)
 
 
+def _distance(token: int, frame: int) -> float:
+    """Return the square of how far a token lies from the nearest object of a frame."""
+    row, col = token // GRID.cols + 0.5, token % GRID.cols + 0.5
+    return min(
+        max(x1 - col, 0, col - x2) ** 2 + max(y1 - row, 0, row - y2) ** 2
+        for x1, y1, x2, y2 in _boxes(frame)
+    )
+
+
 def _survivors(entering: list[int], count: int) -> list[int]:
     """Return the `count` tokens nearest to an object: a stand-in for attention scores."""
+    return sorted(entering, key=lambda token: (_distance(token, 1), token))[:count]
 
-    def distance(token: int) -> tuple[float, int]:
-        row, col = token // GRID.cols + 0.5, token % GRID.cols + 0.5
-        away = [
-            max(x1 - col, 0, col - x2) ** 2 + max(y1 - row, 0, row - y2) ** 2
-            for x1, y1, x2, y2 in _boxes(1)
-        ]
-        return min(away), token
 
-    return sorted(entering, key=distance)[:count]
+def _patches(frame: int) -> torch.Tensor:
+    """Return an embedding for each token; objects take theirs along."""
+    drawn = torch.randn(2, GRID.area, 64, generator=torch.Generator().manual_seed(0))
+    patches = drawn[0].reshape(*GRID, 64).clone()
+    for number, (x1, y1, x2, y2) in enumerate(_boxes(frame)):
+        rows, cols = int(y2) + 1 - int(y1), int(x2) + 1 - int(x1)
+        part = drawn[1, 50 * number : 50 * number + rows * 4].reshape(rows, 4, 64)
+        patches[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1] = part[:, :cols]
+    return patches.flatten(0, 1)
+
+
+def _rgtp() -> str:
+    cells: list[list[str]] = []
+    for frame in range(FRAMES):
+        names = ["full" if frame % 4 == 0 else "kept"] * GRID.area
+        if frame % 4:
+            away = [_distance(token, frame - 1) for token in range(GRID.area)]
+            importance = 1 / (1 + torch.tensor(away))
+            follows = tracked(importance, _patches(frame), _patches(frame - 1), GRID, 2)
+            untracked = set(best(importance, KEPT).tolist())
+            for token in best(follows, KEPT).tolist():
+                names[token] = "chosen" if token in untracked else "drift"
+        cells.append(names)
+    legend = [
+        ("full", "full frame, period 4"),
+        ("chosen", f"among the {KEPT} most important tokens; nearness stands for attention"),
+        ("drift", "only because importance follows what the car looks like, radius 2"),
+        _LEFT_OUT, _BOXES_BEFORE,
+    ]  # fmt: skip
+    return _draw("Tokens that RGTP recomputes over six frames", _panels(cells, before=True), legend)
 
 
 def _stages(start: list[int], colour: str, rest: str) -> list[Panel]:

@@ -93,6 +93,7 @@ def clip_of(scene: Scene, task: PointSpec, wanted: str | None) -> Footage:
     position = choose_clip([clip.name for clip in source.clips], wanted)
     chosen, placed = source.clips[position], scene.feed.placements[position]
     views = scene.views(with_scores=task.needs_heatmap)
+    recorded, stride = source.dataset.frames_per_s(chosen), scene.recipe.dataset.frame_stride
     stills = Stills(lambda i: source.dataset.image(chosen.frames[i]), len(chosen), placed.content)
     return Footage(
         clip=replace(scene.feed.clips(views)[position], images=stills),
@@ -100,7 +101,7 @@ def clip_of(scene: Scene, task: PointSpec, wanted: str | None) -> Footage:
         size=chosen.frames[0].size,
         placed=placed,
         objects=[_objects(frame.boxes) for frame in chosen.frames],
-        frames_per_s=source.dataset.frames_per_s(chosen),
+        frames_per_s=None if recorded is None else recorded / stride,
     )
 
 

@@ -42,11 +42,11 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
         extent = f", {_extent(stated)} as stated, nothing was read"
     elif not done.empty:
         extent = f", {_extent(done.iloc[0])}"
+    stride = dataset.get("frame_stride")
+    sampled = f", one frame in {stride}" if stride else ""
+    protocol = f"protocol {dataset['protocol']}{sampled}"
     return [
-        (
-            "dataset",
-            f"{dataset['name']} {dataset['split']}, protocol {dataset['protocol']}{extent}",
-        ),
+        ("dataset", f"{dataset['name']} {dataset['split']}, {protocol}{extent}"),
         *(fact for setting in report.settings for fact in _model_facts(setting, inputs)),
         ("seed", str(report.setting["seed"])),
     ]

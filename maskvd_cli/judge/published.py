@@ -51,6 +51,7 @@ class PaperRow(_Data):
 class DataExtent(_Data):
     """On which model, clips and frames a table stands, how resized, and on which heatmap.
 
+    `frames` None: how many there are is not known, and not compared.
     `heatmap` holds what is known of it, `withheld_heatmap` why that is not enough to make it again;
     points without a static mask do not depend on it.
     """
@@ -58,7 +59,7 @@ class DataExtent(_Data):
     model: str
 
     clips: int
-    frames: int
+    frames: int | None
     frame: str
     heatmap: dict[str, str] = {}
     withheld_heatmap: str | None = None
@@ -153,6 +154,8 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
         "input": model["input"],
         "backbone": model["backbone"],
     }
+    if stride := dataset.get("frame_stride"):
+        setting["frame_stride"] = str(stride)
     stated = {"method": record.method, **record.params}
     for paper in papers():
         for table in paper.tables:
@@ -179,7 +182,7 @@ def _difference(record: PointRecord, data: DataExtent) -> str | None:
     found: list[str] = []
     if model["name"] != data.model:
         found.append(f"model {model['name']}, not {data.model}")
-    if (metrics.clips, metrics.frames) != (data.clips, data.frames):
+    if metrics.clips != data.clips or data.frames not in (None, metrics.frames):
         found.append(
             f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
         )

@@ -11,6 +11,7 @@ methods: Registry[Method[Params]] = Registry(
     Method,
     "maskvd.methods",
     {
+        "boxes-k": "maskvd_cli.methods.boxes_k:BoxesK",
         "dense": "maskvd_cli.methods.dense:Dense",
         "dense-unpadded": "maskvd_cli.methods.dense_unpadded:DenseUnpadded",
         "eventful": "maskvd_cli.methods.eventful:Eventful",
@@ -19,6 +20,7 @@ methods: Registry[Method[Params]] = Registry(
         "maskvd+evit": "maskvd_cli.methods.maskvd_evit:MaskVDEViT",
         "oracle": "maskvd_cli.methods.oracle:Oracle",
         "random": "maskvd_cli.methods.random_tokens:RandomTokens",
+        "rgtp": "maskvd_cli.methods.rgtp:RGTP",
         "stgt": "maskvd_cli.methods.stgt:STGT",
     },
 )

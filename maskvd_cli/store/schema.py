@@ -138,6 +138,9 @@ class DatasetSetting(Excerpt):
     statistics: StatedExtent | None = Field(
         default=None, description="clips and frames where only their numbers are given"
     )
+    frame_stride: Count | None = Field(
+        default=None, description="every so many-th frame of each clip was run; None: all"
+    )
 
 
 class ModelSetting(Excerpt):

@@ -18,6 +18,7 @@ from maskvd_cli.verify.cases import (
 )
 from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
+from maskvd_cli.verify.pruned import BLOCK, verify_pruned
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
 Runner = Callable[[Golden, Agreement], None]
@@ -57,6 +58,8 @@ def _runner_of(case: Description) -> Runner:
         block = case.config.get("block_class")
         if block is None or block in BLOCKS:
             return verify_windowed
+        if block == BLOCK and case.config.get("drop_using_rollout"):
+            return verify_pruned
         kind = f"blocks of class {block}"
         raise UnknownKindError(f"no method computes {kind}", kind=kind)
     if {"images", "final"} <= case.arrays:

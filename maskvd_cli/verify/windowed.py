@@ -30,7 +30,7 @@ BLOCKS = {
 def verify_windowed(case: Golden, agreement: Agreement) -> None:
     """Run every frame in the precisions that the case has, and compare."""
     arch, grid = windowed_arch(case.config), Size(*case.config["input_size"])
-    _check_frames(case)
+    check_frames(case)
     is_maskvd = case.config.get("case") == "maskvd" or bool(case.indices("mask"))
     if is_maskvd and case.config["block_config"].get("pool_size"):
         raise GoldenError("no method pools keys under a mask")
@@ -49,7 +49,7 @@ def verify_windowed(case: Golden, agreement: Agreement) -> None:
             _compare_counts(case, agreement, arch, grid, traces, name, params)
 
 
-def _check_frames(case: Golden) -> None:
+def check_frames(case: Golden) -> None:
     """Raise GoldenError for parts that belong to no frame, which would go uncompared."""
     frames = len(case.arrays["inputs"])
     for name in ("outputs", "outputs_f64"):

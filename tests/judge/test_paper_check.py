@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from maskvd_cli.judge.facts import facts
 from maskvd_cli.judge.paper_check import PaperCheck, grouped, paper_checks, tally
 from maskvd_cli.judge.rows import Report
 
@@ -210,3 +211,28 @@ def test_what_is_not_comparable_is_told_once_for_all_points(tmp_path: Path) -> N
     checks = paper_checks(made.report(tmp_path))
     assert "latency ms of 2 points: other hardware: a CPU, not RTX A6000." in grouped(checks)
     assert str(tally(checks)).endswith("are reproduced; 6 more are not comparable.")
+
+
+@pytest.mark.parametrize(("stride", "theirs"), [(None, 82.1), (4, 79.3), (2, None)])
+def test_of_sampled_clips_the_table_of_that_sampling_answers(
+    stride: int | None, theirs: float | None, tmp_path: Path
+) -> None:
+    """How many frames are left of every fourth is not printed, so that any number may be."""
+    dataset = {name: value for name, value in VID["dataset"].items() if name != "statistics"}  # type: ignore[union-attr]
+    sampled = {} if stride is None else {"frame_stride": stride}
+    frames = 176126 if stride is None else 44_000
+    params = {
+        "k": None, "keep_rate": 0.111, "period": 8, "radius": 1, "score_threshold": 0.1,
+        "fusion": "rms", "rollout": "matvec",
+    }  # fmt: skip
+    made = record(
+        "a", metrics(clips=639, frames=frames), method="rgtp", params=params,
+        setting={**VID, "dataset": {**dataset, **sampled}},
+    )  # fmt: skip
+    report = report_of(tmp_path, made)
+    (told,) = [text for name, text in facts(report) if name == "dataset"]
+    assert ("one frame in 4" in told) == (stride == 4)
+    match = report.published.get("a")
+    assert (None if match is None else match.row.values["map50"]) == theirs
+    if match is not None:
+        assert match.same_data

@@ -109,6 +109,20 @@ CASES = (
         ALL_TOKENS | {"drop_blocks": [1, 2]},
         (PLAIN,),
     ),
+    Case("rgtp", MASKED | {"k": 11}, MASKED | {"k": N}, (WINDOWED, PLAIN, RELATIVE)),
+    Case(
+        "rgtp",
+        MASKED | {"keep_rate": 0.3, "rollout": "pooled", "radius": 0, "fusion": "mean"},
+        MASKED | {"keep_rate": 1.0, "rollout": "pooled"},
+        (WINDOWED, RELATIVE),
+    ),
+    Case(
+        "rgtp",
+        MASKED | {"k": 5, "rollout": "matrix", "radius": 2},
+        MASKED | {"k": N, "rollout": "matrix"},
+        BOTH,
+    ),
+    Case("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}, (WINDOWED, PLAIN, RELATIVE)),
 )
 PAIRS = [
     pytest.param(case, arch, id=f"{case}-{arch.name}") for case in CASES for arch in case.archs
