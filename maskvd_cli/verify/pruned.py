@@ -16,7 +16,7 @@ from maskvd_cli.families.checkpoints import load_into
 from maskvd_cli.methods.base import FrameContext, FrameTrace, TokenTrace
 from maskvd_cli.methods.rgtp import RGTP, RGTPParams, anchor_tokens
 from maskvd_cli.methods.tracking import best
-from maskvd_cli.verify.cases import Golden, GoldenError, Verdict, precisions
+from maskvd_cli.verify.cases import Golden, GoldenError, Agreement, precisions
 from maskvd_cli.verify.windowed import check_frames, windowed_arch
 
 # The authors' class of blocks.
@@ -25,7 +25,7 @@ PATCH = 16
 _FUSIONS = {"root_mean_squares": "rms", "mean": "mean"}
 
 
-def verify_pruned(case: Golden, verdict: Verdict) -> None:
+def verify_pruned(case: Golden, agreement: Agreement) -> None:
     """Run every frame in the precisions that the case has, and compare.
 
     Importance and tracked importance are compared relative to their largest value; kept tokens in
@@ -36,13 +36,13 @@ def verify_pruned(case: Golden, verdict: Verdict) -> None:
     check_frames(case)
     params = params_of(config)
     given = {"k": params.k, "rollout": params.rollout, "r": params.radius, "P": params.period}
-    verdict.method = " ".join(["rgtp", *(f"{name}={value}" for name, value in given.items())])
+    agreement.method = " ".join(["rgtp", *(f"{name}={value}" for name, value in given.items())])
     for dtype, output in precisions(case, "outputs"):
         backbone = VisionTransformer(arch).to(dtype).eval()
         load_into(backbone, case.backbone_weights(dtype), case.name)
-        traces = _run(case, verdict, RGTP(params, backbone), grid, output)
+        traces = _run(case, agreement, RGTP(params, backbone), grid, output)
         if dtype == torch.float32 and case.has("counts"):
-            _compare_counts(case, verdict, arch, grid, traces, params)
+            _compare_counts(case, agreement, arch, grid, traces, params)
 
 
 def params_of(config: dict[str, Any]) -> RGTPParams:
@@ -62,7 +62,9 @@ def params_of(config: dict[str, Any]) -> RGTPParams:
     )
 
 
-def _run(case: Golden, verdict: Verdict, method: RGTP, grid: Size, output: str) -> list[FrameTrace]:
+def _run(
+    case: Golden, agreement: Agreement, method: RGTP, grid: Size, output: str
+) -> list[FrameTrace]:
     dtype, traces = method.backbone.positions.dtype, list[FrameTrace]()
     method.reset()
     for index, patches in enumerate(torch.from_numpy(case.arrays["inputs"]).to(dtype)):
@@ -71,18 +73,18 @@ def _run(case: Golden, verdict: Verdict, method: RGTP, grid: Size, output: str) 
         if index % method.params.period:
             importance = method.importance(before)
             tracked = method.tracked(patches, importance, grid)
-            _compare(case, verdict, f"tracked/{index}", tracked)
+            _compare(case, agreement, f"tracked/{index}", tracked)
             order = best(tracked, method.params.count(grid.area))
         kept = "kept_f32" if dtype == torch.float32 else "kept"
-        verdict.select(order, case.arrays[f"{kept}/{index}"])
+        agreement.select(order, case.arrays[f"{kept}/{index}"])
         features = method.step(patches[None], before)
-        verdict.compare(features[0], case.arrays[output][index])
+        agreement.compare(features[0], case.arrays[output][index])
         assert method.trace is not None
-        verdict.select(method.trace.selected["mask"], order.sort().values.numpy())
+        agreement.select(method.trace.selected["mask"], order.sort().values.numpy())
         traces.append(method.trace)
         anchors = anchor_tokens(after, method.params.score_threshold)
-        verdict.select(anchors.nonzero(), case.arrays["anchors"][index].nonzero()[0])
-        _compare(case, verdict, "importance", method.importance(after), index)
+        agreement.select(anchors.nonzero(), case.arrays["anchors"][index].nonzero()[0])
+        _compare(case, agreement, "importance", method.importance(after), index)
     return traces
 
 
@@ -95,7 +97,7 @@ def _frame(case: Golden, grid: Size, index: int) -> FrameContext:
 
 
 def _compare(
-    case: Golden, verdict: Verdict, name: str, found: Tensor, frame: int | None = None
+    case: Golden, agreement: Agreement, name: str, found: Tensor, frame: int | None = None
 ) -> None:
     """Compare a distribution over tokens where the case has it in this precision."""
     stem, _, rest = name.partition("/")
@@ -103,12 +105,12 @@ def _compare(
     expected = case.arrays.get(f"{stem}{suffix}{'/' if rest else ''}{rest}")
     if expected is not None:
         expected = expected if frame is None else expected[frame]
-        verdict.compare(found, expected, float(np.abs(expected).max()))
+        agreement.compare(found, expected, float(np.abs(expected).max()))
 
 
 def _compare_counts(  # noqa: PLR0913, PLR0917 - the case, its shape, and what was run
     case: Golden,
-    verdict: Verdict,
+    agreement: Agreement,
     arch: ViTArch,
     grid: Size,
     traces: list[FrameTrace],
@@ -117,4 +119,4 @@ def _compare_counts(  # noqa: PLR0913, PLR0917 - the case, its shape, and what w
     macs = RGTP.macs(arch, grid, params, TokenTrace.of(traces))
     counted = json.loads(str(case.arrays["counts"]))
     for ours, theirs in zip(np.asarray(macs.published).tolist(), counted, strict=True):
-        verdict.count(ours, sum(theirs.values()))
+        agreement.count(ours, sum(theirs.values()))

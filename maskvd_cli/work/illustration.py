@@ -41,7 +41,7 @@ from maskvd_cli.store.illustration import (
 from maskvd_cli.store.runs import NewerResultError, Run
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
-from maskvd_cli.tasks.stored import Outputs, StoredTruth, sound
+from maskvd_cli.tasks.stored import ClipOutputs, StoredTruth, sound
 from maskvd_cli.work.plan import PointSpec
 from maskvd_cli.work.wanted import Item
 
@@ -222,7 +222,9 @@ def _boxes(run: Run, item: Item) -> Iterator[list[Tensor]]:
         yield sound(run, boxes)
 
 
-def _stored_boxes(task: Task, found: Outputs, placed: Placement, threshold: float) -> list[Tensor]:
+def _stored_boxes(
+    task: Task, found: ClipOutputs, placed: Placement, threshold: float
+) -> list[Tensor]:
     """Return the boxes above the threshold of each frame of a clip, in input pixels."""
     hints = task.stored_hints(found.arrays, placed, len(found.ages))
     if hints is None:

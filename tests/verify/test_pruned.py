@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from maskvd_cli.verify.cases import Verdict
+from maskvd_cli.verify.cases import Agreement
 from maskvd_cli.verify.run import verify
 
 Arrays = dict[str, np.ndarray[Any, Any]]
@@ -29,7 +29,7 @@ def newer(golden_root: Path) -> Path:
 
 def changed(
     newer: Path, folder: Path, change: Callable[[Arrays], object], name: str = CASE
-) -> Verdict:
+) -> Agreement:
     """Verify a case of which something was changed."""
     with np.load(newer / f"{name}.npz", allow_pickle=False) as file:
         arrays = {key: file[key].copy() for key in file.files}
@@ -52,13 +52,13 @@ def test_every_case_is_equal(newer: Path) -> None:
     cases = sorted(newer.glob("rgtp_*.npz"))
     assert len(cases) >= 6
     for path in cases:
-        verdict = verify(path)
-        assert verdict.passed, verdict
-        assert verdict.deviation is not None
-        assert verdict.deviation[torch.float64] < 1e-10
-        frames = verdict.counted
+        agreement = verify(path)
+        assert agreement.passed, agreement
+        assert agreement.deviation is not None
+        assert agreement.deviation[torch.float64] < 1e-10
+        frames = agreement.counted
         # In both precisions: order, tokens that went on, anchors.
-        assert (frames, verdict.selections) == (12, 2 * 3 * 12)
+        assert (frames, agreement.selections) == (12, 2 * 3 * 12)
 
 
 @pytest.mark.parametrize(
@@ -75,8 +75,8 @@ def test_one_number_off_fails(key: str, by: float, newer: Path, tmp_path: Path) 
     def change(arrays: Arrays) -> None:
         arrays[key].flat[arrays[key].size // 2] += by
 
-    verdict = changed(newer, tmp_path, change)
-    assert (verdict.passed, verdict.problem) == (False, None)
+    agreement = changed(newer, tmp_path, change)
+    assert (agreement.passed, agreement.problem) == (False, None)
 
 
 @pytest.mark.parametrize("key", ["kept/5", "kept_f32/5"])
@@ -84,8 +84,8 @@ def test_two_tokens_in_another_order_fail(key: str, newer: Path, tmp_path: Path)
     def change(arrays: Arrays) -> None:
         arrays[key][[0, 1]] = arrays[key][[1, 0]]
 
-    verdict = changed(newer, tmp_path, change)
-    assert (verdict.mismatches, verdict.passed) == (1, False)
+    agreement = changed(newer, tmp_path, change)
+    assert (agreement.mismatches, agreement.passed) == (1, False)
 
 
 def test_one_other_anchor_or_operation_fails(newer: Path, tmp_path: Path) -> None:
@@ -102,18 +102,18 @@ def test_one_other_anchor_or_operation_fails(newer: Path, tmp_path: Path) -> Non
 
 
 def test_the_product_of_maps_gives_the_same_and_costs_more(newer: Path, tmp_path: Path) -> None:
-    verdict = changed(newer, tmp_path, config(form="matrix"))
-    assert (verdict.mismatches, verdict.miscounted) == (0, 12)
-    assert verdict.deviation is not None
-    assert verdict.deviation[torch.float64] < 1e-10
+    agreement = changed(newer, tmp_path, config(form="matrix"))
+    assert (agreement.mismatches, agreement.miscounted) == (0, 12)
+    assert agreement.deviation is not None
+    assert agreement.deviation[torch.float64] < 1e-10
 
 
 @pytest.mark.parametrize("news", [{"r": 0}, {"K": 28}, {"period": 8}, {"form": "pooled"}])
 def test_another_setting_fails(news: dict[str, Any], newer: Path, tmp_path: Path) -> None:
-    verdict = changed(newer, tmp_path, config(**news))
-    assert not verdict.passed
+    agreement = changed(newer, tmp_path, config(**news))
+    assert not agreement.passed
 
 
 def test_a_fusion_that_no_method_has_says_so(newer: Path, tmp_path: Path) -> None:
-    verdict = changed(newer, tmp_path, config(rollout_head_fusion="max"))
-    assert verdict.problem == "no method fuses heads by max"
+    agreement = changed(newer, tmp_path, config(rollout_head_fusion="max"))
+    assert agreement.problem == "no method fuses heads by max"
