@@ -16,7 +16,7 @@ from maskvd_cli.families.checkpoints import load_into
 from maskvd_cli.methods.base import FrameContext, FrameTrace, TokenTrace
 from maskvd_cli.methods.rgtp import RGTP, RGTPParams, anchor_tokens
 from maskvd_cli.methods.tracking import best
-from maskvd_cli.verify.cases import Golden, GoldenError, Agreement, precisions
+from maskvd_cli.verify.cases import Agreement, Golden, GoldenError, precisions
 from maskvd_cli.verify.windowed import check_frames, windowed_arch
 
 # The authors' class of blocks.
