@@ -1,4 +1,4 @@
-"""Text of files and users made harmless for a terminal."""
+"""Text of files and users made harmless for a terminal, and for Markdown."""
 
 from __future__ import annotations
 
@@ -36,3 +36,16 @@ def escaped(character: str) -> str:
     if number < 0x100:
         return f"\\x{number:02x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def markdown_text(text: str) -> str:
+    """Return text on one line, with what would break a table or turn into markup escaped."""
+    for mark in ("\\", "|", "`", "*", "_", "<", ">", "["):
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
+
+
+def markdown_code(text: str) -> str:
+    """Return text on one line as a span of code, also within a table."""
+    plain = shown(" ".join(text.split())).replace("`", "'").replace("|", "\\|")
+    return f"`{plain}`"

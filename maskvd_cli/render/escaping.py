@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
+from maskvd_cli.core.shown import markdown_text
 
-def markdown_text(text: str) -> str:
-    """Escape what would break a table or turn into markup."""
-    for mark in ("\\", "|", "`", "*", "_", "<", ">", "["):
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())
+__all__ = ["inert_text", "markdown_text"]
 
 
 # The wide forms are taken for the narrow ones where East Asian text is typed.

@@ -106,7 +106,9 @@ def _images(found: Annotations) -> str:
 def _weights(recipe: Recipe, classes: tuple[str, ...] | None) -> str:
     file = recipe.model.weights
     assert file is not None
-    if classes is None and file != RANDOM_WEIGHTS:
+    if classes is None and file == RANDOM_WEIGHTS:
+        return "random; of how many classes, the dataset alone tells"
+    if classes is None:
         tensors = read_tensors(Path(file))
         return f"{file}, {counted(len(tensors), 'tensor')}; fit is not checked without the dataset"
     weights = Weights(recipe, classes or ())

@@ -7,10 +7,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
+from maskvd_cli.core.shown import markdown_code, shown
+from maskvd_cli.film.lettering import lettered, shortened, wrapped
 from maskvd_cli.store.sealed import sealed_text
 
 from ..compare import compared_runs as made
@@ -149,3 +152,116 @@ def test_figures(runs: Path, tmp_path: Path) -> None:
     texts = [text for path in drawn for text in hostile.texts_of(path)]
     assert any("[red]x[/red]" in text for text in texts)
     assert {path.name for path in tmp_path.iterdir()} == {"figures"}
+
+
+def coco(root: Path, *, images: bool = False) -> Path:
+    """Write a small video set whose videos, images and classes have hostile names."""
+    entries = [
+        {"id": 2 * video + frame + 1, "file_name": f"{NASTY}{video}{frame}.png", "width": 64,
+         "height": 32, "video_id": video, "frame_id": frame}
+        for video in (0, 1) for frame in (0, 1)
+    ]  # fmt: skip
+    boxes = [
+        {"id": entry["id"], "image_id": entry["id"], "category_id": 1, "bbox": [4, 4, 20, 20]}
+        for entry in entries
+    ]
+    content = {
+        "images": entries, "annotations": boxes, "categories": [{"id": 1, "name": NASTY}],
+        "videos": [{"id": video, "name": f"{NASTY}{video}"} for video in (0, 1)],
+    }  # fmt: skip
+    root.mkdir()
+    for split in ("train", "val"):
+        (root / f"{split}.json").write_text(json.dumps(content))
+    return root
+
+
+RECIPE = {
+    "schema": 1, "name": "small", "description": NASTY,
+    "dataset": {"name": "coco-video", "root": "set"},
+    "model": {"name": "vitdet-ti", "input": "64x128", "frame": "fit"},
+    "methods": [{"name": "dense"}, {"name": "maskvd", "period": 2, "static_keep_rate": 0.5}],
+}  # fmt: skip
+SETS = ("--dataset", "coco-video", "--root", "set")
+
+
+def word(name: str) -> Callable[[Path], tuple[object, ...]]:
+    """Return a command over a recipe that changes one value to a hostile text."""
+    return lambda folder: ("validate", folder / "r.yaml", "--set", f"{name}={json.dumps(NASTY)}")
+
+
+READING: dict[str, Callable[[Path], tuple[object, ...]]] = {
+    "sweep": lambda folder: ("sweep", folder / "r.yaml", "--results", folder / NASTY_FILE),
+    "dry run": lambda folder: ("sweep", folder / "r.yaml", "--dry-run"),
+    "validate": lambda folder: ("validate", folder / "r.yaml"),
+    "images": lambda folder: (
+        "validate", folder / "r.yaml", "--set", "model.weights=random",
+    ),
+    "no recipe": lambda folder: ("sweep", folder / f"{NASTY_FILE}.yaml"),
+    "no shipped recipe": lambda folder: ("sweep", NASTY_FILE),
+    "name": word("name"),
+    "weights": word("model.weights"),
+    "model": word("model.name"),
+    "split": word("dataset.split"),
+    "method": word("methods.maskvd.mask"),
+    "key": lambda folder: ("validate", folder / "r.yaml", "--set", f"{NASTY_FILE}=1"),
+    "heatmap": lambda folder: ("heatmap", *SETS, "-o", folder / f"{NASTY_FILE}.npz"),
+    "mask": lambda folder: (
+        "mask", folder / "h.npz", "-o", folder / f"{NASTY_FILE}.npz", "--input", "64x128",
+        "--frame", "32x64",
+    ),
+    "no heatmap": lambda folder: ("mask", folder / f"{NASTY_FILE}.npz"),
+    "class": lambda folder: ("heatmap", *SETS, "--classes", NASTY),
+    "film": lambda folder: (
+        "film", folder / "r.yaml", "--set", "model.weights=random", "--clip", NASTY,
+    ),
+    "point": lambda folder: ("film", folder / "r.yaml", "--point", NASTY),
+    "verify": lambda folder: ("verify", folder / "golden"),
+    "convert": lambda folder: ("convert", folder / "names.npz", folder / "out.safetensors"),
+    "no checkpoint": lambda folder: (
+        "convert", folder / f"{NASTY_FILE}.pth", folder / "out.safetensors",
+    ),
+    "train": lambda folder: ("train", folder / f"{NASTY_FILE}.yaml", "-o", folder / "out"),
+    "report": lambda folder: ("report", folder / NASTY_FILE),
+    "ls": lambda folder: ("ls", NASTY_FILE),
+    "doctor": lambda folder: ("doctor", "--no-noise"),
+    "synth": lambda folder: (
+        "synth", "-o", folder / NASTY_FILE, "--clips", 1, "--frames", 2, "--no-images",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READING)
+def test_data_and_options_are_shown_as_text(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MASKVD_COCO_VIDEO", str(folder / NASTY_FILE))
+    coco(folder / "set")
+    (folder / "r.yaml").write_text(json.dumps(RECIPE))
+    (folder / "golden").mkdir()
+    np.savez(folder / "golden" / "case.npz", metadata=json.dumps({"kind": NASTY, "method": NASTY}))
+    (folder / "golden" / "case.npz").rename(folder / "golden" / f"{NASTY_FILE}.npz")
+    np.savez(folder / "names.npz", **{NASTY_FILE.replace("/", ""): np.zeros(2)})
+    heatmap = {"dataset": NASTY, "split": NASTY, "coordinates": "native", "canvas": "32x64",
+               "image_size": "32x64"}  # fmt: skip
+    np.savez(folder / "h.npz", heatmap=np.ones((32, 64)), metadata=json.dumps(heatmap))
+    done = run(*READING[name](folder))
+    assert done.exit_code in (0, 2, 3), done.output
+    hostile.check_terminal(done.stdout)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+    pages = [path for path in folder.rglob("*") if path.suffix in (".html", ".md", ".svg")]
+    assert not pages
+
+
+def test_letters_of_a_film_are_on_one_line() -> None:
+    text, face = lettered(NASTY, 12)
+    lines = [text, shortened(NASTY, 200, face), *wrapped(NASTY, 200, face, most=3)]
+    for line in lines:
+        assert line == shown(line)
+        assert face.getbbox(line)
+
+
+def test_spans_of_code_end_where_they_should() -> None:
+    assert markdown_code("a`b|c\nd\x1b") == r"`a'b\|c d\x1b`"

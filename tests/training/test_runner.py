@@ -21,6 +21,7 @@ from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.machine.device import resolve_device
+from maskvd_cli.store.sealed import unsealed
 from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import evaluate
 from maskvd_cli.training.folder import TrainingFolder
@@ -98,7 +99,10 @@ def same(first: Path, second: Path) -> bool:
 
 
 def lines(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    """Return the entries of the log, whose checksums are compared."""
+    entries = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    assert all("sha256" in entry for entry in entries)
+    return [unsealed(entry) for entry in entries]
 
 
 def test_a_short_training_learns(tmp_path: Path) -> None:
