@@ -10,7 +10,7 @@ masks are. A frame is shown only where they hold as many tokens as the point cou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ from maskvd_cli.store.illustration import (
 from maskvd_cli.store.runs import NewerResultError, Run
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
-from maskvd_cli.tasks.stored import Outputs, StoredTruth, sound
+from maskvd_cli.tasks.stored import ClipOutputs, StoredTruth, sound
 from maskvd_cli.work.plan import PointSpec
 from maskvd_cli.work.wanted import Item
 
@@ -205,7 +205,7 @@ def _boxes(run: Run, item: Item) -> list[Tensor]:
     scene = item.scene
     views = scene.views(with_scores=False)
     if scene.detections == "labels":
-        return [_annotated(view, t) for view in views for t in range(view.frames)]
+        return [boxes for view in views for boxes in _annotated(view)]
     threshold, task = _pictured(item).score_threshold, tasks.load(run.plan().task)()
     truth = StoredTruth.of(run)
 
@@ -220,18 +220,22 @@ def _boxes(run: Run, item: Item) -> list[Tensor]:
     return sound(run, boxes)
 
 
-def _stored_boxes(task: Task, found: Outputs, placed: Placement, threshold: float) -> list[Tensor]:
+def _annotated(view: ClipView) -> Iterator[Tensor]:
+    """Yield the annotated boxes of each frame of a clip."""
+    for position in range(view.frames):
+        boxes = view.objects(position)
+        assert boxes is not None
+        yield boxes
+
+
+def _stored_boxes(
+    task: Task, found: ClipOutputs, placed: Placement, threshold: float
+) -> list[Tensor]:
     """Return the boxes above the threshold of each frame of a clip, in input pixels."""
     hints = task.stored_hints(found.arrays, placed, len(found.ages))
     if hints is None:
         return [torch.zeros(0, 4, dtype=torch.float64) for _ in found.ages]
     return [torch.from_numpy(hint.boxes[hint.scores > threshold]) for hint in hints]
-
-
-def _annotated(view: ClipView, position: int) -> Tensor:
-    assert view.boxes is not None
-    assert view.frame_of is not None
-    return view.boxes[view.frame_of == position]
 
 
 def _drawn(item: Item, choice: _Choice) -> Illustration:
