@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 _LONGEST_LABEL = 80
@@ -26,7 +27,7 @@ class Point:
     params: Mapping[str, Any]
     setting: Mapping[str, Any]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Readable name and 12 hex digits of a sha256 over everything but that name."""
         decides = {

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.quantity import Estimate, Quantity
 from maskvd_cli.metrics.base import Finding, Metric
-from maskvd_cli.metrics.session import FAILURE, dropped
+from maskvd_cli.metrics.session import dropped, sound_pieces
 from maskvd_cli.metrics.statistics import CHANGE_ESTIMATOR, cluster_weights, paired_change
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.tasks.quantities import change_of
@@ -62,9 +62,7 @@ class Accuracy(Metric):
     ) -> Iterator[Finding]:
         """Return the scores, and the change where the baseline has outputs, too."""
         del protocol
-        for piece in pieces:
-            if piece.key not in keys or FAILURE in piece.facts:
-                continue
+        for piece in sound_pieces(keys, pieces):
             facts = piece.facts
             known = {name: value for name, value in facts["values"].items() if value is not None}
             values = {name: Estimate(value) for name, value in known.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +70,11 @@ class Session:
         if self.outputs is None:
             raise ResultError("no outputs are read here", remedy="let the metric say from_outputs")
         return self.outputs
+
+
+def sound_pieces(keys: Collection[str], pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the pieces of these points, without those that say why a point was left out."""
+    return (piece for piece in pieces if piece.key in keys and FAILURE not in piece.facts)
 
 
 def dropped(key: str, part: str, error: BaseException) -> Piece:

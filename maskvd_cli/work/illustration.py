@@ -207,7 +207,7 @@ def _boxes(run: Run, item: Item) -> Iterator[list[Tensor]]:
     scene = item.scene
     if scene.detections == "labels":
         for view in scene.views(with_scores=False):
-            yield [_annotated(view, t) for t in range(view.frames)]
+            yield list(_annotated(view))
         return
     threshold, task = _pictured(item).score_threshold, tasks.load(run.plan().task)()
     outputs = StoredTruth.of(run).outputs(item.point.key)
@@ -222,6 +222,14 @@ def _boxes(run: Run, item: Item) -> Iterator[list[Tensor]]:
         yield sound(run, boxes)
 
 
+def _annotated(view: ClipView) -> Iterator[Tensor]:
+    """Yield the annotated boxes of each frame of a clip."""
+    for position in range(view.frames):
+        boxes = view.objects(position)
+        assert boxes is not None
+        yield boxes
+
+
 def _stored_boxes(
     task: Task, found: ClipOutputs, placed: Placement, threshold: float
 ) -> list[Tensor]:
@@ -230,12 +238,6 @@ def _stored_boxes(
     if hints is None:
         return [torch.zeros(0, 4, dtype=torch.float64) for _ in found.ages]
     return [torch.from_numpy(hint.boxes[hint.scores > threshold]) for hint in hints]
-
-
-def _annotated(view: ClipView, position: int) -> Tensor:
-    assert view.boxes is not None
-    assert view.frame_of is not None
-    return view.boxes[view.frame_of == position]
 
 
 def _drawn(item: Item, choice: _Choice) -> Illustration:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import re
@@ -26,19 +25,8 @@ from maskvd_cli.store.measured import StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.sealed import sealed_text
 
+from . import compared_runs as made
 
-def _support() -> Any:
-    path = Path(__file__).parent / "compared_runs.py"
-    spec = importlib.util.spec_from_file_location("compared_runs_of_report", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _support()
 FAST, SLOW = "maskvd period=16", "maskvd period=8"
 TIMES = {"dense": (100.0, 100.0), SLOW: (105.0, 40.0), FAST: (105.0, 30.0)}
 

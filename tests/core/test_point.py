@@ -91,3 +91,8 @@ def test_label_of_names_the_given_parameters_in_order() -> None:
         "maskvd period=8 static_keep_rate=0.5"
     )
     assert label_of("dense", {}) == "dense"
+
+
+def test_the_key_is_computed_once() -> None:
+    point = replace(POINT)
+    assert point.key is point.key

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -26,18 +24,14 @@ from maskvd_cli.film.shots import Shot, shots
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.work.catalog import catalog
 
-_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
+from ..work import measured_runs
+
 SPARSE = "static_keep_rate=0.2"
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = importlib.util.spec_from_file_location("measured_runs_of_film", _SUPPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.write_recipe(tmp_path_factory.mktemp("film"))
+    return measured_runs.write_recipe(tmp_path_factory.mktemp("film"))
 
 
 def film(*words: object) -> Result:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -22,21 +19,9 @@ from maskvd_cli.watch.pace import time_left
 from maskvd_cli.watch.progress import Follower, Snapshot
 from maskvd_cli.watch.text import duration, headline, live_table, status_of, step_lines
 
+from ..compare import compared_runs as made
+
 FAST, SLOW = "maskvd period=16", "maskvd period=8"
-
-
-def _support() -> Any:
-    path = Path(__file__).parents[1] / "compare" / "compared_runs.py"
-    spec = importlib.util.spec_from_file_location("compared_runs_of_progress", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _support()
 
 
 @pytest.fixture(scope="module")
