@@ -184,6 +184,15 @@ class Method(ABC, Generic[P]):
         return False
 
     @classmethod
+    def own_weights(cls, params: P, arch: Any) -> Mapping[str, str]:
+        """Return the sha256 of each file of weights that the method brings, by its parameter.
+
+        They decide a point as the model's weights do. Raises CheckpointError, UsageError.
+        """
+        del params, arch
+        return {}
+
+    @classmethod
     def needs_heatmap(cls, params: P) -> bool:
         """Tell whether the selection reads the heatmap's region scores."""
         del params

@@ -20,6 +20,8 @@ methods: Registry[Method[Params]] = Registry(
         "oracle": "maskvd_cli.methods.oracle:Oracle",
         "random": "maskvd_cli.methods.random_tokens:RandomTokens",
         "stgt": "maskvd_cli.methods.stgt:STGT",
+        "svit": "maskvd_cli.methods.svit:SViT",
+        "vpp": "maskvd_cli.methods.vpp:VPP",
     },
 )
 

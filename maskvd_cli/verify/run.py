@@ -18,9 +18,12 @@ from maskvd_cli.verify.cases import (
 )
 from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
+from maskvd_cli.verify.selection import verify_mapping, verify_selector
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
 Runner = Callable[[Golden, Verdict], None]
+# What runs cases of modules that methods bring, whose weights are no model's.
+OF_MODULES = frozenset((verify_mapping, verify_selector))
 
 
 def verify(path: Path, name: str | None = None) -> Verdict:
@@ -32,7 +35,7 @@ def verify(path: Path, name: str | None = None) -> Verdict:
     verdict = Verdict(name or path.stem)
     try:
         runner = _runner_of(describe(path))
-        case = read_case(path)
+        case = read_case(path, of_model=runner not in OF_MODULES)
         with torch.inference_mode():
             runner(case, verdict)
         if verdict.deviation is None:
@@ -63,5 +66,9 @@ def _runner_of(case: Description) -> Runner:
         return verify_classifier
     if "keep_rate" in case.config and "inputs" in case.arrays:
         return verify_masked
+    if {"x_ref", "x_map", "assoc"} <= case.arrays:
+        return verify_mapping
+    if {"logprob", "selected"} <= case.arrays:
+        return verify_selector
     message = "its configuration describes no known kind of case"
     raise UnknownKindError(message, kind=case.kind)
