@@ -95,8 +95,20 @@ def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
             ("mAP50", f"{accuracy['map50']:.1f}"),
             *[(f"  {name}", f"{value:.1f}") for name, value in accuracy["map50_by_class"].items()],
             ("mAP", f"{accuracy['map']:.1f}"),
+            *_beside_method(result),
         ]
     )
+
+
+def _beside_method(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what is told of a method's weights beside their accuracy; nothing of a detector's."""
+    if "kept" not in result:
+        return []
+    shares = " ".join(f"{100 * share:.0f}" for share in result["kept"])
+    return [
+        ("mAP50 with every token", f"{result['dense']['map50']:.1f}"),
+        ("tokens computed by block, %", shares),
+    ]
 
 
 class _Display:
@@ -157,9 +169,9 @@ class _Display:
 
 
 def _facts(entry: dict[str, Any]) -> str:
+    named = ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas", "kept_shares")
     parts = " ".join(
-        f"{name.replace('_', ' ')} {entry[name]:.3f}"
-        for name in ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas")
+        f"{name.replace('_', ' ')} {entry[name]:.3f}" for name in named if name in entry
     )
     return (
         f"loss {entry['loss']:.3f} ({parts}), learning rate {entry['learning_rate']:.1e}, "

@@ -21,10 +21,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.methods.selectors import Noise, TokenSelector
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.methods.params import Params
+from maskvd_cli.methods.selectors import Noise, TokenSelector, hidden_width
+from maskvd_cli.methods.skipping import Blocks
 
 # Tokens to each side that scores are averaged over.
 REACH = 4
@@ -90,14 +94,17 @@ class MappingSelective(nn.Module):
 def similarity(tokens: Tensor, before: Tensor, grid: Size, active: Tensor | None) -> Tensor:
     """Return phi (..., N, N) in single precision at least; -inf to tokens that were not active.
 
-    `tokens` and `before` (..., N, D), `active` (..., N) bool.
+    `tokens` and `before` (..., N, D), `active` (..., N) bool; where none was active, all count.
     """
     wide = torch.promote_types(tokens.dtype, torch.float32)
     # In half precision neighbours could not be told apart.
     with torch.autocast(tokens.device.type, enabled=False):
         phi = tokens.to(wide) @ before.to(wide).mT
     phi = phi + nearness(grid, wide, tokens.device)
-    return phi if active is None else phi.masked_fill(~active[..., None, :], -torch.inf)
+    if active is None:
+        return phi
+    active = active | ~active.any(-1, keepdim=True)
+    return phi.masked_fill(~active[..., None, :], -torch.inf)
 
 
 def nearness(grid: Size, dtype: torch.dtype, device: torch.device) -> Tensor:
@@ -131,3 +138,40 @@ def best(scores: Tensor, keep_rate: float) -> Tensor:
     count = int(scores.shape[-1] * keep_rate)
     order = scores.argsort(dim=-1, descending=True, stable=True)[..., :count]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(-1, order, True)
+
+
+class MappingBlocks(Params):
+    """Where tokens are mapped and chosen, and how wide selectors are."""
+
+    map_block: int = Field(
+        default=1, ge=0, description="block before which the frame before is mapped onto this one"
+    )
+    deep_block: int = Field(
+        default=5, ge=0, description="block after which features are kept for the next frame"
+    )
+    blocks: Blocks = Field(
+        default=(3, 6, 9),
+        strict=False,
+        min_length=1,
+        description="blocks before which a selector leaves out more tokens",
+    )
+    hidden: int | None = Field(
+        default=None, ge=1, description="width inside a selector; default: a quarter of the model's"
+    )
+    map_hidden: int | None = Field(
+        default=None, ge=1, description="the same in the selector of mapped tokens; default: the "
+        "model's width",
+    )  # fmt: skip
+
+
+class MappingSelectors(nn.Module):
+    """What is learnt: the selector of mapped tokens, `map`, and one for each of the blocks."""
+
+    def __init__(self, params: MappingBlocks, arch: ViTArch) -> None:
+        super().__init__()
+        width = arch.dim if params.map_hidden is None else params.map_hidden
+        hidden = hidden_width(params.hidden, arch.dim)
+        self.map = MappingSelective(arch.dim, width)
+        self.selectors = nn.ModuleDict(
+            {str(block): TokenSelector(arch.dim, hidden) for block in params.blocks}
+        )

@@ -5,17 +5,27 @@ Each frame by itself. How tokens are skipped, is told in `skipping`; who chooses
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+import torch
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import FrameContext, FrameTrace, Params, Selection, TokenTrace
-from maskvd_cli.methods.learned import LearnedParams, LearnedSelection
+from maskvd_cli.methods.learned import RANDOM, LearnedParams, LearnedSelection
+from maskvd_cli.methods.learning import (
+    KEPT_SHARES,
+    Learner,
+    Learnt,
+    SoftWalk,
+    check_targets,
+    chosen_by,
+)
 from maskvd_cli.methods.selectors import Noise, TokenSelector, hidden_width, kept_of
 from maskvd_cli.methods.skipping import (
     Blocks,
@@ -49,6 +59,64 @@ class SViTParams(SelectingBlocks, LearnedParams):
     )
 
 
+class SViTLearning(SelectingBlocks):
+    """What the paper trains its selectors with."""
+
+    targets: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(0.7, 0.7, 0.7, 0.49, 0.49, 0.49, 0.343, 0.343, 0.343),
+        strict=False,
+        description="share of the tokens that each of the blocks is to keep",
+    )
+    weight: float = Field(
+        default=4.0, ge=0, allow_inf_nan=False, description="of the loss on kept shares"
+    )
+    temperature: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="by which noise is divided"
+    )
+
+    @model_validator(mode="after")
+    def _a_target_for_each(self) -> SViTLearning:
+        check_targets(self.targets, self.blocks)
+        return self
+
+
+class SViTLearner(Learner[SViTLearning]):
+    """Loss: weight times the mean over blocks of (kept share - target)^2."""
+
+    settings_type = SViTLearning
+
+    def parameters(self) -> SViTParams:
+        told = self.settings
+        return SViTParams(selector=RANDOM, blocks=told.blocks, hidden=told.hidden)
+
+    def new_module(self) -> nn.ModuleDict:
+        return selectors_of(self.settings, self.arch)
+
+    def running(self, module: nn.Module, backbone: VisionTransformer) -> SViT:
+        return SViT(self.params, backbone, module)
+
+    def run(
+        self,
+        module: Any,
+        backbone: VisionTransformer,
+        frames: Sequence[Tensor],
+        grid: Size,
+        noise: Noise,
+    ) -> Learnt:
+        (tokens,) = frames
+        walk, kept = SoftWalk(backbone, tokens, grid), dict[int, Tensor]()
+        for number in range(self.arch.depth):
+            chosen = None
+            if number in self.settings.blocks:
+                found = module[str(number)](walk.tokens)
+                chosen = chosen_by(found, noise(*found.shape) / self.settings.temperature)
+                kept[number] = chosen.mean()
+            walk.through(chosen)
+        apart = torch.stack(list(kept.values())) - tokens.new_tensor(self.settings.targets)
+        loss = self.settings.weight * apart.pow(2).mean()
+        return Learnt((walk.features(),), {KEPT_SHARES: loss}, kept)
+
+
 class SViT(LearnedSelection[SViTParams]):
     """Selectors see all tokens that enter their block; a token that one skips may come back.
 
@@ -61,6 +129,7 @@ class SViT(LearnedSelection[SViTParams]):
     description = "every block computes the tokens that its own trained selector chooses"
     paper = "SViT (WACV 2024, arXiv 2306.07050)"
     params_type = SViTParams
+    learner = SViTLearner
     figure: ClassVar = {"name": "learned", "across": "gmacs", "labelled": "bias"}
     colour, mark = "#661100", "P"
 

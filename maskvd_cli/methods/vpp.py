@@ -7,11 +7,11 @@ SViT's. How tokens are skipped, is told in `skipping`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import UsageError
@@ -19,20 +19,34 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import VisionTransformer
-from maskvd_cli.methods.association import MappingSelective, Memory
+from maskvd_cli.methods.association import (
+    MappingBlocks,
+    MappingSelectors,
+    Memory,
+    best,
+    similarity,
+    smoothed,
+)
 from maskvd_cli.methods.base import (
     FrameContext,
     FrameTrace,
-    Params,
     Selection,
     TokenTrace,
     token_bytes,
 )
-from maskvd_cli.methods.learned import LearnedParams, LearnedSelection
+from maskvd_cli.methods.learned import RANDOM, LearnedParams, LearnedSelection
+from maskvd_cli.methods.learning import (
+    KEPT_SHARES,
+    Learner,
+    Learnt,
+    SoftWalk,
+    check_targets,
+    chosen_by,
+    straight_through,
+)
 from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.selectors import Noise, TokenSelector, hidden_width, kept_of
+from maskvd_cli.methods.selectors import Noise, hidden_width, kept_of
 from maskvd_cli.methods.skipping import (
-    Blocks,
     Walk,
     blocks_macs,
     check_blocks,
@@ -41,30 +55,6 @@ from maskvd_cli.methods.skipping import (
 )
 
 _MAPPED = "mapped"
-
-
-class MappingBlocks(Params):
-    """Where tokens are mapped and chosen, and how wide selectors are."""
-
-    map_block: int = Field(
-        default=1, ge=0, description="block before which the frame before is mapped onto this one"
-    )
-    deep_block: int = Field(
-        default=5, ge=0, description="block after which features are kept for the next frame"
-    )
-    blocks: Blocks = Field(
-        default=(3, 6, 9),
-        strict=False,
-        min_length=1,
-        description="blocks before which a selector leaves out more tokens",
-    )
-    hidden: int | None = Field(
-        default=None, ge=1, description="width inside a selector; default: a quarter of the model's"
-    )
-    map_hidden: int | None = Field(
-        default=None, ge=1, description="the same in the selector of mapped tokens; default: the "
-        "model's width",
-    )  # fmt: skip
 
 
 class VPPParams(MappingBlocks, LearnedParams):
@@ -76,6 +66,134 @@ class VPPParams(MappingBlocks, LearnedParams):
     temperature: float = Field(
         default=10.0, gt=0, allow_inf_nan=False, description="by which noise is divided"
     )
+
+
+class VPPLearning(MappingBlocks):
+    """What the authors train it with; earlier frames are drawn among the last `reach`."""
+
+    keep_rate: float = Field(
+        default=0.7, gt=0, le=1, description="share of all tokens that the map keeps"
+    )
+    targets: tuple[Annotated[float, Field(gt=0, le=1)], ...] = Field(
+        default=(0.56, 0.448, 0.358),
+        strict=False,
+        description="share of the tokens that are to be left from each of the blocks on",
+    )
+    weight: float = Field(
+        default=40.0, ge=0, allow_inf_nan=False, description="of the loss on kept shares"
+    )
+    map_target: float = Field(
+        default=0.5, gt=0, lt=1, description="mean score that mapped tokens are to have"
+    )
+    map_weight: float = Field(
+        default=10.0, ge=0, allow_inf_nan=False, description="of that beside one of the targets"
+    )
+    temperature: float = Field(
+        default=10.0, gt=0, allow_inf_nan=False, description="by which noise is divided"
+    )
+    reach: int = Field(default=5, ge=2, description="frames before the last one")
+
+    @model_validator(mode="after")
+    def _a_target_for_each(self) -> VPPLearning:
+        check_targets(self.targets, self.blocks)
+        return self
+
+
+class VPPLearner(Learner[VPPLearning]):
+    """Two earlier frames and the last one, all of which the detector learns.
+
+    Loss of a frame: weight times the weighted mean of (mean score - map_target)^2, on frames with
+    a map, and of (kept share - target)^2 for each selector; of all frames their mean.
+    """
+
+    settings_type = VPPLearning
+    frames = 3
+
+    @property
+    def reach(self) -> int:
+        return self.settings.reach
+
+    def parameters(self) -> VPPParams:
+        own = self.settings.model_dump(include=set(MappingBlocks.model_fields) | {"keep_rate"})
+        return VPPParams(selector=RANDOM, **own)
+
+    def new_module(self) -> MappingSelectors:
+        return MappingSelectors(self.settings, self.arch)
+
+    def running(self, module: nn.Module, backbone: VisionTransformer) -> VPP:
+        return VPP(self.params, backbone, module)
+
+    def run(
+        self,
+        module: Any,
+        backbone: VisionTransformer,
+        frames: Sequence[Tensor],
+        grid: Size,
+        noise: Noise,
+    ) -> Learnt:
+        memory, features = None, list[Tensor]()
+        losses, shares = list[Tensor](), list[dict[int, Tensor]]()
+        for tokens in frames:
+            walk = SoftWalk(backbone, tokens, grid)
+            memory, score, kept = self._through(module, walk, memory, noise)
+            features.append(walk.features())
+            losses.append(self._loss(score, kept))
+            shares.append(kept)
+        mean = {
+            number: torch.stack([kept[number] for kept in shares if number in kept]).mean()
+            for number in shares[-1]
+        }
+        return Learnt(features, {KEPT_SHARES: torch.stack(losses).mean()}, mean)
+
+    def _through(
+        self, module: Any, walk: SoftWalk, before: Memory | None, noise: Noise
+    ) -> tuple[Memory, Tensor | None, dict[int, Tensor]]:
+        """Run a frame; return what the next one maps, the mean score, and kept shares by block."""
+        told, kept = self.settings, dict[int, Tensor]()
+        entering = deep = score = active = None
+        for number in range(self.arch.depth):
+            if number == told.map_block:
+                entering = walk.tokens
+                if before is not None:
+                    active, soft = self._mapped(module.map, entering, before, walk.grid, noise)
+                    score, kept[number] = soft.mean(), active.mean()
+            if number in told.blocks:
+                found = module.selectors[str(number)](walk.tokens)
+                chosen = chosen_by(found, noise(*found.shape) / told.temperature)
+                active = chosen if active is None else chosen * active
+                kept[number] = active.mean()
+            walk.through(active)
+            if number == told.deep_block:
+                everything = torch.ones(walk.tokens.shape[:2], device=walk.tokens.device)
+                deep = walk.tokens, (everything if active is None else active.detach()) > 0
+        assert entering is not None and deep is not None
+        return Memory(entering, *deep), score, kept
+
+    def _mapped(
+        self, module: Any, tokens: Tensor, before: Memory, grid: Size, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """Return 1 for kept tokens, else 0, and the scores, (B, N) each.
+
+        The association is the product with a one-hot matrix here, so that it has a gradient.
+        """
+        told = self.settings
+        phi = similarity(tokens, before.entering, grid, before.active)
+        phi = phi + noise(*phi.shape) / told.temperature
+        one_hot = torch.zeros_like(phi).scatter_(2, phi.argmax(2, keepdim=True), 1.0)
+        deep = straight_through(one_hot, phi.softmax(2)) @ before.deep.to(phi.dtype)
+        smooth = smoothed(module.selector(deep), grid)
+        soft = (smooth + noise(*smooth.shape) / told.temperature).softmax(-1)[..., 0]
+        return straight_through(best(soft, told.keep_rate), soft), soft
+
+    def _loss(self, score: Tensor | None, kept: dict[int, Tensor]) -> Tensor:
+        told = self.settings
+        pairs = zip(told.blocks, told.targets, strict=True)
+        terms = [(kept[number] - target) ** 2 for number, target in pairs]
+        summed, weights = torch.stack(terms).sum(), float(len(terms))
+        if score is not None:
+            summed = summed + told.map_weight * (score - told.map_target) ** 2
+            weights += told.map_weight
+        return told.weight * summed / weights
 
 
 class VPP(LearnedSelection[VPPParams]):
@@ -94,6 +212,7 @@ class VPP(LearnedSelection[VPPParams]):
     paper = "VPP (arXiv 2604.00827)"
     params_type = VPPParams
     naming = ("keep_rate",)
+    learner = VPPLearner
     figure: ClassVar = {"name": "learned", "across": "gmacs", "labelled": "keep_rate"}
     colour, mark = "#999933", "X"
 
@@ -159,8 +278,8 @@ class VPP(LearnedSelection[VPPParams]):
             yield from (self.memory.entering, self.memory.deep, self.memory.active)
 
     @classmethod
-    def new_module(cls, params: MappingBlocks, arch: ViTArch) -> VPPModule:
-        return VPPModule(params, arch)
+    def new_module(cls, params: MappingBlocks, arch: ViTArch) -> MappingSelectors:
+        return MappingSelectors(params, arch)
 
     @classmethod
     def resolve(cls, params: VPPParams, arch: ViTArch) -> VPPParams:
@@ -195,16 +314,3 @@ class VPP(LearnedSelection[VPPParams]):
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: VPPParams) -> int:
         return 2 * token_bytes(arch, grid) + grid.area
-
-
-class VPPModule(nn.Module):
-    """What VPP learns: the selector of mapped tokens, `map`, and one for each of the blocks."""
-
-    def __init__(self, params: MappingBlocks, arch: ViTArch) -> None:
-        super().__init__()
-        width = arch.dim if params.map_hidden is None else params.map_hidden
-        hidden = hidden_width(params.hidden, arch.dim)
-        self.map = MappingSelective(arch.dim, width)
-        self.selectors = nn.ModuleDict(
-            {str(block): TokenSelector(arch.dim, hidden) for block in params.blocks}
-        )

@@ -34,7 +34,7 @@ def memory(active: Tensor | None = None) -> Memory:
 
 def module() -> MappingSelective:
     torch.manual_seed(0)
-    return MappingSelective(DIM, 3).double()
+    return MappingSelective(DIM, 3).double().requires_grad_(False)
 
 
 def test_likeness_and_nearness() -> None:
@@ -58,6 +58,12 @@ def test_only_active_tokens_are_found_again() -> None:
     active[[3, 8]] = True
     mapped = module()(tokens(0), memory(active), GRID, 0.5)
     assert set(mapped.source.tolist()) == {3, 8}
+
+
+def test_where_no_token_was_active_all_count() -> None:
+    nothing = torch.zeros(N, dtype=torch.bool)
+    found = similarity(tokens(0), tokens(1), GRID, nothing)
+    assert torch.equal(found, similarity(tokens(0), tokens(1), GRID, None))
 
 
 def test_taking_rows_is_the_published_product_with_a_one_hot_matrix() -> None:
