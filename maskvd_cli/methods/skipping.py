@@ -15,6 +15,7 @@ import torch
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from maskvd_cli.core.counts import block_count
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
@@ -27,7 +28,7 @@ from maskvd_cli.families.blocks.traits import (
     WINDOWS,
 )
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
-from maskvd_cli.methods.trace import FrameTrace, layer_count
+from maskvd_cli.methods.trace import FrameTrace
 
 
 def _once_and_in_order(blocks: tuple[int, ...]) -> tuple[int, ...]:
@@ -154,7 +155,7 @@ def selector_macs(arch: ViTArch, tokens: Tokens, hidden: int) -> Macs:
 
 def layers_of(counts: Mapping[str, Tokens], depth: int) -> list[Tokens]:
     """Return the tokens that each block computed, from the counts of a trace."""
-    return [counts[layer_count(number)] for number in range(depth)]
+    return [counts[block_count(number)] for number in range(depth)]
 
 
 def check_blocks(blocks: Sequence[int], arch: ViTArch) -> None:

@@ -10,14 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskvd_cli.core.counts import block_count
 from maskvd_cli.core.size import Size
 
 MASK = "mask"
-
-
-def layer_count(number: int) -> str:
-    """Return the name of the count of tokens that a block computed; names sort as blocks do."""
-    return f"block_{number:02d}"
 
 
 @dataclass(frozen=True)
@@ -59,8 +55,8 @@ class FrameTrace:
         return replace(self, selected={}, shares={}, scores={})
 
     def every_count(self) -> dict[str, int]:
-        """Return `counts`, and what each block computed under the names of `layer_count`."""
-        layers = {layer_count(number): tokens for number, tokens in enumerate(self.layers)}
+        """Return `counts`, and what each block computed under the names of `block_count`."""
+        layers = {block_count(number): tokens for number, tokens in enumerate(self.layers)}
         return {**self.counts, **layers}
 
     def share(self, tokens: int) -> NDArray[np.float64] | None:

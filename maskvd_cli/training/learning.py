@@ -79,7 +79,7 @@ def losses_beside(
     done = learner.run(own, detector.backbone, embedded, detector.grid, noise)
     targets = [objects for samples in frames for _, objects in samples]
     losses = detector.head_losses(torch.cat(list(done.features)), targets, generator)
-    kept = {f"block {number}": float(share) for number, share in sorted(done.kept.items())}
+    kept = {f"block {number}": float(share.detach()) for number, share in sorted(done.kept.items())}
     return {**losses, **done.losses}, kept
 
 

@@ -191,7 +191,7 @@ def test_frames_before_stay_in_their_clip(home: Path) -> None:
 @pytest.mark.parametrize(
     ("method", "text"),
     [
-        ("{name: svti}", "method.name: unknown method 'svti'; did you mean 'svit'"),
+        ("{name: svti}", "method.name: unknown method 'svti' (did you mean 'svit'?)"),
         ("{name: dense}", "dense has no weights of its own; these have: svit, vpp"),
         ("{name: svit, settings: {bloks: [1]}}", "method.settings.bloks: unknown key"),
         ("{name: svit, settings: {blocks: [1]}}", "9 targets for 1 blocks"),
