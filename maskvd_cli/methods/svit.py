@@ -130,7 +130,7 @@ class SViT(LearnedSelection[SViTParams]):
     paper = "SViT (WACV 2024, arXiv 2306.07050)"
     params_type = SViTParams
     learner = SViTLearner
-    figure: ClassVar = {"name": "learned", "across": "gmacs", "labelled": "bias"}
+    figure: ClassVar = {"name": "learned", "across": "gmacs"}
     colour, mark = "#661100", "P"
 
     def forget(self) -> None:

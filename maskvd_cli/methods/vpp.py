@@ -213,7 +213,7 @@ class VPP(LearnedSelection[VPPParams]):
     params_type = VPPParams
     naming = ("keep_rate",)
     learner = VPPLearner
-    figure: ClassVar = {"name": "learned", "across": "gmacs", "labelled": "keep_rate"}
+    figure: ClassVar = {"name": "learned", "across": "gmacs"}
     colour, mark = "#999933", "X"
 
     def __init__(

@@ -1,6 +1,6 @@
 """Figure of layers: what part of the tokens each block computes, and how well it chooses.
 
-VPP's kinds of Figures 5 (patch density) and 2 (foreground selectivity).
+After Figures 5 (patch density) and 2 (foreground selectivity) of arXiv 2604.00827.
 """
 
 from __future__ import annotations
