@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from typer.testing import CliRunner
 
+from maskvd_cli.app import app
 from maskvd_cli.core.errors import RecipeError, UsageError
 from maskvd_cli.families.blocks.own_weights import read_own_weights
 from maskvd_cli.families.checkpoints import read_metadata, read_tensors, save, sha256_of
@@ -232,3 +234,12 @@ def test_own_weights_are_read_again_where_they_change(home: Path, tmp_path: Path
     save(file, tensors, read_metadata(file))
     second = read_own_weights(file)
     assert second.digest == sha256_of(file) != first.digest
+
+
+def test_the_command_tells_what_the_method_computes(home: Path, tmp_path: Path) -> None:
+    words = [part for change in (*BASE, SVIT) for part in ("--set", change)]
+    done = CliRunner().invoke(app, ["train", "tiny.yaml", "-o", str(tmp_path), *words])
+    assert done.exit_code == 0, done.output
+    assert "mAP50 with every token" in done.stdout
+    assert "tokens computed by block, %" in done.stdout
+    assert "kept shares" in done.stderr

@@ -48,9 +48,11 @@ def layers(report: Report) -> Figure:
         up = Axis("foreground selectivity", bounds=(0, 1.05))
         panels.append(Panel(across, up, chosen, [_CHANCE]))
     figure = column(0.5 + 1.6 * len(panels))
-    axes: Any = figure.subplots(len(panels), 1, squeeze=False)
+    axes: Any = figure.subplots(len(panels), 1, sharex=True, squeeze=False)
     for axis, panel in zip(axes.flat, panels, strict=True):
         draw_panel(axis, panel)
+    for axis in axes.flat[:-1]:
+        axis.set_xlabel("")
     entitle(figure, report, "of each method the setting with the fewest tokens")
     levels = [level_handle(_CHANCE)] if chosen else []
     page_legend(figure, [*map(handle, density), *levels])
