@@ -14,6 +14,7 @@ from generation.svg import Panel, drawing
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.masks.padding import real_tokens
+from maskvd_cli.methods.association import best_share, similarity, smoothed
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.dropping import stages_of
 from maskvd_cli.methods.gates import GateParams, TokenGate
@@ -51,6 +52,8 @@ def figures() -> dict[str, str]:
         ),
         "evit": _evit(),
         "maskvd-evit": _maskvd_evit(),
+        "svit": _svit(),
+        "vpp": _vpp(),
     }
     return {f"{name}.svg": text for name, text in drawn.items()}
 
@@ -189,9 +192,9 @@ def _distance(token: int, frame: int) -> float:
     )
 
 
-def _survivors(entering: list[int], count: int) -> list[int]:
-    """Return the `count` tokens nearest to an object: a stand-in for attention scores."""
-    return sorted(entering, key=lambda token: (_distance(token, 1), token))[:count]
+def _survivors(entering: list[int], count: int, frame: int = 1) -> list[int]:
+    """Return the `count` tokens nearest to an object: a stand-in for scores."""
+    return sorted(entering, key=lambda token: (_distance(token, frame), token))[:count]
 
 
 def _patches(frame: int) -> torch.Tensor:
@@ -260,3 +263,72 @@ def _maskvd_evit() -> str:
     panels = _stages(kept.nonzero().flatten().tolist(), "dynamic", "kept")
     about = "Tokens of a masked frame that MaskVD with EViT keeps, block by block"
     return _draw(about, panels, legend, across=2)
+
+
+def _blocks_panel(place: str, alive: list[int], colour: str, frame: int) -> Panel:
+    inside = set(alive)
+    names = [colour if token in inside else "kept" for token in range(GRID.area)]
+    return Panel(_title(place, len(alive)), names, [(box, False) for box in _boxes(frame)])
+
+
+def _svit() -> str:
+    everything = list(range(GRID.area))
+    panels = [_blocks_panel("blocks 0-2", everything, "full", 1)]
+    for first, target in ((3, 0.7), (6, 0.49), (9, 0.343)):
+        chosen = _survivors(everything, round(target * GRID.area))
+        panels.append(_blocks_panel(f"blocks {first}-{first + 2}", chosen, "chosen", 1))
+    legend = [
+        ("full", "computed: these blocks have no selector"),
+        ("chosen", "computed: as many as selectors are trained to keep"),
+        ("kept", "skipped: stays as the block before left it, and may come back"),
+        ("#111111", "objects; nearness to them stands for the scores of selectors"),
+    ]
+    about = "Tokens of one frame that SViT's blocks compute"
+    return _draw(about, panels, legend, across=2)
+
+
+def _vpp() -> str:
+    everything = list(range(GRID.area))
+    panels = [_blocks_panel("frame 0, blocks 0-2", everything, "full", 0)]
+    before = _survivors(everything, int(0.56 * GRID.area), 0)
+    panels.append(_blocks_panel("frame 0, blocks 3-5", before, "chosen", 0))
+    panels.append(_blocks_panel("frame 1, block 0", everything, "full", 1))
+    mapped = _mapped_tokens(before)
+    panels.append(_blocks_panel("frame 1, blocks 1-2", mapped, "dynamic", 1))
+    for first, target in ((3, 0.56), (6, 0.448)):
+        mapped = _survivors(mapped, int(target * GRID.area))
+        panels.append(_blocks_panel(f"frame 1, blocks {first}-{first + 2}", mapped, "chosen", 1))
+    legend = [
+        ("full", "computed: nothing is known yet"),
+        ("dynamic", "computed: worth it in the frame before, and found again here, keep_rate 0.7"),
+        ("chosen", "computed: what a selector leaves of these"),
+        ("kept", "skipped for the rest of the frame"),
+        ("#111111", "objects; nearness to them stands for the scores of selectors"),
+    ]
+    about = "Tokens that VPP's blocks compute on a clip's first two frames"
+    return _draw(about, panels, legend)
+
+
+def _mapped_tokens(active: list[int]) -> list[int]:
+    """Return what VPP's own association finds again of a frame in which `active` were computed.
+
+    Tokens are alike where they lie under the same object, or under none.
+    """
+    tokens = [_kinds(frame) for frame in (0, 1)]
+    computed = torch.zeros(GRID.area, dtype=torch.bool)
+    computed[active] = True
+    source = similarity(tokens[1], tokens[0], GRID, computed).argmax(1)
+    worth = 1.0 - tokens[0][source, 0] / _ALIKE
+    scores = torch.stack([worth, -worth], dim=1).log_softmax(-1)
+    return best_share(smoothed(scores, GRID)[:, 0], 0.7).nonzero().squeeze(1).tolist()
+
+
+_ALIKE = 4.0
+
+
+def _kinds(frame: int) -> torch.Tensor:
+    """Return tokens (N, 3): under no object, under the car, under the pedestrian."""
+    kinds = torch.zeros(*GRID, dtype=torch.int64)
+    for number, (x1, y1, x2, y2) in enumerate(_boxes(frame)):
+        kinds[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1] = 1 + number
+    return _ALIKE * torch.nn.functional.one_hot(kinds.flatten(), 3).float()

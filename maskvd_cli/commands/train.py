@@ -100,8 +100,20 @@ def _print_outcome(
             (headline.header, f"{accuracy[headline.name]:.1f}"),
             *[(f"  {name}", f"{value:.1f}") for name, value in accuracy[of_classes].items()],
             *[(one.header, f"{accuracy[one.name]:.1f}") for one in others if one.name in accuracy],
+            *_beside_method(result, headline.name, headline.header),
         ]
     )
+
+
+def _beside_method(result: dict[str, Any], name: str, header: str) -> list[tuple[str, str]]:
+    """Return what is told of a method's weights beside their accuracy; nothing of a detector's."""
+    if "kept" not in result:
+        return []
+    shares = " ".join(f"{100 * share:.0f}" for share in result["kept"])
+    return [
+        (f"{header} with every token", f"{result['baseline'][name]:.1f}"),
+        ("tokens computed by block, %", shares),
+    ]
 
 
 class _Display:
@@ -166,9 +178,9 @@ class _Display:
 
 
 def _facts(entry: dict[str, Any]) -> str:
+    named = ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas", "kept_shares")
     parts = " ".join(
-        f"{name.replace('_', ' ')} {entry[name]:.3f}"
-        for name in ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas")
+        f"{name.replace('_', ' ')} {entry[name]:.3f}" for name in named if name in entry
     )
     return (
         f"loss {entry['loss']:.3f} ({parts}), learning rate {entry['learning_rate']:.1e}, "

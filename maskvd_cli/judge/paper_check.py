@@ -158,6 +158,8 @@ def _points(report: Report) -> Iterator[_Point]:
 
 def _worth_checking(point: _Point, quantity: _Printed) -> bool:
     ours, theirs = point.ours(quantity), point.theirs(quantity)
+    if point.match.table.incomparable is not None:
+        return theirs is not None
     if quantity.name == "keep rate":
         return theirs is not None and "tokens" not in point.match.row.values
     if ours is None and point.planned and quantity.name not in ("tokens", "GMACs"):

@@ -66,14 +66,25 @@ class DataExtent(_Data):
 
 
 class PaperTable(_Data):
-    """One published table for one setting."""
+    """One published table for one setting.
+
+    `incomparable`: why nothing that runs here can be compared with it, another task or detector;
+    its rows then stand beside every point of their methods, and `where` and `data` say nothing.
+    """
 
     table: str
-    where: dict[str, str]
-    data: DataExtent
-    gmacs_evaluated: Literal["per-frame", "at-mean-tokens"]
+    where: dict[str, str] = {}
+    data: DataExtent | None = None
+    gmacs_evaluated: Literal["per-frame", "at-mean-tokens"] = "per-frame"
+    incomparable: str | None = None
     notes: tuple[str, ...] = ()
     rows: tuple[PaperRow, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_its_setting(self) -> Self:
+        if (self.incomparable is None) != bool(self.where and self.data):
+            raise ValueError("a table has where and data, or the reason in incomparable")
+        return self
 
 
 class Paper(_Data):
@@ -159,7 +170,7 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
     stated = {"method": record.method, **record.params}
     for paper in papers():
         for table in paper.tables:
-            if table.where != setting:
+            if table.incomparable is None and table.where != setting:
                 continue
             for row in table.rows:
                 if row.point.items() <= stated.items():
@@ -167,17 +178,22 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
                         paper.paper,
                         table,
                         row,
-                        difference=_difference(record, table.data),
-                        withheld=table.data.withheld_heatmap if record.setting["heatmap"] else None,
+                        difference=table.incomparable or _difference(record, table.data),
+                        withheld=_withheld(record, table.data),
                         hardware=paper.hardware,
                     )
                     break
 
 
-def _difference(record: PointRecord, data: DataExtent) -> str | None:
+def _withheld(record: PointRecord, data: DataExtent | None) -> str | None:
+    """Return what the point needs and the paper did not publish."""
+    return None if data is None or not record.setting["heatmap"] else data.withheld_heatmap
+
+
+def _difference(record: PointRecord, data: DataExtent | None) -> str | None:
     """Return what of a point's data and setting is not the table's, None where all is."""
     metrics, model = record.metrics, record.setting["model"]
-    if metrics is None:
+    if metrics is None or data is None:
         return "the point has not been run"
     found: list[str] = []
     if model["name"] != data.model:

@@ -289,7 +289,7 @@ def _result(record: PointRecord) -> dict[str, Any]:
 
 def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     """Return the published values, and how far the point's lie from them on the same frames."""
-    if metrics is None or match is None:
+    if metrics is None or match is None or match.table.incomparable is not None:
         return {}
     values = match.row.values
     published: dict[str, Any] = {f"paper_{name}": value for name, value in values.items()}

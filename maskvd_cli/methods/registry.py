@@ -22,6 +22,8 @@ methods: Registry[Method[Params]] = Registry(
         "random": "maskvd_cli.methods.random_tokens:RandomTokens",
         "rgtp": "maskvd_cli.methods.rgtp:RGTP",
         "stgt": "maskvd_cli.methods.stgt:STGT",
+        "svit": "maskvd_cli.methods.svit:SViT",
+        "vpp": "maskvd_cli.methods.vpp:VPP",
     },
 )
 

@@ -1,8 +1,8 @@
-"""The task's scores of a model on single frames, every token computed."""
+"""The task's scores of a model: on single frames with every token computed, or beside a method."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from maskvd_cli.core.types import Clip
-from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.tasks.base import Arrays
-from maskvd_cli.tasks.registry import tasks
+from maskvd_cli.tasks.base import Arrays, Task
+from maskvd_cli.tasks.detections import Detections
 from maskvd_cli.training.frames import FrameList
 from maskvd_cli.training.geometry import Geometry
-from maskvd_cli.training.loading import PlacedFrames, batches
+from maskvd_cli.training.learning import Beside
+from maskvd_cli.training.loading import PlacedFrames, PlacedSequences, batches
+from maskvd_cli.training.setup import Training, by_class_of
 
 
 @dataclass(frozen=True)
@@ -36,29 +37,30 @@ class FrameScores:
         return {**self.values, **by_class, "frames": self.frames}
 
 
-def by_class_of(headline: str) -> str:
-    """Return the name under which the headline of each class stands."""
-    return f"{headline}_by_class"
-
-
 @torch.no_grad()
 def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
-    detector: Detector,
+    detector: Callable[[Any], Sequence[Detections]],
+    kind: type[Task],
     listed: FrameList,
     geometry: Geometry,
     *,
     batch: int = 8,
     workers: int = 0,
+    frames: int | None = None,
     on_frames: Callable[[int], object] = lambda done: None,
 ) -> FrameScores:
     """Run every frame and score the outputs against its truth.
 
+    `frames`: the model gets so many frames of the clip up to each, None: single frames alone.
     `on_frames` hears how many frames are done. `listed` must hold an object. Raises what the
     dataset and the model raise.
     """
-    task, classes = tasks.load(detector.task)(), listed.dataset.classes
+    task, classes = kind(), listed.dataset.classes
     matches: list[Arrays] = []
-    loaded = batches(PlacedFrames(listed, geometry), range(len(listed)), batch, workers=workers)
+    placed_frames: Any = PlacedFrames(listed, geometry)
+    if frames is not None:
+        placed_frames = PlacedSequences(placed_frames, frames)
+    loaded = batches(placed_frames, range(len(listed)), batch, workers=workers)
     for pixels in loaded:
         for output in detector(pixels):
             # Frames may differ in size, so each is a clip of its own.
@@ -82,3 +84,35 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
 
 def _known(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def evaluated(training: Training) -> tuple[FrameScores, list[float]]:
+    """Return the scores of a training's weights, and what share of tokens each block computed.
+
+    With a method each frame is the last of as many as are learnt together; without one no share is
+    told.
+    """
+    if (learner := training.learner) is None:
+        return every_token(training), []
+    with_method = learner.running(training.own_result.eval(), training.result.backbone)
+    detect = Beside(with_method, training.result)
+    found = evaluate(
+        detect,
+        training.task,
+        training.evaluated,
+        training.geometry,
+        workers=training.recipe.workers,
+        frames=learner.frames,
+    )
+    return found, detect.kept()
+
+
+def every_token(training: Training) -> FrameScores:
+    """Return the scores of the model alone on single frames, every token computed."""
+    return evaluate(
+        training.result,
+        training.task,
+        training.evaluated,
+        training.geometry,
+        workers=training.recipe.workers,
+    )

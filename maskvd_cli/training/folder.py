@@ -98,7 +98,14 @@ class TrainingFolder:
                 where=weights,
                 remedy=REMEDY,
             )
-        return result
+        return result if self._has_detector(result, training) else None
+
+    def _has_detector(self, result: Mapping[str, Any], training: Training) -> bool:
+        """Tell whether the detector that was learnt beside a method is there as it was written."""
+        if (beside := result.get("detector")) is None:
+            return True
+        file = self.path / f"{training.recipe.name}-detector.safetensors"
+        return file.is_file() and sha256_of(file) == beside["sha256"]
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write down that the training is finished, and what came of it."""

@@ -19,9 +19,18 @@ from maskvd_cli.verify.cases import (
 from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
 from maskvd_cli.verify.pruned import BLOCK, verify_pruned
+from maskvd_cli.verify.selection import verify_mapping, verify_selector
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
 Runner = Callable[[Golden, Agreement], None]
+# Cases that are told by the names of their arrays.
+_BY_ARRAYS: tuple[tuple[frozenset[str], Runner], ...] = (
+    (frozenset(("images", "final")), verify_classifier),
+    (frozenset(("x_ref", "x_map", "assoc")), verify_mapping),
+    (frozenset(("logprob", "selected")), verify_selector),
+)
+# What runs cases of modules that methods bring, whose weights are no model's.
+OF_MODULES = frozenset((verify_mapping, verify_selector))
 
 
 def verify(path: Path, name: str | None = None) -> Agreement:
@@ -33,7 +42,7 @@ def verify(path: Path, name: str | None = None) -> Agreement:
     agreement = Agreement(name or path.stem)
     try:
         runner = _runner_of(describe(path))
-        case = read_case(path)
+        case = read_case(path, of_model=runner not in OF_MODULES)
         with torch.inference_mode():
             runner(case, agreement)
         if agreement.deviation is None:
@@ -62,8 +71,9 @@ def _runner_of(case: Description) -> Runner:
             return verify_pruned
         kind = f"blocks of class {block}"
         raise UnknownKindError(f"no method computes {kind}", kind=kind)
-    if {"images", "final"} <= case.arrays:
-        return verify_classifier
+    for names, runner in _BY_ARRAYS:
+        if names <= case.arrays:
+            return runner
     if "keep_rate" in case.config and "inputs" in case.arrays:
         return verify_masked
     message = "its configuration describes no known kind of case"

@@ -47,7 +47,7 @@ class PointSpec:
 
         So a point keeps its name where a recipe gets one more input or model.
         """
-        values = self.params.model_dump(mode="json")
+        values = self.params.told()
         told = {name: values[name] for name in self.named}
         if self.model is not None:
             told["model"] = self.model
@@ -61,10 +61,16 @@ class PointSpec:
         return self.method.needs_heatmap(self.params)
 
     def point(self, setting: dict[str, Any], heatmap: dict[str, Any] | None) -> Point:
-        """Return the point in a setting; `heatmap` is None where the method uses none."""
-        params = self.params.model_dump(mode="json")
+        """Return the point in a setting; `heatmap` is None where the method uses none.
+
+        Weights that the method brings stand in it by their sha256.
+        """
         full = {**setting, "heatmap": heatmap}
-        return Point(self.label, self.method.name, self.method.revision, params, full)
+        arch = entry(setting["model"]["name"]).arch
+        if own := self.method.own_weights(self.params, arch):
+            full["own_weights"] = dict(own)
+        told = self.params.told()
+        return Point(self.label, self.method.name, self.method.revision, told, full)
 
 
 def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:

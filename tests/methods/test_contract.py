@@ -52,6 +52,11 @@ class Case:
 
 
 BOTH = (WINDOWED, PLAIN)
+GLOBAL = (PLAIN, RELATIVE)
+SELECTING = {"selector": "random", "blocks": [1, 2, 3], "seed": 3}
+# Seed 3 keeps some tokens and leaves some out, and cuts through no tie.
+MAPPING = {"selector": "random", "blocks": [2, 3], "deep_block": 2, "seed": 3}
+KEEP_ALL, NOISE = {"bias": 1e6}, {"noise": True, "seed": 5}
 MASKED = {"period": 3}
 ALL_TOKENS = {"period": 3, "static_keep_rate": 1.0}
 CASES = (
@@ -123,6 +128,24 @@ CASES = (
         BOTH,
     ),
     Case("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}, (WINDOWED, PLAIN, RELATIVE)),
+    Case("svit", SELECTING, SELECTING | KEEP_ALL, GLOBAL, fixed_counts=False),
+    Case("svit", SELECTING | NOISE, SELECTING | KEEP_ALL | NOISE, GLOBAL, fixed_counts=False),
+    # Nothing is kept: blocks leave all tokens as they are.
+    Case("svit", SELECTING | {"bias": -1e6}, None, GLOBAL, fixed_counts=False),
+    Case(
+        "vpp",
+        MAPPING | {"keep_rate": 0.6},
+        MAPPING | KEEP_ALL | {"keep_rate": 1.0},
+        GLOBAL,
+        fixed_counts=False,
+    ),
+    Case(
+        "vpp",
+        MAPPING | NOISE | {"keep_rate": 0.3, "map_block": 0, "hidden": 3, "map_hidden": 5},
+        MAPPING | NOISE | KEEP_ALL | {"keep_rate": 1.0},
+        GLOBAL,
+        fixed_counts=False,
+    ),
 )
 PAIRS = [
     pytest.param(case, arch, id=f"{case}-{arch.name}") for case in CASES for arch in case.archs

@@ -142,7 +142,9 @@ def test_the_accuracy_is_that_of_the_stored_weights(home: Path, tmp_path: Path) 
     told = run(home, tmp_path, *changes).result["accuracy"]
     training = made(home, *changes)
     load_into(training.detector, weights(tmp_path), "test")
-    found = evaluate(training.detector, training.evaluated, training.geometry, batch=5)
+    found = evaluate(
+        training.detector, training.task, training.evaluated, training.geometry, batch=5
+    )
     assert found.content()["map50"] == told["map50"] > 0
     assert set(found.content()) == set(told)
     assert found.values["map50"] >= found.values["map"] > 0
