@@ -12,6 +12,10 @@ from maskvd_cli.core.errors import MaskvdError, UsageError, unknown
 T = TypeVar("T")
 
 
+def _unheard(error: MaskvdError) -> None:
+    """Take the place of a listener where there is none."""
+
+
 class Registry(Generic[T]):
     """Names to classes of one kind, from this package and from an entry-point group.
 
@@ -21,7 +25,7 @@ class Registry(Generic[T]):
     raise anything as it is imported, UsageError. `on_broken` hears of what `working` leaves out.
     """
 
-    on_broken: ClassVar[Callable[[MaskvdError], None]] = staticmethod(lambda error: None)
+    on_broken: ClassVar[Callable[[MaskvdError], None]] = staticmethod(_unheard)
 
     def __init__(self, kind: str, base: type[T], group: str, targets: Mapping[str, str]) -> None:
         self.kind = kind

@@ -34,7 +34,7 @@ class _Strict(BaseModel):
 class StoredScores(_Strict):
     """The task's quantities in percent, of all classes together and of each."""
 
-    __pydantic_extra__: dict[str, Percent | dict[str, Percent]] = Field(init=False)
+    __pydantic_extra__: dict[str, Percent | dict[str, Percent]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     frames: Count
 

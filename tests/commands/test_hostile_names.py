@@ -243,7 +243,8 @@ def test_data_and_options_are_shown_as_text(
     (folder / "golden").mkdir()
     np.savez(folder / "golden" / "case.npz", metadata=json.dumps({"kind": NASTY, "method": NASTY}))
     (folder / "golden" / "case.npz").rename(folder / "golden" / f"{NASTY_FILE}.npz")
-    np.savez(folder / "names.npz", **{NASTY_FILE.replace("/", ""): np.zeros(2)})
+    named = {NASTY_FILE.replace("/", ""): np.zeros(2)}
+    np.savez(folder / "names.npz", **named)  # pyright: ignore[reportArgumentType]
     heatmap = {"dataset": NASTY, "split": NASTY, "coordinates": "native", "canvas": "32x64",
                "image_size": "32x64"}  # fmt: skip
     np.savez(folder / "h.npz", heatmap=np.ones((32, 64)), metadata=json.dumps(heatmap))

@@ -134,7 +134,7 @@ BROKEN = {
 class Installed(EntryPoint):
     """An entry point whose distribution is known."""
 
-    dist = SimpleNamespace(name="broken-package", version="1.2")
+    dist = SimpleNamespace(name="broken-package", version="1.2")  # pyright: ignore[reportAssignmentType]
 
 
 @pytest.fixture

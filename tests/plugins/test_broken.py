@@ -45,9 +45,9 @@ def line_of(kind: str) -> str:
     )
 
 
-def recipe_of(folder: Path, *change: str) -> Path:
+def recipe_of(folder: Path, old: str = "", new: str = "") -> Path:
     path = folder / "beside.yaml"
-    path.write_text(RECIPE.replace(*change) if change else RECIPE)
+    path.write_text(RECIPE.replace(old, new))
     return path
 
 

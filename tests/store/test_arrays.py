@@ -322,7 +322,7 @@ def test_a_changed_array_is_told(
     path = tmp_path / "h.npz"
     save_arrays(path, {"heatmap": COUNTS, "more": np.ones(4)}, {"dataset": "kitti"})
     changed = {name: array for name, array in (members(path) | change).items() if array is not None}
-    np.savez_compressed(path, **changed)
+    np.savez_compressed(path, **changed)  # pyright: ignore[reportArgumentType]
     assert refusal(path).startswith(f"no heatmap file ({said}")
 
 

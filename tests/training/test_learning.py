@@ -28,7 +28,7 @@ from maskvd_cli.training.loading import (
     TrainingFrames,
     TrainingSequences,
 )
-from maskvd_cli.training.runner import Outcome, run_training
+from maskvd_cli.training.runner import FinishedTraining, run_training
 from maskvd_cli.training.setup import Training, prepare
 
 from .test_runner import Silent
@@ -65,7 +65,9 @@ def made(home: Path, *assignments: str) -> Training:
     return prepare(load_training(home / "tiny.yaml", (*BASE, *assignments)), resolve_device("cpu"))
 
 
-def run(home: Path, output: Path, *assignments: str, watcher: Silent | None = None) -> Outcome:
+def run(
+    home: Path, output: Path, *assignments: str, watcher: Silent | None = None
+) -> FinishedTraining:
     training = made(home, *assignments)
     return run_training(training, TrainingFolder(output), watcher or Silent())
 
@@ -94,7 +96,7 @@ def test_what_a_training_beside_a_frozen_detector_leaves(
     assert all(entry["kept_shares"] >= 0 and entry["gradient_norm"] > 0 for entry in steps)
     (evaluation,) = [entry for entry in watcher.entries if entry["kind"] == "evaluation"]
     assert len(evaluation["kept"]) == len(outcome.result["kept"]) == 2
-    assert outcome.result["dense"]["frames"] == 3
+    assert outcome.result["baseline"]["frames"] == 3
     card = (tmp_path / "tiny.md").read_text()
     assert "chooses them" in card and f"frozen, sha256 `{before}`" in card
     assert not (tmp_path / "tiny-detector.safetensors").exists()
