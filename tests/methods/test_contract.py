@@ -388,7 +388,7 @@ def test_another_grid_within_a_clip_is_refused(case: Case, arch: ViTArch) -> Non
         assert method.step(frames[0][None], turned[0]).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["maskvd", "eventful", "maskvd+evit"])
+@pytest.mark.parametrize("name", ["maskvd", "eventful", "maskvd+evit", "rgtp", "boxes-k"])
 def test_a_step_that_fails_leaves_no_half_state(name: str) -> None:
     case = next(case for case in CASES if case.method == name)
     method = make(case, case.archs[0])
