@@ -131,13 +131,13 @@ def live_table(snapshot: Snapshot, console: Console) -> RenderableType:
 
 
 def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]:
-    shown = _shown(snapshot)
+    seen = _shown(snapshot)
     columns = [
         Column("point", "point", str, text=True, wraps=38),
         Column("status", "status", str, text=True),
     ]
     columns += [
-        Column(quantity.name, quantity.header, str, spare=quantity.spare) for _, quantity in shown
+        Column(quantity.name, quantity.header, str, spare=quantity.spare) for _, quantity in seen
     ]
     names = short_labels(point.label for point in snapshot.plan.points)
     points = _window(snapshot, room)
@@ -145,7 +145,7 @@ def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]
     styles: list[str | None] = []
     for point in points:
         status = status_of(snapshot, point)
-        values = [_value(snapshot, point.key, of, quantity) for of, quantity in shown]
+        values = [_value(snapshot, point.key, of, quantity) for of, quantity in seen]
         cells.append([shown(names[point.label]), status, *values])
         styles.append(_STYLES.get(status))
     return HumanTable(tuple(columns), cells), styles
