@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from maskvd_cli.store.reading import read_regular, size_text
 from maskvd_cli.store.schema import SCHEMA_VERSION
 from maskvd_cli.store.sealed import (
     read_object,
+    readable_json,
     sealed_text,
     sha256_of_bytes,
     unsealed,
@@ -98,7 +98,7 @@ def read_record(path: Path, kind: type[S]) -> S:
 def checked(path: Path, kind: type[S], data: dict[str, Any]) -> S:
     """Return content as a record of this kind; raises ResultError naming the first wrong key."""
     try:
-        return _sound(path, lambda: kind.model_validate_json(json.dumps(data)))
+        return _sound(path, lambda: kind.model_validate_json(readable_json(data)))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

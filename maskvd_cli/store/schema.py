@@ -345,6 +345,8 @@ class Plan(Stored):
         if not isinstance(metrics, list) or not all(isinstance(name, str) for name in metrics):  # pyright: ignore
             raise ValueError("metrics is no list of names")
         for name in metrics:  # pyright: ignore[reportUnknownVariableType]
+            # Each is a folder's name.
+            file_name(name)  # pyright: ignore[reportUnknownArgumentType]
             Protocol.model_validate(measure.get(name, {}))  # pyright: ignore[reportUnknownArgumentType]
         return measure
 

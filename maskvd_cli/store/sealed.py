@@ -105,6 +105,27 @@ def finite_json(text: str, **hooks: Any) -> Any:
     return json.loads(text, parse_constant=finite, parse_float=finite, **hooks)
 
 
+def readable_json(content: Any) -> bytes:
+    """Return content as JSON that every reader takes.
+
+    Halves of characters, which a path that is no UTF-8 holds, are spelled as escapes.
+    """
+    try:
+        return json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(_spelled(content), ensure_ascii=False).encode()
+
+
+def _spelled(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {_spelled(name): _spelled(value) for name, value in content.items()}  # pyright: ignore
+    if isinstance(content, list):
+        return [_spelled(value) for value in content]  # pyright: ignore
+    if isinstance(content, str):
+        return content.encode("utf-8", "backslashreplace").decode()
+    return content
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):

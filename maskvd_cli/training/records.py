@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.records import DamagedResultError
 from maskvd_cli.store.schema import Count, Real
-from maskvd_cli.store.sealed import read_object, unsealed, without_seal
+from maskvd_cli.store.sealed import read_object, readable_json, unsealed, without_seal
 
 # 2: initial weights by their sha256; 3: with a checksum.
 FOLDER_VERSION = 3
@@ -158,7 +158,7 @@ def _checked(
     path: Path, kind: type[BaseModel], remedy: str, content: dict[str, Any]
 ) -> dict[str, Any]:
     try:
-        kind.model_validate_json(json.dumps(content))
+        kind.model_validate_json(readable_json(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -57,13 +57,13 @@ def status_of(snapshot: Snapshot, point: PlannedPoint) -> str:
 
 
 def _running(snapshot: Snapshot, point: PlannedPoint) -> StepName | None:
-    """Return the step that a sweep at work does with the point now, side by side with others."""
+    """Return the step that a sweep at work does with the point now; latency takes all at once."""
     current = snapshot.current
     if current is None or snapshot.sweep == "not running here":
         return None
     of, first = current
-    side_by_side = {key for one in snapshot.begun if one.of == of for key in one.keys}
-    return of if point.key in {first.key, *side_by_side} else None
+    at_work = snapshot.left(of) if of == "latency" else [first]
+    return of if point.key in {other.key for other in at_work} else None
 
 
 def headline(snapshot: Snapshot) -> list[str]:
@@ -131,14 +131,13 @@ def live_table(snapshot: Snapshot, console: Console) -> RenderableType:
 
 
 def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]:
-    columns_of = _shown(snapshot)
+    seen = _shown(snapshot)
     columns = [
         Column("point", "point", str, text=True, wraps=38),
         Column("status", "status", str, text=True),
     ]
     columns += [
-        Column(quantity.name, quantity.header, str, spare=quantity.spare)
-        for _, quantity in columns_of
+        Column(quantity.name, quantity.header, str, spare=quantity.spare) for _, quantity in seen
     ]
     names = short_labels(point.label for point in snapshot.plan.points)
     points = _window(snapshot, room)
@@ -146,7 +145,7 @@ def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]
     styles: list[str | None] = []
     for point in points:
         status = status_of(snapshot, point)
-        values = [_value(snapshot, point.key, of, quantity) for of, quantity in columns_of]
+        values = [_value(snapshot, point.key, of, quantity) for of, quantity in seen]
         cells.append([shown(names[point.label]), status, *values])
         styles.append(_STYLES.get(status))
     return HumanTable(tuple(columns), cells), styles

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,11 @@ from typer.testing import CliRunner, Result
 from maskvd_cli.app import app
 from maskvd_cli.core.shown import markdown_code, shown
 from maskvd_cli.film.lettering import lettered, shortened, wrapped
+from maskvd_cli.render.safe_console import SafeConsole
+from maskvd_cli.store.runs import Run
 from maskvd_cli.store.sealed import sealed_text
+from maskvd_cli.watch.progress import Follower
+from maskvd_cli.watch.text import live_table
 
 from ..compare import compared_runs as made
 from . import hostile
@@ -90,6 +96,17 @@ def test_consoles_show_names_as_text(name: str, runs: Path) -> None:
     assert "[red]x[/red]" in "".join(done.output.split())
     assert r"\x1b]52;c;aGk=\x07\x9b2J\u202e" in "".join(done.output.split())
     assert listing(runs) == before
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_a_live_table_shows_names_as_text(width: int, runs: Path) -> None:
+    text = io.StringIO()
+    console = SafeConsole(file=text, width=width, height=40, force_terminal=True, no_color=True)
+    console.print(live_table(Follower(Run(runs / "nasty")).look(), console))
+    plain = re.sub("\x1b\\[[0-9;]*m", "", text.getvalue())
+    hostile.check_terminal(plain)
+    assert "[red]" in plain
+    assert max(map(len, plain.splitlines())) <= width
 
 
 @pytest.mark.parametrize("suffix", ["md", "csv", "tex", "html", "json", "svg"])

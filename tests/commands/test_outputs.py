@@ -213,3 +213,25 @@ def test_paths_that_cannot_be_are_told_in_one_line(
     assert done.exit_code == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_paths_that_are_no_utf_8_cost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff\xfe \xe4"
+    os.mkdir(folder)
+    monkeypatch.chdir(os.fsdecode(folder))
+    recipe, results = os.fsdecode(b"\xff.yaml"), os.fsdecode(b"\xffout")
+    Path(recipe).write_text(
+        "schema: 1\nname: odd\nmethods: [{name: dense}]\n"
+        "dataset: {name: imagenet-vid, statistics: {clips: 3, frames: 30}}\n"
+    )
+    for words in (
+        ("sweep", recipe, "--results", results), ("sweep", recipe, "--results", results),
+        ("report", results), ("report", results, "--json"), ("watch", results, "--json"),
+        ("compare", results, results), ("validate", recipe),
+        *(("report", results, "-o", f"x.{kind}") for kind in ("html", "md", "json", "csv", "tex")),
+    ):  # fmt: skip
+        done = run(*words)
+        assert done.exit_code == 0, (words, done.output)
+    assert b"\\udcff.yaml" in next(Path(results).rglob("plan.json")).read_bytes()
