@@ -66,10 +66,10 @@ def compared(quantity: StoredQuantity) -> Compared:
 class Change:
     """One quantity of one point in both runs.
 
-    `difference`: new minus old. `ratio`: new / old; of latency the time per frame against the
-    session's own baseline, where `old` and `new` are speed-ups: 1.2 is 20 % slower. None where old
-    is 0. `low` and `high`: 95 % interval of the ratio, where the metric goes by differences that of
-    the difference. `basis`: what the verdict stands on.
+    `difference`: new - old. `ratio`: new / old, None where old is 0. For latency `old` and `new`
+    are speed-ups, and the ratio is that of times per frame, each divided by its session's own
+    baseline: 1.2 is 20 % slower. `low` and `high`: 95 % interval of the ratio, or of the difference
+    where the quantity is compared by difference. `basis`: what the verdict stands on.
     """
 
     metric: Compared
@@ -104,8 +104,8 @@ def exact_change(metric: Compared, old: float, new: float, basis: str = "exact")
 def quantities_of(plans: Sequence[Plan]) -> dict[str, Compared]:
     """Return what points of these plans are compared in, by name: times first, then the headline.
 
-    Left out is what follows from the others, as the change against the baseline and the parts of a
-    frame's time, and what tables leave out early.
+    Left out are quantities that follow from others (the change against the baseline, parts of a
+    frame's time), and those that tables leave out early.
     """
     metrics = {metric.name: metric for metric in TIMES}
     legends = [Legend(plan) for plan in plans]

@@ -123,8 +123,8 @@ def papers() -> tuple[Paper, ...]:
 def matches(records: Sequence[PointRecord]) -> list[Match | None]:
     """Return for each point the published row with its setting, method and parameters, or None.
 
-    Of several tables that answer for a point, the baseline above all, the one that answers for
-    most of the points is taken.
+    Several tables may answer for one point, above all for the baseline: then the table that answers
+    for most points is taken.
     """
     candidates = [list(_candidates(record)) for record in records]
     answered = Counter(match.source for found in candidates for match in found)
@@ -136,8 +136,7 @@ def matches(records: Sequence[PointRecord]) -> list[Match | None]:
 def _candidates(record: PointRecord) -> Iterator[Match]:
     """Yield the first matching row of every published table.
 
-    Data of one's own in the layout of a published set is not that set, and a heatmap of one's own
-    not the paper's: nothing is published of them.
+    Nothing is published of own data in the layout of a published set, nor of an own heatmap.
     """
     dataset, model = record.setting["dataset"], record.setting["model"]
     heatmap: dict[str, Any] = record.setting["heatmap"] or {}
@@ -173,17 +172,17 @@ def _difference(record: PointRecord, data: DataExtent) -> str | None:
     metrics, model = record.metrics, record.setting["model"]
     if metrics is None:
         return "the point has not been run"
-    found: list[str] = []
+    parts: list[str] = []
     if model["name"] != data.model:
-        found.append(f"model {model['name']}, not {data.model}")
+        parts.append(f"model {model['name']}, not {data.model}")
     if (metrics.clips, metrics.frames) != (data.clips, data.frames):
-        found.append(
+        parts.append(
             f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
         )
     if model["frame"] != data.frame:
-        found.append(f"frames resized to {model['frame']}, not {data.frame}")
+        parts.append(f"frames resized to {model['frame']}, not {data.frame}")
     heatmap: dict[str, Any] = record.setting["heatmap"] or data.heatmap
     other = [name for name, value in data.heatmap.items() if heatmap.get(name) != value]
     if other:
-        found.append(f"another heatmap ({', '.join(other)})")
-    return "; ".join(found) or None
+        parts.append(f"another heatmap ({', '.join(other)})")
+    return "; ".join(parts) or None

@@ -50,8 +50,8 @@ def print_report(report: Report, console: Console) -> None:
 def _print_verdict(report: Report, console: Console) -> None:
     """Print what the report comes to, a line per method, and what became of the papers' values."""
     console.print()
-    if told := summary(report):
-        console.print(f"[bold]verdict[/bold]  {escape(told)}", highlight=False)
+    if sentence := summary(report):
+        console.print(f"[bold]verdict[/bold]  {escape(sentence)}", highlight=False)
     for verdict in method_verdicts(report):
         console.print(f"- {escape(verdict.sentence)}", highlight=False)
     if checked := tally(paper_checks(report)):

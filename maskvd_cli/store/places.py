@@ -38,7 +38,7 @@ def piece(key: str, number: int) -> Path:
 
 
 def measured(of: str, key: str) -> Path:
-    """Return the place of what a metric found of a point."""
+    """Return the place of a metric's record of a point."""
     return Path("measured") / of / f"{file_name(key)}.json"
 
 

@@ -1,9 +1,8 @@
-"""Checksums in result files, so that one changed digit is told like other damage.
+"""Checksums in result files: one changed digit is damage like any other.
 
-A JSON object ends with the key `sha256`: of all its other keys and values, written in one way
-whatever the order of keys, spaces and line ends of the file. Files that are no JSON (samples,
-predictions) are named with their sha256 in the record that they belong to. Checksums came with
-schema 5; what says that it is older is read without one.
+A JSON object ends with the key `sha256`, over all its other keys and values in one canonical form,
+so that order, spaces and line ends do not matter. Other files (samples, predictions) have their
+sha256 in the record that they belong to. Files of before schema 5 have no checksum.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def without_seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object without its checksum, which is not looked at."""
+    """Return a JSON object without its checksum, unchecked."""
     return {name: value for name, value in content.items() if name != SEAL}
 
 

@@ -212,9 +212,7 @@ def _boxes(run: Run, item: Item) -> list[Tensor]:
     def boxes() -> list[Tensor]:
         outputs = zip(truth.outputs(item.point.key), scene.feed.placements, strict=True)
         return [
-            box
-            for found, placed in outputs
-            for box in _stored_boxes(task, found, placed, threshold)
+            box for clip, placed in outputs for box in _stored_boxes(task, clip, placed, threshold)
         ]
 
     return sound(run, boxes)
