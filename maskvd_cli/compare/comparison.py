@@ -79,7 +79,7 @@ class Comparison:
         ]
 
     def unjudged(self, limit: Limit) -> int:
-        """Return of how many points a limit's metric cannot be told from noise, or compared."""
+        """Return the number of points where a limit's metric has no interval or no comparison."""
         vague = (Verdict.NO_INTERVAL, Verdict.NOT_COMPARABLE)
         return sum(
             change.metric == limit.metric and change.verdict in vague
@@ -227,8 +227,9 @@ def _notes(opened: OpenedRuns, rows: Sequence[Row], same_hardware: bool) -> list
         ("A", [a.latency for a, _ in both]),
         ("B", [b.latency for _, b in both]),
     ):
-        told = {text for latency in latencies if latency for text in latency.disturbances}
-        notes += [f"Latency of {name} was disturbed: {'; '.join(sorted(told))}."] if told else []
+        causes = {text for latency in latencies if latency for text in latency.disturbances}
+        if causes:
+            notes.append(f"Latency of {name} was disturbed: {'; '.join(sorted(causes))}.")
     if any(a.latency and b.latency and a.latency.session == b.latency.session for a, b in both):
         notes.append("Some latencies are of the same session in both runs: taken over, not anew.")
     if any(a.protocol("latency") != b.protocol("latency") for a, b in both if a.latency):

@@ -1,4 +1,4 @@
-"""Whether the headline changed between two runs: what clips left out of both change in it."""
+"""Whether the headline changed between two runs, by leaving the same clips out of both."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ class HeadlineComparison:
         return paired_change(value, self._left_out(self._truths[1], b), first)
 
     def _left_out(self, truth: StoredTruth, side: Side) -> Sequence[float | None]:
-        """Return the headline with each group of videos left out in turn, of every run alike.
+        """Return the headline with each group of videos left out in turn.
 
-        Runs keep it with their scores; those of before are matched again.
+        Runs keep these values with their scores; outputs of older runs are matched again.
         """
         details = side.details(self._of)
         if details is not None and details.left_out:

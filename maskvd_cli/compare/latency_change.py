@@ -1,9 +1,9 @@
 """Whether a point became faster or slower between two runs that were not measured side by side.
 
-Between two sessions the machine may drift, and raw milliseconds drift with it. The
-baseline ran interleaved with every point of its session: times divided by its own decide. Intervals
-are Student's t over rounds, of two sessions that are not paired in time (Welch). What the baseline
-against itself showed (the A/A control) is the least that counts as a change.
+Between two sessions the machine may drift, and raw milliseconds drift with it. The baseline ran
+interleaved with every point of its session, so times divided by the baseline's decide. Intervals
+are Student's t over rounds of two sessions that are not paired in time (Welch). A change smaller
+than the ratio of the baseline to itself (the A/A control) is noise.
 """
 
 from __future__ import annotations
@@ -75,19 +75,19 @@ def _from_samples(a: Side, b: Side, of_a: Timed, of_b: Timed, floor: float) -> l
 def _judged(metric: Compared, a: Uncertain, b: Uncertain, floor: float, basis: str) -> Change:
     """Judge a ratio of times by its interval and by the noise floor.
 
-    `a` and `b`: logarithms of times, of latency of the share of the baseline's.
+    `a` and `b`: logarithms of times; for latency, of times divided by the baseline's.
     """
     sign = -1.0 if metric == LATENCY else 1.0
     old, new = math.exp(sign * a.value), math.exp(sign * b.value)
-    found = (b - a).ratio()
-    change = Change(metric, old, new, new - old, found.value, Verdict.NOISE, basis)
-    if found.low is None or found.high is None:
-        verdict = Verdict.SAME if found.value == 1.0 else Verdict.NO_INTERVAL
+    estimate = (b - a).ratio()
+    change = Change(metric, old, new, new - old, estimate.value, Verdict.NOISE, basis)
+    if estimate.low is None or estimate.high is None:
+        verdict = Verdict.SAME if estimate.value == 1.0 else Verdict.NO_INTERVAL
         return replace(change, verdict=verdict, basis=f"{basis}: too few")
-    if not found.low <= 1.0 <= found.high and max(found.value, 1 / found.value) > floor:
-        verdict = Verdict.REGRESSION if found.value > 1 else Verdict.IMPROVEMENT
+    if not estimate.low <= 1.0 <= estimate.high and max(estimate.value, 1 / estimate.value) > floor:
+        verdict = Verdict.REGRESSION if estimate.value > 1 else Verdict.IMPROVEMENT
         change = replace(change, verdict=verdict)
-    return replace(change, low=found.low, high=found.high)
+    return replace(change, low=estimate.low, high=estimate.high)
 
 
 def _from_summaries(a: Side, b: Side, floor: float) -> list[Change]:

@@ -19,7 +19,7 @@ from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
 
 @dataclass(frozen=True)
 class Side:
-    """One point of one run: its plan, its record, what the passes found, why it cannot be read."""
+    """One point of one run: its plan, its records, or why they cannot be read."""
 
     run: Run
     planned: PlannedPoint
@@ -36,12 +36,12 @@ class Side:
 
     @property
     def model(self) -> str | None:
-        """The backbone, which plans before schema 4 did not tell."""
+        """The backbone; plans of before schema 4 do not hold it, records do."""
         return self.planned.model or self._of_model("name")
 
     @property
     def input(self) -> str | None:
-        """Rows x columns, which plans of schema 1 did not tell."""
+        """Rows x columns; plans of schema 1 do not hold it, records do."""
         return self.planned.input or self._of_model("input")
 
     def _of_model(self, name: str) -> str | None:
@@ -100,7 +100,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """A point of the old run A and what stands for it in the new run B; None where nothing does."""
+    """A point of the old run A and its counterpart in the new run B; None where there is none."""
 
     a: Side | None
     b: Side | None
@@ -133,7 +133,7 @@ def read_sides(run: Run, plan: Plan) -> list[Side]:
 
 
 def paired(old: Sequence[Side], new: Sequence[Side]) -> list[Pair]:
-    """Pair points that a user would call the same, in the old run's order, then what is only new.
+    """Pair points that a user would call the same, in the old run's order; new ones come last.
 
     Points with the same key come first, then those with label, model and input alike, then those
     with method, parameters, model and input alike: a label names only what varies in its recipe.

@@ -15,7 +15,7 @@ _UNFIT = (KeyError, TypeError, ValueError)
 
 
 def order_of(name: str) -> int:
-    """Return when a metric runs; one that is not installed as one that does not say."""
+    """Return the order of a metric's run; the default of all metrics for one not installed."""
     return (_metric(name) or Metric).order
 
 

@@ -104,12 +104,12 @@ class Legend:
     @cached_property
     def figures(self) -> dict[str, tuple[StoredFigure, tuple[str, ...]]]:
         """The figures that methods of one kind have of their own, with these methods, by name."""
-        found: dict[str, tuple[StoredFigure, tuple[str, ...]]] = {}
+        by_name: dict[str, tuple[StoredFigure, tuple[str, ...]]] = {}
         for name, method in self.plan.methods.items():
             if (figure := method.figure) is not None:
-                first, kin = found.get(figure.name, (figure, ()))
-                found[figure.name] = first, (*kin, name)
-        return found
+                first, kin = by_name.get(figure.name, (figure, ()))
+                by_name[figure.name] = first, (*kin, name)
+        return by_name
 
     def method(self, name: str) -> StoredMethod | None:
         """Return what the plan says of a method."""

@@ -37,7 +37,7 @@ class MeasuredPoint:
     known: frozenset[str] = frozenset()
 
     def columns(self) -> dict[str, Any]:
-        """Return what was measured, by column; what was not has none."""
+        """Return the measured values by column."""
         columns: dict[str, Any] = {}
         for record in self.records:
             for name, estimate in record.values.items():
@@ -81,9 +81,9 @@ def read_measured(run: Run, plan: Plan, key: str) -> MeasuredPoint:
 
 
 def missing_passes(plan: Plan, ran: Sequence[MeasuredPoint]) -> dict[str, int]:
-    """Return of how many of the points that ran each metric of the plan has not run.
+    """Return by metric how many of the points that ran it has not measured.
 
-    Metrics that failed, and files that are damaged, are told in their rows.
+    Failures and damaged files are not among them: they stand in their rows.
     """
     wanted: list[str] = (plan.measure or {}).get("metrics", [])
     missing: dict[str, int] = {}
@@ -97,9 +97,9 @@ def missing_passes(plan: Plan, ran: Sequence[MeasuredPoint]) -> dict[str, int]:
 def setting_columns(setting: dict[str, Any]) -> dict[str, Any]:
     """Return device, precision and the part of the data that a point stands on."""
     measured: dict[str, Any] = setting.get("measured") or {}
-    found = {name: measured[name] for name in ("device", "precision") if name in measured}
+    columns = {name: measured[name] for name in ("device", "precision") if name in measured}
     text = subset_text(setting)
-    return found if text is None else {**found, "subset": text}
+    return columns if text is None else {**columns, "subset": text}
 
 
 def subset_text(setting: dict[str, Any]) -> str | None:
@@ -114,7 +114,7 @@ def subset_text(setting: dict[str, Any]) -> str | None:
 
 
 def session_controls(points: Iterable[MeasuredPoint]) -> dict[str, Estimate]:
-    """Return for each latency session what the baseline against itself gave, by session."""
+    """Return by latency session the ratio of the baseline to itself."""
     sessions: dict[str, Estimate] = {}
     for details in _sessions(points):
         if (control := details.control) is not None:

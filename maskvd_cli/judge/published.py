@@ -138,8 +138,8 @@ def papers() -> tuple[Paper, ...]:
 def matches(records: Sequence[PointRecord]) -> list[Match | None]:
     """Return for each point the published row with its setting, method and parameters, or None.
 
-    Of several tables that answer for a point, the baseline above all, the one that answers for
-    most of the points is taken.
+    Several tables may answer for one point, above all for the baseline: then the table that answers
+    for most points is taken.
     """
     candidates = [list(_candidates(record)) for record in records]
     answered = Counter(match.source for found in candidates for match in found)
@@ -151,8 +151,7 @@ def matches(records: Sequence[PointRecord]) -> list[Match | None]:
 def _candidates(record: PointRecord) -> Iterator[Match]:
     """Yield the first matching row of every published table.
 
-    Data of one's own in the layout of a published set is not that set, and a heatmap of one's own
-    not the paper's: nothing is published of them.
+    Nothing is published of own data in the layout of a published set, nor of an own heatmap.
     """
     dataset, model = record.setting["dataset"], record.setting["model"]
     heatmap: dict[str, Any] = record.setting["heatmap"] or {}
@@ -195,7 +194,7 @@ def _difference(record: PointRecord, data: DataExtent | None) -> str | None:
     metrics, model = record.metrics, record.setting["model"]
     if metrics is None or data is None:
         return "the point has not been run"
-    found: list[str] = []
+    parts: list[str] = []
     if model["name"] != data.model:
         found.append(f"model {model['name']}, not {data.model}")
     if metrics.clips != data.clips or data.frames not in (None, metrics.frames):
@@ -210,5 +209,5 @@ def _difference(record: PointRecord, data: DataExtent | None) -> str | None:
     heatmap: dict[str, Any] = record.setting["heatmap"] or data.heatmap
     other = [name for name, value in data.heatmap.items() if heatmap.get(name) != value]
     if other:
-        found.append(f"another heatmap ({', '.join(other)})")
-    return "; ".join(found) or None
+        parts.append(f"another heatmap ({', '.join(other)})")
+    return "; ".join(parts) or None

@@ -204,11 +204,11 @@ def _entry(strand: Strand) -> _Entry:
 
 
 def _more_warnings(report: Report) -> list[str]:
-    """Return what the sessions say against a careless comparison."""
-    found: list[str] = []
+    """Return warnings of sessions and points that were measured in part."""
+    texts: list[str] = []
     sessions = report.rows["latency_session"].dropna().nunique()
     if sessions > 1:
-        found.append(
+        texts.append(
             f"Latency was measured in {sessions} sessions: milliseconds of different sessions may "
             "differ by what else the machine did; compare speed-ups."
         )

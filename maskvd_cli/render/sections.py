@@ -26,18 +26,18 @@ class ReportSection:
 
 def analysis(report: Report) -> list[ReportSection]:
     """Return verdict, savings and paper check, each only where it has content."""
-    found = [_verdict_section(report), _savings_section(report), _check_section(report)]
-    return [section for section in found if section is not None]
+    sections = [_verdict_section(report), _savings_section(report), _check_section(report)]
+    return [section for section in sections if section is not None]
 
 
 def _verdict_section(report: Report) -> ReportSection | None:
-    told = summary(report)
-    if told is None:
+    sentence = summary(report)
+    if sentence is None:
         return None
     verdicts = method_verdicts(report)
     return ReportSection(
         title="Verdict",
-        lead=told,
+        lead=sentence,
         headers=[],
         cells=[],
         text=[],
@@ -47,18 +47,18 @@ def _verdict_section(report: Report) -> ReportSection | None:
 
 
 def _savings_section(report: Report) -> ReportSection | None:
-    found = savings(report)
-    if not found:
+    rows = savings(report)
+    if not rows:
         return None
     saved = [f"{part} ms saved" for part in PARTS]
-    best = {verdict.key for verdict in method_verdicts(report)} or {one.key for one in found}
+    best = {verdict.key for verdict in method_verdicts(report)} or {one.key for one in rows}
     return ReportSection(
         title="Where the speed-up went",
         lead="",
         headers=["point", "GMACs ratio", "backbone ratio", "frame ratio", *saved, "limited by"],
-        cells=[_saving_cells(saving) for saving in found],
+        cells=[_saving_cells(saving) for saving in rows],
         text=[True, *[False] * (3 + len(PARTS)), True],
-        lines=[saving.sentence for saving in found if saving.key in best],
+        lines=[saving.sentence for saving in rows if saving.key in best],
         legend=savings_legend(report.legend),
     )
 
@@ -75,13 +75,13 @@ def _saving_cells(saving: Saving) -> list[str]:
 
 def _check_section(report: Report) -> ReportSection | None:
     checks = paper_checks(report)
-    told = tally(checks)
-    if told is None:
+    sentence = tally(checks)
+    if sentence is None:
         return None
     compared = [check for check in checks if check.verdict != "not comparable"]
     return ReportSection(
         title="Paper check",
-        lead=told,
+        lead=sentence,
         headers=["point", "value", "ours", "paper", "dev. %", "verdict", "reason"],
         cells=[_check_cells(check) for check in compared],
         text=[True, True, False, False, False, True, True],

@@ -1,4 +1,4 @@
-"""What a metric found of one point: `measured/<metric>/<key>.json`."""
+"""The record of one metric of one point: `measured/<metric>/<key>.json`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class MeasuredRecord(Stored):
     )
     environment: dict[str, Any] = Field(description="command, machine and software")
     values: dict[str, StoredEstimate] = Field(
-        description="by the name of the quantity; what could not be told is left out"
+        description="by the name of the quantity; what is not known is left out"
     )
     details: dict[str, Any] = Field(description="what the metric says beside them")
     failure: Failure | None = Field(default=None, description="why there are no values")

@@ -89,7 +89,7 @@ def read_record(path: Path, kind: type[S]) -> S:
             where=path,
             remedy="upgrade maskvd",
         )
-    # A value that cannot be says more than a checksum that does not fit, so it is told first.
+    # An impossible value says more than a checksum that does not fit, so it comes first.
     record = checked(path, kind, without_seal(data))
     _sound(path, lambda: unsealed(data))
     return record
@@ -114,7 +114,7 @@ def gzipped(content: dict[str, Any]) -> bytes:
 
 
 def read_gzip(path: Path, check: Callable[[dict[str, Any]], T], digest: str | None = None) -> T:
-    """Read a gzipped JSON object that `check` accepts; it raises ValueError for another.
+    """Read a gzipped JSON object; `check` returns what it holds, or raises ValueError.
 
     `digest`: the file's sha256 where a record names it. Raises ResultError where the file is
     absent, damaged, another, or a bomb.

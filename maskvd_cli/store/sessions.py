@@ -34,7 +34,7 @@ class OpenSession:
         return self.folder.name.removeprefix(_PREFIX)
 
     def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Write what decides the session: only one that is equal may go on with its pieces."""
+        """Write what decides the session; only an equal one may go on with its pieces."""
         write_parts(self._place(_MANIFEST), {}, manifest)
 
     def manifest(self) -> dict[str, Any] | None:

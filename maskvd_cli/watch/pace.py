@@ -18,10 +18,7 @@ _PAUSE = 20
 
 @dataclass(frozen=True)
 class TimeLeft:
-    """Seconds left, as far as they can be foretold; `without`: kinds of steps of which they cannot.
-
-    None where nothing can be foretold.
-    """
+    """Seconds left, None where nothing is known; `without`: kinds of steps that are not in it."""
 
     seconds: float | None
     without: tuple[StepName, ...]

@@ -70,12 +70,12 @@ class Snapshot:
         return tuple(of for of in metrics_of(self.plan) if of in wanted)
 
     def step(self, of: StepName, key: str) -> Step | None:
-        """Return what ended of a point, None where it has not; a damaged file has not."""
-        found = self.steps.get((of, key))
-        return None if found is None or found.status == "damaged" else found
+        """Return the step of a point, None where it has not ended or its file is damaged."""
+        one = self.steps.get((of, key))
+        return None if one is None or one.status == "damaged" else one
 
     def expected(self, of: StepName) -> list[PlannedPoint]:
-        """Return the points of which a step has ended or will: points that failed have no pass."""
+        """Return the points that have or will have such a step: points that failed have no pass."""
         if of == "point":
             return list(self.plan.points)
         points = ((point, self.step("point", point.key)) for point in self.plan.points)

@@ -50,10 +50,10 @@ class PointSpec:
         values = self.params.told()
         told = {name: values[name] for name in self.named}
         if self.model is not None:
-            told["model"] = self.model
+            named["model"] = self.model
         if self.input != DEFAULT_INPUT:
-            told["input"] = self.input
-        return label_of(self.method.name, told)
+            named["input"] = self.input
+        return label_of(self.method.name, named)
 
     @property
     def needs_heatmap(self) -> bool:
@@ -144,9 +144,9 @@ def with_baseline(tasks: list[PointSpec], first: str) -> list[PointSpec]:
     What is measured is compared with it, so it always runs. `first`: the first model.
     """
     missing = [
-        made
+        baseline_point
         for site in dict.fromkeys(task.site for task in tasks)
-        if (made := baseline_at(site, get_arch(site[0] or first))) not in tasks
+        if (baseline_point := baseline_at(site, get_arch(site[0] or first))) not in tasks
     ]
     return [*missing, *tasks]
 
@@ -200,7 +200,7 @@ def metrics_of(recipe: Recipe) -> tuple[type[Metric], ...]:
 
 
 def measure_of(recipe: Recipe) -> dict[str, Any] | None:
-    """Return the metrics and what of the recipe decides each, as JSON; None: nothing to measure.
+    """Return the metrics with the protocol of each, as JSON; None where nothing is measured.
 
     `metrics` lists them in their order; under each one's name stand its section, seed, and
     estimator.

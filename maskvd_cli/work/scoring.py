@@ -28,10 +28,10 @@ def scored(
     known = metric.name in measure.get("metrics", ())
     given = protocol_of(measure, metric.name) if known else metric.section().model_dump()
     protocol = {**given, "baseline": baseline}
-    made, series = metric(), dict.fromkeys(keys, no_method)
+    chosen, series = metric(), dict.fromkeys(keys, no_method)
     session = Session(series, baseline=baseline, outputs=stored_outputs(run))
-    pieces = [_sound(piece, run) for piece in made.run(session, protocol)]
-    yield from made.summarise(keys, pieces, protocol)
+    pieces = [_sound(piece, run) for piece in chosen.run(session, protocol)]
+    yield from chosen.summarise(keys, pieces, protocol)
 
 
 def scoring_metrics() -> list[type[Metric]]:

@@ -88,10 +88,10 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
             state = max(state, method.state_bytes())
     macs = None if None in executed else np.array(executed, dtype=np.float64)
     trace, seen = TokenTrace.of(traces), np.array(real, dtype=np.float64)
-    made = counted(spec, scene, clip.view, trace, seen, macs)
+    counts = counted(spec, scene, clip.view, trace, seen, macs)
     encoded = task.encode(outputs, placed, scene.measured.label_of)
     return {
-        **made.arrays(),
+        **counts.arrays(),
         PROPOSALS: np.array([_proposals(output) for output in outputs], dtype=np.int64),
         AROUND: np.array(around, dtype=np.float64),
         **selectivity_arrays(told),
