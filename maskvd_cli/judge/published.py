@@ -196,16 +196,16 @@ def _difference(record: PointRecord, data: DataExtent | None) -> str | None:
         return "the point has not been run"
     parts: list[str] = []
     if model["name"] != data.model:
-        found.append(f"model {model['name']}, not {data.model}")
+        parts.append(f"model {model['name']}, not {data.model}")
     if metrics.clips != data.clips or data.frames not in (None, metrics.frames):
-        found.append(
+        parts.append(
             f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
         )
     if model["frame"] != data.frame:
-        found.append(f"frames resized to {model['frame']}, not {data.frame}")
+        parts.append(f"frames resized to {model['frame']}, not {data.frame}")
     measured: dict[str, Any] = record.setting.get("measured") or {}
     if measured.get("clip_boxes"):
-        found.append("boxes cut at the frame")
+        parts.append("boxes cut at the frame")
     heatmap: dict[str, Any] = record.setting["heatmap"] or data.heatmap
     other = [name for name, value in data.heatmap.items() if heatmap.get(name) != value]
     if other:

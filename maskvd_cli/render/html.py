@@ -214,10 +214,10 @@ def _more_warnings(report: Report) -> list[str]:
         )
     partly = report.rows["status"].eq("ok") & report.rows["error"].notna()
     if count := int(partly.sum()):
-        found.append(
+        texts.append(
             f"{counted(count, 'point')} not measured wholly; the reasons stand in the table."
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(texts))
 
 
 def _recipe(report: Report) -> str | None:

@@ -48,7 +48,7 @@ class PointSpec:
         So a point keeps its name where a recipe gets one more input or model.
         """
         values = self.params.told()
-        told = {name: values[name] for name in self.named}
+        named = {name: values[name] for name in self.named}
         if self.model is not None:
             named["model"] = self.model
         if self.input != DEFAULT_INPUT:
