@@ -9,6 +9,7 @@ import torch
 
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.verify.cases import (
+    RECOGNISER,
     Description,
     Golden,
     UnknownKindError,
@@ -18,6 +19,7 @@ from maskvd_cli.verify.cases import (
 )
 from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
+from maskvd_cli.verify.recogniser import verify_recogniser
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
 Runner = Callable[[Golden, Verdict], None]
@@ -53,6 +55,8 @@ def _runner_of(case: Description) -> Runner:
     """
     if "backbone_config" in case.config:
         return verify_detector
+    if RECOGNISER in case.config:
+        return verify_recogniser
     if "block_config" in case.config:
         block = case.config.get("block_class")
         if block is None or block in BLOCKS:
