@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.core.types import NO_BOXES, Clip, Frame
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,65 @@ def enlarged(native: Size, input_size: Size) -> Size:
     """Return the size, aspect kept, at which a crop of the input's size just fits into a frame."""
     scale = max(input_size.rows / native.rows, input_size.cols / native.cols)
     return Size(round(native.rows * scale), round(native.cols * scale))
+
+
+@dataclass(frozen=True)
+class Step(Frame):
+    """One step of a look: its frames, and which crop of them; `index` counts the look's steps.
+
+    It has no boxes: what is asked for is the whole video's.
+    """
+
+    looks: Looks = Looks(1)
+    parts: tuple[Frame, ...] = ()
+    place: int = 0
+
+
+class Lazy(Sequence[Frame]):
+    """Frames that are made when asked for, so that a large set of videos needs no memory."""
+
+    def __init__(self, length: int, make: Callable[[int], Frame]) -> None:
+        self._length, self._make = length, make
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Frame]:
+        return map(self._make, range(self._length))
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frame]: ...
+    def __getitem__(self, index: int | slice) -> Frame | Sequence[Frame]:
+        places = range(self._length)[index]
+        if isinstance(places, int):
+            return self._make(places)
+        return Lazy(len(places), lambda number: self._make(places[number]))
+
+
+def looked_at(clip: Clip, looks: Looks) -> Iterator[Clip]:
+    """Yield the looks at a clip as clips of steps: those of one crop together, in order of time.
+
+    They are named after the clip, with a number, and are of its video.
+    """
+    number = 0
+    for place in range(looks.across):
+        for start in looks.starts(len(clip)):
+            steps = Lazy(looks.steps, _maker(clip, looks, start, place))
+            yield Clip(f"{clip.name}#{number}", steps, clip.video, clip.label, clip.name)
+            number += 1
+
+
+def _maker(clip: Clip, looks: Looks, start: int, place: int) -> Callable[[int], Step]:
+    positions = looks.positions(len(clip), start)
+
+    def make(number: int) -> Step:
+        first = number * looks.tubelet
+        parts = tuple(clip.frames[at] for at in positions[first : first + looks.tubelet])
+        return Step(
+            number, None, parts[0].size, NO_BOXES, parts[0].size_source,
+            looks=looks, parts=parts, place=place,
+        )  # fmt: skip
+
+    return make

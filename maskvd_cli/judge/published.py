@@ -49,13 +49,14 @@ class DataExtent(_Data):
     """On which model, clips and frames a table stands, how resized, and on which heatmap.
 
     `heatmap` holds what is known of it, `withheld_heatmap` why that is not enough to make it again;
-    points without a static mask do not depend on it.
+    points without a static mask do not depend on it. `clips` and `frames` are those that a model
+    runs over: looks and their steps, where it looks at videos; None where the paper does not tell.
     """
 
     model: str
 
-    clips: int
-    frames: int
+    clips: int | None
+    frames: int | None
     frame: str
     heatmap: dict[str, str] = {}
     withheld_heatmap: str | None = None
@@ -84,8 +85,10 @@ class Paper(_Data):
 class Match:
     """The published row for a point.
 
-    `difference`: what of data and setting is not the paper's, None where all is. `withheld`: what
-    the point needs and the paper did not publish. `hardware`: what the paper measured on.
+    `difference`: what of data and setting is not the paper's, None where all is;
+    `video_difference` the same without the number of videos, for what each of them costs.
+    `withheld`: what the point needs and the paper did not publish. `hardware`: what the paper
+    measured on.
     """
 
     paper: str
@@ -94,6 +97,7 @@ class Match:
     difference: str | None
     withheld: str | None
     hardware: str | None
+    video_difference: str | None = None
 
     @property
     def same_data(self) -> bool:
@@ -162,21 +166,26 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
                         table,
                         row,
                         difference=_difference(record, table.data),
+                        video_difference=_difference(record, table.data, extent=False),
                         withheld=table.data.withheld_heatmap if record.setting["heatmap"] else None,
                         hardware=paper.hardware,
                     )
                     break
 
 
-def _difference(record: PointRecord, data: DataExtent) -> str | None:
-    """Return what of a point's data and setting is not the table's, None where all is."""
+def _difference(record: PointRecord, data: DataExtent, *, extent: bool = True) -> str | None:
+    """Return what of a point's data and setting is not the table's, None where all is.
+
+    `extent`: whether it must stand on as many clips and frames.
+    """
     metrics, model = record.metrics, record.setting["model"]
     if metrics is None:
         return "the point has not been run"
     found: list[str] = []
     if model["name"] != data.model:
         found.append(f"model {model['name']}, not {data.model}")
-    if (metrics.clips, metrics.frames) != (data.clips, data.frames):
+    told = extent and data.clips is not None
+    if told and (metrics.clips, metrics.frames) != (data.clips, data.frames):
         found.append(
             f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
         )

@@ -51,6 +51,7 @@ class Task(ABC):
     """A kind of output with its truth. Arrays are stored as they are, without pickled objects.
 
     `quantities`: what a score consists of, the headline first, in the unit that reports show.
+    `counted`: counts of points that only such a task has, beside those of `core.counts`.
     `revision` rises when the same outputs give other scores.
     """
 
@@ -58,6 +59,7 @@ class Task(ABC):
     description: ClassVar[str]
     revision: ClassVar[int] = 1
     quantities: ClassVar[tuple[Quantity, ...]]
+    counted: ClassVar[tuple[Quantity, ...]] = ()
 
     @classmethod
     def headline(cls) -> Quantity:

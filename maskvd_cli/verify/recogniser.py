@@ -91,10 +91,9 @@ def _method_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     block = dict(spatial["block_config"])
     if spatial.get("block_class") in (None, "Block"):
         return "dense", {}
-    kind, value = policy if isinstance(policy, list) and len(policy) == 2 else (None, None)
-    if kind not in _POLICIES:
+    if not (isinstance(policy, list) and len(policy) == 2 and policy[0] in _POLICIES):
         raise GoldenError(f"no gate has the policy {policy}")
-    measure = _POLICIES[kind]
+    measure, value = _POLICIES[policy[0]], policy[1]
     told = {"block_config": block, "block_class": spatial["block_class"], measure: value}
     if measure != "fraction":
         return method_of(told)

@@ -52,10 +52,10 @@ def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
 
     def dataset() -> str:
         made = Annotations(recipe)
-        frames = sum(map(len, made.clips))
+        frames = sum(map(len, made.videos))
         annotations.append(made)
         name = f"{made.dataset.name} {made.dataset.split}, {made.dataset.protocol}"
-        extent = f"{counted(len(made.clips), 'clip')}, {counted(frames, 'frame')}"
+        extent = f"{counted(len(made.videos), 'clip')}, {counted(frames, 'frame')}"
         return f"{name}: {extent} in {made.root}"
 
     yield _checked("dataset", dataset)
@@ -81,12 +81,12 @@ def _heatmap(found: Annotations, geometry: Geometry) -> str:
 
 
 def _images(found: Annotations) -> str:
-    frames = [frame for clip in found.clips for frame in clip.frames]
+    frames = [frame for clip in found.videos for frame in clip.frames]
     # Drawn frames have no files, and where no frame has one, reading the first says so.
     in_files = any(frame.file for frame in frames)
     absent = [
         f"frame {frame.index} of {clip.name} ({frame.file or frame.sought or 'no file'})"
-        for clip in found.clips
+        for clip in found.videos
         for frame in clip.frames
         if in_files and not (frame.file and frame.file.is_file())
     ]
@@ -97,7 +97,7 @@ def _images(found: Annotations) -> str:
             where=found.root,
             remedy="complete the dataset, or plan without a model (--set model.weights=null)",
         )
-    for clip in found.clips:
+    for clip in found.videos:
         for frame in {0: clip.frames[0], 1: clip.frames[-1]}.values():
             found.dataset.image(frame)
     return f"{counted(len(frames), 'frame')}; first and last of every clip can be read"

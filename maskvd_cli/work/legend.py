@@ -55,7 +55,7 @@ def quantities_of(task: type[Task]) -> list[StoredQuantity]:
 
     Also of metrics that are not measured: papers have values for them.
     """
-    yielded = [(COUNTS, COUNTED)]
+    yielded = [(COUNTS, (*COUNTED, *task.counted))]
     yielded += [(metric.name, metric.yields(task)) for metric in every_metric()]
     found: dict[str, StoredQuantity] = {}
     for of, quantities in yielded:
