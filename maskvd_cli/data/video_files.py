@@ -93,6 +93,10 @@ class Decoder:
         self._opened, self._path = None, None
         self._forget()
 
+    def __del__(self) -> None:
+        # A dataset is never closed, and an open file must not outlive it.
+        self.close()
+
     def _at(self, path: Path, time_s: float) -> NDArray[np.uint8]:
         opened = self._opened
         if opened is None or path != self._path:
