@@ -1,4 +1,4 @@
-"""`maskvd train`: train or fine-tune the detector of a recipe."""
+"""`maskvd train`: train or fine-tune the model of a recipe."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from maskvd_cli.training.setup import Training
 
 
+_OF_FRAMES = ("map50", "mAP50"), ("map", "mAP")
+_OF_VIDEOS = ("top1", "top-1"), ("top5", "top-5")
+
+
 def train(
     recipe: Annotated[str, typer.Argument(help="Training recipe, or the name of a shipped one.")],
     output: Annotated[
@@ -42,7 +46,7 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector, or go on where a training stopped.
+    """Train a detector or a recogniser, or go on where a training stopped.
 
     The same command starts it and goes on. DIR holds the log (log.jsonl), checkpoints and, at the
     end, NAME.safetensors with its model card. A training that was killed ends with the same weights
@@ -92,11 +96,21 @@ def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
             ("sha256", result["sha256"]),
             ("model card", weights.with_suffix(".md")),
             ("steps", result["steps"]),
-            ("mAP50", f"{accuracy['map50']:.1f}"),
-            *[(f"  {name}", f"{value:.1f}") for name, value in accuracy["map50_by_class"].items()],
-            ("mAP", f"{accuracy['map']:.1f}"),
+            *_scores(accuracy),
         ]
     )
+
+
+def _scores(accuracy: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the headline, the same by class, and the other score, as lines."""
+    names = _OF_VIDEOS if "top1" in accuracy else _OF_FRAMES
+    (first, header), (second, other) = names
+    by_class = accuracy[f"{first}_by_class"]
+    return [
+        (header, f"{accuracy[first]:.1f}"),
+        *[(f"  {name}", f"{value:.1f}") for name, value in by_class.items()],
+        (other, f"{accuracy[second]:.1f}"),
+    ]
 
 
 class _Display:
@@ -134,7 +148,7 @@ class _Display:
         self._bar.update(self._task, total=steps, completed=step)
         self._every, self._said = max(steps // 20, 1), step
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
-            f"{training.device}: {len(training.learnt)} frames to learn, "
+            f"{training.device}: {len(training.learnt)} {_kind(training)} to learn, "
             f"{len(training.evaluated)} to evaluate")  # fmt: skip
         if training.fresh:
             say(f"note: {len(training.fresh)} parameters start anew: {', '.join(training.fresh)}")
@@ -146,7 +160,8 @@ class _Display:
     def logged(self, entry: dict[str, Any]) -> None:
         """Show a line of the log."""
         if entry["kind"] == "evaluation":
-            text = f"step {entry['step']}: mAP50 {entry['map50']:.1f}"
+            header, value = _scores(entry)[0]
+            text = f"step {entry['step']}: {header} {value}"
             self._bar.console.print(text) if self._live else say(text)
             return
         facts = _facts(entry)
@@ -156,10 +171,16 @@ class _Display:
             say(f"step {entry['step']}: {facts}")
 
 
+def _kind(training: Training) -> str:
+    from maskvd_cli.training.frames import LookList
+
+    return "videos" if isinstance(training.learnt, LookList) else "frames"
+
+
 def _facts(entry: dict[str, Any]) -> str:
+    named = ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas", "cross_entropy")
     parts = " ".join(
-        f"{name.replace('_', ' ')} {entry[name]:.3f}"
-        for name in ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas")
+        f"{name.replace('_', ' ')} {entry[name]:.3f}" for name in named if name in entry
     )
     return (
         f"loss {entry['loss']:.3f} ({parts}), learning rate {entry['learning_rate']:.1e}, "

@@ -23,12 +23,18 @@ def crop(frames: Tensor, looks: Looks, place: int, input_size: Size) -> Tensor:
     native = Size(*frames.shape[2:])
     size = enlarged(native, input_size)
     top, left = looks.corners(size, input_size)[place]
-    if size != native:
-        wide = frames if frames.is_floating_point() else frames.float()
-        frames = F.interpolate(
-            wide, size=tuple(size), mode="bilinear", align_corners=False, antialias=True
-        )
-    return frames[:, :, top : top + input_size.rows, left : left + input_size.cols]
+    resized = resized_to(frames, size)
+    return resized[:, :, top : top + input_size.rows, left : left + input_size.cols]
+
+
+def resized_to(frames: Tensor, size: Size) -> Tensor:
+    """Return frames (T, 3, rows, cols) at another size, uint8 as float32; as they are at theirs."""
+    if tuple(frames.shape[2:]) == tuple(size):
+        return frames
+    wide = frames if frames.is_floating_point() else frames.float()
+    return F.interpolate(
+        wide, size=tuple(size), mode="bilinear", align_corners=False, antialias=True
+    )
 
 
 def step_pixels(

@@ -129,6 +129,11 @@ class Model(nn.Module, ABC):
     def stages(self) -> Sequence[Stage]:
         """The model's parts beside the backbone, in order of execution."""
 
+    @property
+    def looks(self) -> Looks | None:
+        """How the model looks at a video, as its family says; None: at every frame."""
+        return None
+
     @abstractmethod
     def embed(self, images: Sequence[Tensor]) -> Tensor:
         """Return what the backbone takes of images (3, rows, cols) uint8, one row per image.

@@ -43,7 +43,7 @@ class Recognition(Task):
         """
         return {
             "index": np.array([frame.index for frame in clip.frames], dtype=np.int64),
-            "label": np.array([_label(clip, classes)], dtype=np.int64),
+            "label": np.array([label_of(clip, classes)], dtype=np.int64),
             "video": np.array([_digest(clip.whole)], dtype=np.int64),
         }
 
@@ -153,7 +153,8 @@ class RecognitionEvaluation(Evaluation):
         return sum(known) / len(known) if known else None
 
 
-def _label(clip: Clip, classes: Sequence[str]) -> int:
+def label_of(clip: Clip, classes: Sequence[str]) -> int:
+    """Return a clip's class, given by name or number. Raises UsageError for one without."""
     label = clip.label
     number = classes.index(label) if isinstance(label, str) and label in classes else label
     if not isinstance(number, int) or not 0 <= number < len(classes):

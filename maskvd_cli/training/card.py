@@ -14,6 +14,8 @@ def model_card(training: Training, result: dict[str, Any]) -> str:
     """Return the card in Markdown: data, seed, command, steps, hardware, mAP50, sha256, licence."""
     recipe = training.recipe
     accuracy = result["accuracy"]
+    if "top1" in accuracy:
+        return recogniser_card(training, result)
     rows = [*_model(training, result), *_data(training), *_course(training, result)]
     by_class = [(name, f"{value:.1f}") for name, value in accuracy["map50_by_class"].items()]
     scores = [("all", f"{accuracy['map50']:.1f}"), *by_class]
@@ -78,3 +80,23 @@ def _course(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]
 def _table(header: tuple[str, str], rows: list[tuple[str, str]]) -> str:
     lines = [f"| {header[0]} | {header[1]} |", "| :-- | :-- |"]
     return "\n".join([*lines, *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def recogniser_card(training: Training, result: dict[str, Any]) -> str:
+    """Return the card of a recogniser: the same with top-1 in the place of mAP50."""
+    recipe, accuracy, evaluated = training.recipe, result["accuracy"], training.evaluated
+    hidden = ("heads", "frames")
+    rows = [row for row in (*_model(training, result), *_data(training)) if row[0] not in hidden]
+    rows.insert(-1, ("videos", str(len(training.learnt))))
+    by_class = [(name, f"{value:.1f}") for name, value in accuracy["top1_by_class"].items()]
+    text = [
+        f"# {recipe.name}",
+        *([recipe.description] if recipe.description else []),
+        _table(("", ""), [*rows, *_course(training, result)]),
+        f"Top-1 on {accuracy['videos']} videos of `{evaluated.dataset.name}` "
+        f"`{evaluated.dataset.split}`, every token computed, weights as stored "
+        f"(top-5: {accuracy['top5']:.1f}):",
+        _table(("class", "top-1"), [("all", f"{accuracy['top1']:.1f}"), *by_class]),
+        f"Licence: {recipe.licence or _NO_LICENCE}",
+    ]
+    return "\n\n".join(text) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from maskvd_cli.core.types import Clip
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.tasks.base import Arrays
 from maskvd_cli.tasks.detection import Detection
-from maskvd_cli.training.frames import FrameList
+from maskvd_cli.training.frames import FrameList, LookList
 from maskvd_cli.training.geometry import Geometry
-from maskvd_cli.training.loading import PlacedFrames, batches
+from maskvd_cli.training.loading import PlacedFrames, PlacedLooks, batches
+from maskvd_cli.training.looks import VideoAccuracy, VideoScores
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,14 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
     batch: int = 8,
     workers: int = 0,
     on_frames: Callable[[int], object] = lambda done: None,
-) -> Accuracy:
+) -> Any:
     """Detect in every frame and compare with all of its objects, ignore regions honoured.
 
     `on_frames` is told how many frames are done. `listed` must hold an object. Raises what the
-    dataset and the detector raise.
+    dataset and the detector raise. A recogniser looks at videos, and has a `VideoAccuracy`.
     """
+    if isinstance(listed, LookList):
+        return _on_videos(detector, listed, geometry, workers)
     task, classes = Detection(), listed.dataset.classes
     matches: list[Arrays] = []
     loaded = batches(PlacedFrames(listed, geometry), range(len(listed)), batch, workers=workers)
@@ -63,3 +67,14 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
     assert overall.map50 is not None and overall.map is not None
     present = {name: found.map50 for name, found in by_class.items() if found.map50 is not None}
     return Accuracy(overall.map50, overall.map, present, len(matches))
+
+
+def _on_videos(
+    recogniser: Callable[[Any], Any], listed: LookList, geometry: Geometry, workers: int
+) -> VideoAccuracy:
+    """Score what a recogniser says of all looks at every video, every token computed."""
+    scores = VideoScores(listed)
+    loaded = batches(PlacedLooks(listed, geometry), range(len(listed)), 1, workers=workers)
+    for (looks,) in loaded:
+        scores.add(recogniser(list(looks)).float().cpu())
+    return scores.accuracy()

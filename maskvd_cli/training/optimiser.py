@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, POSITIONS
 from maskvd_cli.training.recipe import OptimiserSection
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Tell whether weight decay applies: not to norms, biases, positions and class token."""
-    return parameter.ndim > 1 and name not in (POSITIONS, CLASS_TOKEN) and ".relative." not in name
+    own = name.endswith((".positions", ".class_token")) or ".relative." in name
+    return parameter.ndim > 1 and not own
 
 
 def adamw(detector: Detector, section: OptimiserSection) -> torch.optim.AdamW:

@@ -39,6 +39,15 @@ class StoredAccuracy(_Strict):
     frames: Count
 
 
+class StoredVideoAccuracy(_Strict):
+    """Top-1 and top-5 in percent, of all classes together and top-1 of each."""
+
+    top1: Percent
+    top5: Percent
+    top1_by_class: dict[str, Percent]
+    videos: Count
+
+
 class StoredResult(_Strict):
     """The weights file that a training ended with, and what it cost."""
 
@@ -51,7 +60,7 @@ class StoredResult(_Strict):
     seconds: Annotated[Real, Field(ge=0)]
     device: str
     threads: Count
-    accuracy: StoredAccuracy
+    accuracy: StoredAccuracy | StoredVideoAccuracy
     environment: dict[str, Any]
 
 

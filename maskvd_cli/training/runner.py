@@ -13,6 +13,7 @@ from maskvd_cli.training.evaluation import Accuracy, evaluate
 from maskvd_cli.training.export import export
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.loading import TrainingFrames, batches
+from maskvd_cli.training.looks import VideoAccuracy
 from maskvd_cli.training.setup import Training
 from maskvd_cli.training.steps import StepReport, run_step
 
@@ -139,7 +140,7 @@ class _Run:
         self.folder.log(entry)
         self.watcher.logged(entry)
 
-    def _accuracy(self) -> Accuracy:
+    def _accuracy(self) -> Accuracy | VideoAccuracy:
         training = self.training
         return evaluate(
             training.result,

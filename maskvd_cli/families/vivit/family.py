@@ -28,6 +28,7 @@ class ViViTFamily(Family[ViViTArch, ClassifierShape]):
     description = "factorised encoder on looks at a video (ViViT, ICCV 2021)"
     task = "recognition"
     default_input: ClassVar[str] = "224x224"
+    trainable = True
 
     @classmethod
     def archs(cls) -> Sequence[ViViTArch]:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import MaskvdError, UsageError
+from maskvd_cli.core.looks import Looks
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Model, Stage
 from maskvd_cli.families.vivit.archs import ViViTArch
@@ -20,6 +22,8 @@ from maskvd_cli.tasks.recognised import Recognised
 
 # Of pixels in 0..1, the same for all channels.
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.225
+# Of the features that the classifier sees, in training.
+_DROPPED = 0.5
 
 
 class ViViT(Model):
@@ -55,12 +59,29 @@ class ViViT(Model):
         """Embedding, and temporal transformer with classifier, with their closed forms."""
         return stages_of(self.arch, self.shape, self.grid)
 
+    @property
+    def looks(self) -> Looks:
+        """How it looks at a video."""
+        return self.arch.looks
+
+    @property
+    def heads(self) -> ClassifierShape:
+        """The shape of what follows the spatial transformer."""
+        return self.shape
+
+    def forward(self, looks: Sequence[Tensor]) -> Tensor:
+        """Return the logits (B, classes) of whole looks (frames, 3, rows, cols)."""
+        features = self.backbone(self.embed(looks), self.grid)
+        return self.logits(features.unflatten(0, (len(looks), -1))[:, :, 0])
+
     def embed(self, images: Sequence[Tensor]) -> Tensor:
         """Return the tokens (B, N, D), without positions, of B steps' frames one after the other.
 
-        Frames (3, rows, cols) in 0..255, uint8 or float, fill the input. Raises UsageError for
-        others, and for frames that make up no whole steps.
+        Frames (3, rows, cols) in 0..255, uint8 or float, fill the input; of a look they may stand
+        in one tensor (frames, 3, rows, cols). Raises UsageError for others, and for frames that
+        make up no whole steps.
         """
+        images = [frame for part in images for frame in (part if part.dim() > 3 else (part,))]
         weight, tubelet = self.embedding.conv.weight, self.arch.looks.tubelet
         if not images or len(images) % tubelet:
             raise UsageError(
@@ -104,6 +125,25 @@ class ViViT(Model):
     def logits(self, features: Tensor) -> Tensor:
         """Return the logits (B, classes) of looks' features (B, steps, D)."""
         return self.classifier(self.summary(features))
+
+    def head_losses(
+        self, features: Tensor, targets: Sequence[int], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return the training loss from the spatial transformer's (B * steps, 1, D).
+
+        `targets`: the class of each look. Half of what the classifier sees is dropped, drawn from
+        `generator` (on the CPU). Raises UsageError for a label that is no class.
+        """
+        if not all(0 <= target < self.shape.classes for target in targets):
+            raise UsageError(
+                f"labels {list(targets)} reach outside 0..{self.shape.classes - 1}",
+                remedy="make a model with as many classes as the dataset has",
+            )
+        summary = self.summary(features.unflatten(0, (len(targets), -1))[:, :, 0])
+        kept = torch.rand(summary.shape, generator=generator) >= _DROPPED
+        logits = self.classifier(summary * kept.to(summary) / (1 - _DROPPED))
+        wanted = torch.tensor(targets, device=logits.device)
+        return {"cross_entropy": F.cross_entropy(logits.float(), wanted)}
 
     def summary(self, features: Tensor) -> Tensor:
         """Return the temporal transformer's class tokens (B, D) of features (B, steps, D)."""

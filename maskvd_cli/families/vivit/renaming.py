@@ -32,6 +32,12 @@ def is_published(names: Iterable[str]) -> bool:
     return 2 * len(of_parts) > len(plain)
 
 
+def is_own(names: Iterable[str]) -> bool:
+    """Tell whether the names are those that a recogniser has here."""
+    found = list(names)
+    return "classifier.bias" in found and any(name.startswith("temporal.") for name in found)
+
+
 def to_our_names(
     tensors: Mapping[str, Tensor], *, where: object = None, table: Size | None = None
 ) -> dict[str, Tensor]:
