@@ -143,7 +143,7 @@ def test_a_perfect_recogniser_scores_all() -> None:
     def perfect(looks: Any) -> torch.Tensor:
         return torch.eye(11)[[next(labels) for _ in looks]]
 
-    found = evaluate(perfect, made, Geometry.of(recipe()))
+    found = evaluate(perfect, made, Geometry.of(recipe()))  # pyright: ignore[reportArgumentType]
     assert isinstance(found, VideoAccuracy)
     assert (found.top1, found.top5, found.videos) == (100.0, 100.0, 11)
     assert found.top1_by_class == dict.fromkeys(made.dataset.classes, 100.0)

@@ -227,6 +227,7 @@ def test_a_film_shows_detectors(recipe: Path) -> None:
 
 def test_the_library_looks_at_videos_as_sweeps_do(root: Path, model: ViViT) -> None:
     dataset = Kinetics400(root)
+    frames = [dataset.image(frame) for frame in next(dataset.clips()).frames]
     for video, mean in zip(dataset.clips(), logits_by_hand(root, model), strict=True):
         frames = [dataset.image(frame) for frame in video.frames]
         outputs = list(library.run(model, "dense")(frames))
