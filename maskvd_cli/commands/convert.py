@@ -34,7 +34,8 @@ def convert(
     naming: Annotated[
         str | None,
         typer.Option(
-            help="detectron2, eventful, maskvd-nonwindowed, timm or own. Default: recognised."
+            help="detectron2, eventful, eventful-vivit, maskvd-nonwindowed, timm or own. Default: "
+            "recognised."
         ),
     ] = None,
     arch: Annotated[
@@ -48,10 +49,10 @@ def convert(
     """Convert a published checkpoint to maskvd's own names.
 
     SRC is read, never run. Every tensor is renamed, or named as dropped, or the reason to stop.
-    Reads the checkpoints of ViTDet (Detectron2), Eventful Transformers and MaskVD, and ViT-B
-    backbones of timm and MAE. The same SRC and options always give the same bytes. What a file of
-    maskvd's own says of its detector (heads, anchors, classes, input, training) is kept, and so is
-    what it was converted from.
+    Reads the checkpoints of ViTDet (Detectron2), Eventful Transformers (ViTDet and ViViT) and
+    MaskVD, and ViT-B backbones of timm and MAE. The same SRC and options always give the same
+    bytes. What a file of maskvd's own says of its detector (heads, anchors, classes, input,
+    training) is kept, and so is what it was converted from.
 
     Example: maskvd convert frcnn_vitdet_final.pth vitdet-b-vid.safetensors --arch vitdet-b
     """
@@ -145,14 +146,22 @@ def _converted(
     from maskvd_cli.families.checkpoints import read_metadata, read_tensors
     from maskvd_cli.families.vitdet.fitting import fitted_to, matching_archs
     from maskvd_cli.families.vitdet.namings import get_naming
-    from maskvd_cli.families.vitdet.renaming import to_our_names
+    from maskvd_cli.families.vitdet.renaming import Converted, to_our_names
     from maskvd_cli.families.vitdet.stated import carried_over
+    from maskvd_cli.families.vivit import renaming as recogniser
+    from maskvd_cli.families.vivit.fitting import fitting_archs
     from maskvd_cli.families.zoo import get_arch
 
     wanted = None if arch is None else get_arch(arch)
-    if naming is not None:
+    if naming not in (None, recogniser.NAMING):
         get_naming(naming)
-    converted = to_our_names(read_tensors(source), naming, where=source)
+    tensors = read_tensors(source)
+    if naming == recogniser.NAMING or (naming is None and recogniser.is_published(tensors)):
+        converted = Converted(
+            recogniser.to_our_names(tensors, where=source), recogniser.NAMING, dropped={}
+        )
+        return converted, fitting_archs(converted.tensors, wanted, source), {}
+    converted = to_our_names(tensors, naming, where=source)
     is_safe = source.suffix.lower() == ".safetensors"
     metadata = carried_over(read_metadata(source) if is_safe else {}, converted, wanted, source)
     if wanted is None:
@@ -168,7 +177,11 @@ def _facts(converted: Converted) -> list[tuple[str, object]]:
     reasons: dict[str, list[str]] = {}
     for name, reason in converted.dropped.items():
         reasons.setdefault(reason, []).append(name)
-    parts = {"detector": "detector", "backbone": "backbone (no pyramid, RPN and box head)"}
+    parts = {
+        "detector": "detector",
+        "backbone": "backbone (no pyramid, RPN and box head)",
+        "recogniser": "recogniser",
+    }
     return [
         ("naming", converted.naming),
         ("contains", parts[converted.contains]),

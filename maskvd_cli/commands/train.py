@@ -1,4 +1,4 @@
-"""`maskvd train`: train or fine-tune the detector of a recipe."""
+"""`maskvd train`: train or fine-tune the model of a recipe."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a detector, or go on where a training stopped.
+    """Train a detector or a recogniser, or go on where a training stopped.
 
     The same command starts it and goes on. DIR holds the log (log.jsonl), checkpoints and, at the
     end, NAME.safetensors with its model card. A training that was killed ends with the same weights
@@ -152,7 +152,7 @@ class _Display:
         self._bar.update(self._task, total=steps, completed=step)
         self._every, self._said = max(steps // 20, 1), step
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
-            f"{training.device}: {counted(len(training.learnt), 'frame')} to learn, "
+            f"{training.device}: {counted(len(training.learnt), training.learnt.unit)} to learn, "
             f"{len(training.evaluated)} to evaluate")  # fmt: skip
         if training.fresh:
             fresh = counted(len(training.fresh), "parameter")
@@ -178,7 +178,8 @@ class _Display:
 
 
 def _facts(entry: dict[str, Any]) -> str:
-    named = ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas", "kept_shares")
+    named = ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas", "cross_entropy",
+             "kept_shares")  # fmt: skip
     parts = " ".join(
         f"{name.replace('_', ' ')} {entry[name]:.3f}" for name in named if name in entry
     )

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.film.choice import choose_task
 from maskvd_cli.film.footage import Footage, class_names, clip_of, video_of
 from maskvd_cli.film.lettering import escaped, unwritable
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.schema import LimitSection, Recipe
 from maskvd_cli.scenes.scene import Scene, scenes_of
+from maskvd_cli.tasks.registry import FIRST
 from maskvd_cli.work.plan import PointSpec
 from maskvd_cli.work.runner import plan_tasks
 
@@ -34,6 +36,12 @@ def choose_point(loaded: LoadedRecipe, point: str | None) -> tuple[PointSpec, st
     tasks, detections, _ = plan_tasks(loaded)
     task = choose_task(tasks, point)
     recipe = _single(loaded.recipe, task)
+    asked = entry(recipe.model.name).family.task
+    if asked != FIRST:
+        raise UsageError(
+            f"a film shows what a detector finds, and {recipe.model.name} is asked for {asked}",
+            remedy="choose the recipe of a detector, such as demo",
+        )
     if recipe.model.weights is None:
         raise UsageError(
             f"{recipe.name} has no weights, and a film shows what a detector finds",

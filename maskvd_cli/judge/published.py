@@ -51,14 +51,14 @@ class PaperRow(_Data):
 class DataExtent(_Data):
     """On which model, clips and frames a table stands, how resized, and on which heatmap.
 
-    `frames` None: how many there are is not known, and not compared.
     `heatmap` holds what is known of it, `withheld_heatmap` why that is not enough to make it again;
-    points without a static mask do not depend on it.
+    points without a static mask do not depend on it. `clips` and `frames` are those that a model
+    runs over: looks and their steps, where it looks at videos; None where the paper does not tell,
+    and then not compared.
     """
 
     model: str
-
-    clips: int
+    clips: int | None
     frames: int | None
     frame: str
     heatmap: dict[str, str] = {}
@@ -99,8 +99,10 @@ class Paper(_Data):
 class Match:
     """The published row for a point.
 
-    `difference`: what of data and setting is not the paper's, None where all is. `withheld`: what
-    the point needs and the paper did not publish. `hardware`: what the paper measured on.
+    `difference`: what of data and setting is not the paper's, None where all is;
+    `video_difference` the same without the number of videos, for what each of them costs.
+    `withheld`: what the point needs and the paper did not publish. `hardware`: what the paper
+    measured on.
     """
 
     paper: str
@@ -109,6 +111,7 @@ class Match:
     difference: str | None
     withheld: str | None
     hardware: str | None
+    video_difference: str | None = None
 
     @property
     def same_data(self) -> bool:
@@ -178,6 +181,8 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
                         table,
                         row,
                         difference=table.incomparable or _difference(record, table.data),
+                        video_difference=table.incomparable
+                        or _difference(record, table.data, extent=False),
                         withheld=_withheld(record, table.data),
                         hardware=paper.hardware,
                     )
@@ -189,15 +194,19 @@ def _withheld(record: PointRecord, data: DataExtent | None) -> str | None:
     return None if data is None or not record.setting["heatmap"] else data.withheld_heatmap
 
 
-def _difference(record: PointRecord, data: DataExtent | None) -> str | None:
-    """Return what of a point's data and setting is not the table's, None where all is."""
+def _difference(record: PointRecord, data: DataExtent | None, *, extent: bool = True) -> str | None:
+    """Return what of a point's data and setting is not the table's, None where all is.
+
+    `extent`: whether it must stand on as many clips and frames, as far as the paper tells them.
+    """
     metrics, model = record.metrics, record.setting["model"]
     if metrics is None or data is None:
         return "the point has not been run"
     parts: list[str] = []
+    extents = ((metrics.clips, data.clips), (metrics.frames, data.frames))
     if model["name"] != data.model:
         parts.append(f"model {model['name']}, not {data.model}")
-    if metrics.clips != data.clips or data.frames not in (None, metrics.frames):
+    if extent and any(theirs not in (None, ours) for ours, theirs in extents):
         parts.append(
             f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
         )

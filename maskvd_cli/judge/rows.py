@@ -302,6 +302,9 @@ def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     if tokens is not None and metrics.cost_curve is not None:
         c0, c1, c2 = metrics.cost_curve
         published["gmacs_at_paper_tokens"] = c0 + c1 * tokens + c2 * tokens**2
+    if match.video_difference is None:
+        deviation = _deviation(metrics.tmacs_video, values.get("tmacs_video"))
+        published["tmacs_video_deviation_percent"] = deviation
     if match.same_data:
         at_mean = match.table.gmacs_evaluated == "at-mean-tokens"
         gmacs = metrics.gmacs_published_at_mean_tokens if at_mean else metrics.gmacs_published
@@ -318,6 +321,9 @@ def _data_note(table: pd.DataFrame) -> list[str]:
     """Return the note that published values stand on other data or settings, where they do."""
     matched = table[table["paper_same_data"].notna()]
     other = matched[matched["paper_same_data"] == False]  # noqa: E712 - a column of objects
+    if "tmacs_video_deviation_percent" in other:
+        # What one video costs stands on no number of them.
+        other = other[other["tmacs_video_deviation_percent"].isna()]
     if other.empty:
         return []
     first = other.iloc[0]

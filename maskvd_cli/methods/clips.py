@@ -20,12 +20,16 @@ from maskvd_cli.methods.stages import SELECTION
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
 
+# Of one image; the frames of a step have one more.
+_DIMENSIONS = 3
+
 
 @dataclass(frozen=True)
 class ClipInput:
     """A clip as the model sees it.
 
-    `images`: per frame (3, content rows, content cols) uint8, read when asked for; `view` holds the
+    `images`: per frame (3, content rows, content cols) uint8, read when asked for, with one axis
+    more in front where a model takes several frames at a time; `view` holds the
     annotated boxes in input pixels and the region scores. `from_labels`: the annotated boxes of the
     frame before stand for the detector's. `clip_boxes`: outputs are cut at the frame's border.
     """
@@ -80,18 +84,21 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
     method: Method[Any],
     clip: ClipInput,
     position: int,
-    before: Any | None,
+    past: Sequence[Any],
     watch: Stopwatch,
     task: Task,
 ) -> FrameResult:
     """Run one frame from its decoded and resized image to its output on the CPU.
 
-    `before`: the output of the frame before; `task`: the model's, which tells what the next frame
-    may know of it. Everything that the method needs lies between start
-    and stop of the watch; decoding, resizing and reading annotations do not. A frame that fails
-    resets the method.
+    `past`: outputs of the frames before, the last one at least, all where the model concludes;
+    then the output of a clip's last frame is what `Model.conclude` says. `task`: the model's, which
+    tells what the next frame may know of the last one. Everything that the method needs lies
+    between start and stop of the watch; decoding, resizing and reading annotations do not. A frame
+    that fails resets the method.
     """
     image = clip.images[position]
+    images = [image] if image.dim() == _DIMENSIONS else list(image)
+    before = past[-1] if past else None
     truth = clip.objects(position) if method.needs_truth else None
     labelled = clip.objects(position - 1) if position and clip.from_labels else None
     stages = Stages(model, watch, before)
@@ -105,7 +112,9 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
             boxes, scores = (None, None) if hints is None else (hints.boxes, hints.scores)
         frame = clip.context(position, boxes, scores, truth)
         watch.lap(SELECTION)
-        output = method.run([image], frame, stages)
+        output = method.run(images, frame, stages)
+        if model.concludes and position == len(clip) - 1:
+            output = stages.conclude([*past, output])
         if HEAD not in stages.ran:
             watch.lap(BACKBONE)
         times = watch.stop()
@@ -129,8 +138,8 @@ def run_clip(
     """Reset the method and run the first `frames` of a clip, all of them by default."""
     watch, task = watch or NoStopwatch(), tasks.load(model.task)()
     method.reset()
-    before: Any | None = None
+    past: list[Any] = []
     for position in range(min(frames or len(clip), len(clip))):
-        result = run_frame(model, method, clip, position, before, watch, task)
-        before = result.output
+        result = run_frame(model, method, clip, position, past, watch, task)
+        past = [*past, result.output] if model.concludes else [result.output]
         yield result

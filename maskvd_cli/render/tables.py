@@ -101,6 +101,10 @@ _BEHIND = {
             meaning="GMACs under the papers' counter, evaluated at the paper's own token count",
         ),
     ),
+    "tmacs_video": (
+        Column("paper_tmacs_video", "paper", "{:g}".format, spare=5),
+        Column("tmacs_video_deviation_percent", "dev. %", _signed, spare=5, meaning=_DEVIATION),
+    ),
     "latency_ms": (Column("paper_latency_ms", "paper", _number(2), spare=12),),
     "peak_mib": (Column("paper_peak_mib", "paper", _number(0), spare=12),),
 }

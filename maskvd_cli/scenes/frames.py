@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskvd_cli.core.looks import Step
 from maskvd_cli.core.placement import Placement, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip, Frame
 from maskvd_cli.data.base import Dataset
+from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.resize import resized
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput
@@ -73,7 +75,8 @@ class KeptFrames:
 class Images(FrameSequence):
     """The frames of one clip, (3, rows, cols) uint8, read when asked for.
 
-    With `noise_seed` frames are noise and no file is read.
+    The steps of a look have all their frames in front, (frames, 3, rows, cols), in uint8 or, where
+    they were resized, float32. With `noise_seed` frames are noise and no file is read.
     """
 
     def __init__(
@@ -97,12 +100,17 @@ class Images(FrameSequence):
         return self._kept.get(place, index, lambda: self._read(frame))
 
     def _read(self, frame: Frame) -> Tensor:
-        if self._noise_seed is None:
-            return resized(self._dataset.image(frame), self._content)
-        drawn = np.random.default_rng(
-            [self._noise_seed, zlib.crc32(self._clip.name.encode()), frame.index]
-        )
-        return torch.from_numpy(drawn.integers(0, 256, (3, *self._content), dtype=np.uint8))
+        parts = (len(frame.parts),) if isinstance(frame, Step) else ()
+        if self._noise_seed is not None:
+            drawn = np.random.default_rng(
+                [self._noise_seed, zlib.crc32(self._clip.name.encode()), frame.index]
+            )
+            size = (*parts, _CHANNELS, *self._content)
+            return torch.from_numpy(drawn.integers(0, 256, size, dtype=np.uint8))
+        if isinstance(frame, Step):
+            images = [self._dataset.image(part) for part in frame.parts]
+            return step_pixels(images, frame.looks, frame.place, self._content)
+        return resized(self._dataset.image(frame), self._content)
 
 
 class ReadAhead(FrameSequence):
@@ -163,7 +171,7 @@ class FrameFeed:
     def fits(self) -> bool:
         """Tell whether all frames can be kept in memory, so that each is read once."""
         clips = zip(self._clips, self.placements, strict=True)
-        size = sum(len(clip) * _CHANNELS * placed.content.area for clip, placed in clips)
+        size = sum(_values_of(clip) * placed.content.area for clip, placed in clips)
         return size <= self._kept.budget
 
     def clips(self, views: Sequence[ClipView]) -> list[ClipInput]:
@@ -173,3 +181,10 @@ class FrameFeed:
             ClipInput(clip.name, images, view, placed.content, self._from_labels, self._clip_boxes)
             for clip, images, view, placed in joined
         ]
+
+
+def _values_of(clip: Clip) -> int:
+    """Return how many bytes a clip takes for each pixel of its frames, resized looks at most."""
+    first = clip.frames[0]
+    each = len(first.parts) * torch.float32.itemsize if isinstance(first, Step) else 1
+    return len(clip) * _CHANNELS * each

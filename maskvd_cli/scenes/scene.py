@@ -8,6 +8,7 @@ from typing import Any
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.families.base import EMBED, HEAD, Stage, cost_of
+from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import Recipe, limit_of
 from maskvd_cli.scenes.annotations import Annotations
@@ -59,6 +60,14 @@ class Scene:
         if self.shape is None:
             return ()
         return geometry.family.stages(geometry.arch, self.shape, geometry.grid)
+
+    @cached_property
+    def conclusion(self) -> Macs | None:
+        """What the model does at the end of a clip; None where it is not known."""
+        geometry = self.geometry
+        if self.shape is None:
+            return None
+        return geometry.family.conclusion(geometry.arch, self.shape)
 
     def around_macs(self, output: Any = None, ran: Collection[str] = (EMBED, HEAD)) -> float | None:
         """Return the MACs beside the backbone at an output, at the most where it is None.

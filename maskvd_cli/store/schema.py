@@ -85,6 +85,11 @@ class Metrics(Stored):
         description="c0, c1, c2: gmacs_published of a frame with n tokens is c0 + c1 n + c2 n^2, "
         "with gates of a frame after the clip's first; None where more than n decides"
     )
+    tmacs_video: Real | None = Field(
+        default=None,
+        description="all looks at a video and what concludes them, the papers' counter, 1e12 MACs; "
+        "None where a model sees every frame once, and where that counter is not known",
+    )
     state_bytes: Count = Field(
         description="bytes kept between frames: of the method's tensors, the most over all frames, "
         "where the model ran, else in closed form for float32"

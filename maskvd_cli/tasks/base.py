@@ -53,6 +53,7 @@ class Task(ABC):
     """A kind of output with its truth. Arrays are stored as they are, without pickled objects.
 
     `quantities`: what a score consists of, the headline first, in the unit that reports show.
+    `counted`: counts of points that only such a task has, beside those of `core.counts`.
     `revision` rises when the same outputs give other scores. `has_boxes`: whether outputs have
     places in the frame, so that `cut` is there.
     """
@@ -62,6 +63,7 @@ class Task(ABC):
     revision: ClassVar[int] = 1
     has_boxes: ClassVar[bool] = False
     quantities: ClassVar[tuple[Quantity, ...]]
+    counted: ClassVar[tuple[Quantity, ...]] = ()
 
     @classmethod
     def headline(cls) -> Quantity:

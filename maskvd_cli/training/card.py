@@ -8,6 +8,8 @@ from typing import Any
 from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.core.shown import markdown_code as code
 from maskvd_cli.core.shown import markdown_text, shown
+from maskvd_cli.core.words import counted
+from maskvd_cli.training.frames import LookList
 from maskvd_cli.training.setup import Training
 
 _NO_LICENCE = "none stated; the terms of the training data and of initial weights apply"
@@ -24,12 +26,13 @@ def model_card(training: Training, result: dict[str, Any]) -> str:
     beside = [f"{one.header} {accuracy[one.name]:.1f}" for one in others if one.name in accuracy]
     also = f" ({', '.join(beside)})" if beside else ""
     evaluated = training.evaluated
+    extent = counted(len(evaluated), evaluated.unit)
     where = f"{code(evaluated.dataset.name)} {code(evaluated.dataset.split)}"
     text = [
         f"# {recipe.name}",
         *([_plain(recipe.description)] if recipe.description else []),
         _table(("", ""), rows),
-        f"{headline.header} on {len(evaluated)} frames of {where}, {_conditions(training)}, "
+        f"{headline.header} on {extent} of {where}, {_conditions(training)}, "
         f"weights as stored{also}:",
         _table(("class", headline.header), [(name, f"{value:.1f}") for name, value in scores]),
         *([_without_method(result, headline)] if training.learner else []),
@@ -41,9 +44,14 @@ def model_card(training: Training, result: dict[str, Any]) -> str:
 def _conditions(training: Training) -> str:
     """Return what was computed of the frames that were evaluated."""
     if (learner := training.learner) is None:
-        return "every token computed, single frames"
+        looks = "all looks" if _has_looks(training) else "single frames"
+        return f"every token computed, {looks}"
     frames = "single frames" if learner.frames == 1 else f"the last of {learner.frames} frames each"
     return f"tokens as {learner.method.name} chooses them, {frames}"
+
+
+def _has_looks(training: Training) -> bool:
+    return isinstance(training.learnt, LookList)
 
 
 def _without_method(result: dict[str, Any], headline: Quantity) -> str:
@@ -58,6 +66,7 @@ def _without_method(result: dict[str, Any], headline: Quantity) -> str:
 def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
     model, geometry = training.recipe.model, training.geometry
     size, parameters = result["bytes"] / 1e6, result["parameters"] / 1e6
+    heads = [("heads", f"{model.channels} channels, {model.hidden} hidden units")]
     return [
         (
             "file",
@@ -66,7 +75,7 @@ def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
         ("sha256", f"`{result['sha256']}`"),
         *_method(training, result),
         ("architecture", f"{model.name}, {parameters:.{_digits(parameters) + 1}f} M parameters"),
-        ("heads", f"{model.channels} channels, {model.hidden} hidden units"),
+        *([] if _has_looks(training) else heads),
         ("input", f"{geometry.input}, frames {geometry.frame or 'keep their aspect'}"),
         ("classes", _plain(", ".join(training.learnt.dataset.classes))),
     ]
@@ -91,10 +100,10 @@ def _method(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]
 
 def _data(training: Training) -> list[tuple[str, str]]:
     recipe, learnt = training.recipe, training.learnt
-    dataset = learnt.dataset
+    dataset, stride = learnt.dataset, f", every {recipe.dataset.stride} of a clip"
     rows = [
         ("data", f"{dataset.name}, split {dataset.split}, protocol {dataset.protocol}"),
-        ("frames", f"{len(learnt)}, every {recipe.dataset.stride} of a clip"),
+        (f"{learnt.unit}s", str(len(learnt)) + ("" if _has_looks(training) else stride)),
         ("annotations", f"sha256 `{learnt.fingerprint}`"),
         ("seed", str(recipe.seed)),
     ]
@@ -115,7 +124,8 @@ def _data(training: Training) -> list[tuple[str, str]]:
 def _course(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
     recipe, where = training.recipe, result["environment"]
     size = recipe.batch * recipe.accumulate
-    steps = f"{result['steps']} of {size} frames ({result['frames_learnt']} in all)"
+    unit = f"{training.learnt.unit}s"
+    steps = f"{result['steps']} of {size} {unit} ({result['frames_learnt']} in all)"
     hardware = _plain(f"{result['device']}; {where['processor']}, {where['cores']} cores")
     return [
         ("command", code(where["command"])),

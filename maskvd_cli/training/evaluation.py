@@ -1,8 +1,8 @@
-"""The task's scores of a model: on single frames with every token computed, or beside a method."""
+"""The task's scores of a model: with every token computed, or beside a method."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,35 +11,37 @@ import torch
 
 from maskvd_cli.core.types import Clip
 from maskvd_cli.tasks.base import Arrays, Task
-from maskvd_cli.tasks.detections import Detections
-from maskvd_cli.training.frames import FrameList
+from maskvd_cli.training.frames import FrameList, LookList
 from maskvd_cli.training.geometry import Geometry
 from maskvd_cli.training.learning import Beside
-from maskvd_cli.training.loading import PlacedFrames, PlacedSequences, batches
+from maskvd_cli.training.loading import PlacedFrames, PlacedLooks, PlacedSequences, batches
+from maskvd_cli.training.looks import matches_of
 from maskvd_cli.training.setup import Training, by_class_of
 
 
 @dataclass(frozen=True)
-class FrameScores:
-    """What single frames score: `values` by quantity; what is not defined is left out.
+class ModelScores:
+    """What a model scores: `values` by quantity; what is not defined is left out.
 
-    `by_class`: the quantity `headline` of every class that has one.
+    `by_class`: the quantity `headline` of every class that has one. `count` frames or videos, as
+    `unit` says, were scored.
     """
 
     headline: str
     values: Mapping[str, float]
     by_class: Mapping[str, float]
-    frames: int
+    count: int
+    unit: str
 
     def content(self) -> dict[str, Any]:
         """Return the scores as JSON values, as logs and results of trainings hold them."""
         by_class = {by_class_of(self.headline): dict(self.by_class)}
-        return {**self.values, **by_class, "frames": self.frames}
+        return {**self.values, **by_class, f"{self.unit}s": self.count}
 
 
 @torch.no_grad()
 def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
-    detector: Callable[[Any], Sequence[Detections]],
+    model: Callable[[Any], Any],
     kind: type[Task],
     listed: FrameList,
     geometry: Geometry,
@@ -48,45 +50,79 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
     workers: int = 0,
     frames: int | None = None,
     on_frames: Callable[[int], object] = lambda done: None,
-) -> FrameScores:
-    """Run every frame and score the outputs against its truth.
+) -> ModelScores:
+    """Run every frame, or all looks at every video, and score the outputs against the truth.
 
     `frames`: the model gets so many frames of the clip up to each, None: single frames alone.
-    `on_frames` hears how many frames are done. `listed` must hold an object. Raises what the
-    dataset and the model raise.
+    `on_frames` hears how many frames or videos are done. `listed` must hold an object. Raises what
+    the dataset and the model raise.
     """
     task, classes = kind(), listed.dataset.classes
+    if isinstance(listed, LookList):
+        matched = _of_videos(model, task, listed, geometry, workers)
+    else:
+        matched = _of_frames(model, task, listed, geometry, batch, workers, frames)
     matches: list[Arrays] = []
+    done = 0
+    for several, count in matched:
+        matches += several
+        done += count
+        on_frames(done)
+    ages = [np.zeros(1, dtype=np.int64) for _ in matches]
+    scores = task.evaluation(matches, ages, classes).scores()
+    headline = task.headline().name
+    parts: Mapping[str, Mapping[str, float | None]] = scores.details.get("by_class", {})
+    return ModelScores(
+        headline,
+        _known(scores.values),
+        _known({label: part.get(headline) for label, part in parts.items()}),
+        done,
+        listed.unit,
+    )
+
+
+def _of_frames(  # noqa: PLR0913, PLR0917 - what is evaluated, and how it is loaded
+    model: Callable[[Any], Any],
+    task: Task,
+    listed: FrameList,
+    geometry: Geometry,
+    batch: int,
+    workers: int,
+    frames: int | None,
+) -> Iterator[tuple[list[Arrays], int]]:
+    """Yield the matches of each batch of frames, and how many frames these are."""
+    classes, done = listed.dataset.classes, 0
     placed_frames: Any = PlacedFrames(listed, geometry)
     if frames is not None:
         placed_frames = PlacedSequences(placed_frames, frames)
     loaded = batches(placed_frames, range(len(listed)), batch, workers=workers)
     for pixels in loaded:
-        for output in detector(pixels):
+        matches: list[Arrays] = []
+        for output in model(pixels):
             # Frames may differ in size, so each is a clip of its own.
-            frame = listed.frames[len(matches)]
+            frame = listed.frames[done + len(matches)]
             placed = geometry.placed(frame.size)
             outputs = task.encode([output.to("cpu")], placed, range(len(classes)))
             truth = task.truth(Clip(listed.dataset.split, (frame,)), classes)
             matches.append(task.match(truth, outputs, classes))
-        on_frames(len(matches))
-    ages = [np.zeros(1, dtype=np.int64) for _ in matches]
-    scores = task.evaluation(matches, ages, classes).scores()
-    headline = task.headline().name
-    parts: Mapping[str, Mapping[str, float | None]] = scores.details.get("by_class", {})
-    return FrameScores(
-        headline,
-        _known(scores.values),
-        _known({label: part.get(headline) for label, part in parts.items()}),
-        len(matches),
-    )
+        done += len(matches)
+        yield matches, len(matches)
+
+
+def _of_videos(
+    model: Callable[[Any], Any], task: Task, listed: LookList, geometry: Geometry, workers: int
+) -> Iterator[tuple[list[Arrays], int]]:
+    """Yield the matches of all looks at each video, which is one."""
+    loaded = batches(PlacedLooks(listed, geometry), range(len(listed)), 1, workers=workers)
+    for index, (looks,) in enumerate(loaded):
+        yield matches_of(task, listed, index, model(list(looks))), 1
 
 
 def _known(values: Mapping[str, float | None]) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def evaluated(training: Training) -> tuple[FrameScores, list[float]]:
+def evaluated(training: Training) -> tuple[ModelScores, list[float]]:
     """Return the scores of a training's weights, and what share of tokens each block computed.
 
     With a method each frame is the last of as many as are learnt together; without one no share is
@@ -107,8 +143,8 @@ def evaluated(training: Training) -> tuple[FrameScores, list[float]]:
     return found, detect.kept()
 
 
-def every_token(training: Training) -> FrameScores:
-    """Return the scores of the model alone on single frames, every token computed."""
+def every_token(training: Training) -> ModelScores:
+    """Return the scores of the model alone on frames or videos, every token computed."""
     return evaluate(
         training.result,
         training.task,

@@ -18,6 +18,7 @@ from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.training.card import model_card
 from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import evaluated, every_token
+from maskvd_cli.training.frames import LookList
 from maskvd_cli.training.setup import Training
 
 
@@ -71,7 +72,7 @@ def metadata(training: Training, progress: Progress) -> dict[str, str]:
     recipe, geometry = training.recipe, training.geometry
     heads = asdict(training.detector.heads)
     return {
-        "contains": "detector",
+        "contains": "recogniser" if isinstance(training.learnt, LookList) else "detector",
         "arch": training.detector.arch.name,
         "heads": json.dumps(heads, sort_keys=True),
         "classes": json.dumps(training.learnt.dataset.classes),

@@ -6,7 +6,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.types import Frame
 from maskvd_cli.data.resize import resized
 from maskvd_cli.tasks.detections import Targets
-from maskvd_cli.training.augmentation import augmented, drawn
-from maskvd_cli.training.frames import FrameList, frame_at
+from maskvd_cli.training.augmentation import Draw, augmented, drawn
+from maskvd_cli.training.frames import FrameList, LookList, frame_at
 from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.looks import learnt_look, placed_looks
 from maskvd_cli.training.recipe import TrainingRecipe
 
 T = TypeVar("T")
@@ -46,12 +47,32 @@ class TrainingFrames(_Frames[Sample]):
     def __init__(self, listed: FrameList, geometry: Geometry, recipe: TrainingRecipe) -> None:
         self.listed, self.geometry, self.recipe = listed, geometry, recipe
 
-    def made(self, position: int) -> Sample:
-        """Return pixels (3, rows, cols) uint8 and targets."""
+    def made(self, position: int) -> Any:
+        """Return pixels (3, rows, cols) uint8 and targets, of videos a look and its class."""
         seed = self.recipe.seed
-        frame = self.listed.frames[frame_at(position, len(self.listed), seed)]
         draw = drawn(self.recipe.augmentation, seed, position)
+        if isinstance(self.listed, LookList):
+            return self._look(self.listed, position, draw)
+        frame = self.listed.frames[frame_at(position, len(self.listed), seed)]
         return augmented(self.listed.dataset.image(frame), frame.boxes, self.geometry, draw)
+
+    def _look(self, listed: LookList, position: int, draw: Draw) -> tuple[Tensor, int]:
+        seed = self.recipe.seed
+        index = frame_at(position, len(listed), seed)
+        # The word keeps this number apart from those of the changes and of the order.
+        chance = float(np.random.default_rng([seed, position, 0x100C]).random())
+        return learnt_look(listed, index, self.geometry.input, draw, chance)
+
+
+class PlacedLooks(_Frames[Tensor]):
+    """All looks at each video of a list, as they are at test."""
+
+    def __init__(self, listed: LookList, geometry: Geometry) -> None:
+        self.listed, self.geometry = listed, geometry
+
+    def made(self, position: int) -> Tensor:
+        """Return the frames (looks, frames, 3, rows, cols)."""
+        return placed_looks(self.listed, position, self.geometry.input)
 
 
 class TrainingSequences(_Frames[list[Sample]]):

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, POSITIONS
 from maskvd_cli.training.recipe import OptimiserSection
 
 # Of a group: its learning rate as a share of the others'.
@@ -18,11 +17,8 @@ SHARE = "share"
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Tell whether weight decay applies: not to norms, biases, positions and class token."""
-    return (
-        parameter.ndim > 1
-        and not name.endswith((POSITIONS, CLASS_TOKEN))
-        and ".relative." not in name
-    )
+    own = name.endswith((".positions", ".class_token")) or ".relative." in name
+    return parameter.ndim > 1 and not own
 
 
 def adamw(

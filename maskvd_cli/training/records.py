@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.records import DamagedResultError
@@ -32,11 +32,21 @@ class _Strict(BaseModel):
 
 
 class StoredScores(_Strict):
-    """The task's quantities in percent, of all classes together and of each."""
+    """The task's quantities in percent, of all classes together and of each.
+
+    They stand on so many `frames` or `videos`.
+    """
 
     __pydantic_extra__: dict[str, Percent | dict[str, Percent]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    frames: Count
+    frames: Count | None = None
+    videos: Count | None = None
+
+    @model_validator(mode="after")
+    def _stands_on_something(self) -> Self:
+        if (self.frames is None) == (self.videos is None):
+            raise ValueError("the number of frames, or of videos, is missing")
+        return self
 
 
 class StoredResult(_Strict):

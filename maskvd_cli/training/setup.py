@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +60,8 @@ class Training:
     @property
     def result(self) -> Detector:
         """The detector that is evaluated and exported: the averaged one where there is one."""
-        if isinstance(self.average, Detector):
-            return self.average
-        averaged = self._part(DETECTOR)
-        return averaged if isinstance(averaged, Detector) else self.detector
+        averaged = self.average if self.learner is None else self._part(DETECTOR)
+        return self.detector if averaged is None else cast(Detector, averaged)
 
     @property
     def own(self) -> nn.Module:

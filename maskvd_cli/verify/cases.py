@@ -20,9 +20,12 @@ from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.checkpoints import read_tensors
 from maskvd_cli.families.vitdet.renaming import Converted, to_our_names
+from maskvd_cli.families.vivit import renaming as vivit
 
 _WEIGHTS = "sd/"
 _MOST_BYTES = 1 << 31
+# What only the configuration of a recogniser has.
+RECOGNISER = "spatial_config"
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
 
 
@@ -191,8 +194,12 @@ def read_case(path: Path, *, of_model: bool = True) -> Golden:
     wide = {name: tensor.double() for name, tensor in read_tensors(weights).items()}
     if not of_model:
         return Golden(path.stem, config, arrays, Converted(wide, "as it is", {}))
-    sides = (config.get("backbone_config") or config).get("position_encoding_size")
+    parts = config.get("backbone_config") or config.get("spatial_config") or config
+    sides = parts.get("position_encoding_size")
     table = Size(*sides) if sides else None
+    if RECOGNISER in config:
+        renamed = vivit.to_our_names(wide, where=weights, table=table)
+        return Golden(path.stem, config, arrays, Converted(renamed, vivit.NAMING, {}))
     return Golden(path.stem, config, arrays, to_our_names(wide, where=weights, table=table))
 
 

@@ -9,6 +9,7 @@ import torch
 
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.verify.cases import (
+    RECOGNISER,
     Agreement,
     Description,
     Golden,
@@ -19,6 +20,7 @@ from maskvd_cli.verify.cases import (
 from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
 from maskvd_cli.verify.pruned import BLOCK, verify_pruned
+from maskvd_cli.verify.recogniser import verify_recogniser
 from maskvd_cli.verify.selection import verify_mapping, verify_selector
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
@@ -63,6 +65,8 @@ def _runner_of(case: Description) -> Runner:
     """
     if "backbone_config" in case.config:
         return verify_detector
+    if RECOGNISER in case.config:
+        return verify_recogniser
     if "block_config" in case.config:
         block = case.config.get("block_class")
         if block is None or block in BLOCKS:

@@ -52,10 +52,10 @@ def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
 
     def dataset() -> str:
         opened = Annotations(recipe)
-        frames = sum(map(len, opened.clips))
+        frames = sum(map(len, opened.videos))
         annotations.append(opened)
         name = f"{opened.dataset.name} {opened.dataset.split}, {opened.dataset.protocol}"
-        extent = f"{counted(len(opened.clips), 'clip')}, {counted(frames, 'frame')}"
+        extent = f"{counted(len(opened.videos), 'clip')}, {counted(frames, 'frame')}"
         return f"{name}: {extent} in {opened.root}"
 
     yield _checked("dataset", dataset)
@@ -83,12 +83,12 @@ def _heatmap(annotations: Annotations, geometry: Geometry) -> str:
 
 
 def _images(annotations: Annotations) -> str:
-    frames = [frame for clip in annotations.clips for frame in clip.frames]
+    frames = [frame for clip in annotations.videos for frame in clip.frames]
     # Drawn frames have no files, and where no frame has one, reading the first says so.
     in_files = any(frame.file for frame in frames)
     absent = [
         f"frame {frame.index} of {clip.name} ({frame.file or frame.sought or 'no file'})"
-        for clip in annotations.clips
+        for clip in annotations.videos
         for frame in clip.frames
         if in_files and not (frame.file and frame.file.is_file())
     ]
@@ -99,7 +99,7 @@ def _images(annotations: Annotations) -> str:
             where=annotations.root,
             remedy="complete the dataset, or plan without a model (--set model.weights=null)",
         )
-    for clip in annotations.clips:
+    for clip in annotations.videos:
         for frame in {0: clip.frames[0], 1: clip.frames[-1]}.values():
             annotations.dataset.image(frame)
     return f"{counted(len(frames), 'frame')}; first and last of every clip can be read"

@@ -55,7 +55,7 @@ def quantities_of(task: type[Task]) -> list[StoredQuantity]:
 
     Metrics that are not measured are among them: papers have values for their quantities.
     """
-    yielded = [(COUNTS, COUNTED)]
+    yielded = [(COUNTS, (*COUNTED, *task.counted))]
     yielded += [(metric.name, metric.yields(task)) for metric in every_metric()]
     stored: dict[str, StoredQuantity] = {}
     for of, quantities in yielded:

@@ -17,7 +17,7 @@ from maskvd_cli.store.schema import Metrics
 from maskvd_cli.work.counted import COUNT
 from maskvd_cli.work.plan import PointSpec
 
-GIGA = 1e9
+GIGA, TERA = 1e9, 1e12
 # Arrays of traced pieces: MACs of all but the backbone, and boxes that the last stage gets.
 AROUND, PROPOSALS = "around", "proposals"
 
@@ -121,8 +121,18 @@ def _metrics(
             None if curve is None else curve[0] + curve[1] * mean + curve[2] * mean**2
         ),
         cost_curve=curve,
+        tmacs_video=_of_a_video(scene, clips, joined),
         state_bytes=0 if state is None else state,
     )
+
+
+def _of_a_video(scene: Scene, clips: int, joined: dict[str, NDArray[Any]]) -> float | None:
+    """Return the mean published TMACs of all looks at a video; None where it is not known."""
+    looks, conclusion = scene.geometry.looks, scene.conclusion
+    published = float(joined["published"].sum()) / clips
+    if looks is None or conclusion is None or np.isnan(published):
+        return None
+    return looks.count * (published + float(conclusion.published)) / TERA
 
 
 def _around(scene: Scene, joined: dict[str, NDArray[Any]]) -> float | None:

@@ -13,7 +13,7 @@ from maskvd_cli.families.zoo import entry
 from maskvd_cli.methods.fit import unplanned
 from maskvd_cli.metrics.registry import metrics
 from maskvd_cli.recipe.load import LoadedRecipe
-from maskvd_cli.scenes.geometry import Geometry, Site
+from maskvd_cli.scenes.geometry import Geometry, Site, looks_of
 from maskvd_cli.scenes.scene import Scene, scenes_of
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
@@ -92,6 +92,7 @@ def plan_tasks(loaded: LoadedRecipe) -> tuple[list[PointSpec], str, str]:
         for text in single.model.input:
             Geometry.of(single, text)
     _check_one_task(loaded)
+    looks_of(loaded.recipe)
     specs = tasks_of(loaded)
     if measure_of(loaded.recipe) is not None:
         specs = with_baseline(specs, loaded.recipe.model.name)
