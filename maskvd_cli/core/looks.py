@@ -78,7 +78,7 @@ def enlarged(native: Size, input_size: Size) -> Size:
 
 
 @dataclass(frozen=True)
-class Step(Frame):
+class LookStep(Frame):
     """One step of a look: its frames, and which crop of them; `index` counts the look's steps.
 
     It has no boxes: what is asked for is the whole video's.
@@ -125,13 +125,13 @@ def looked_at(clip: Clip, looks: Looks) -> Iterator[Clip]:
             number += 1
 
 
-def _maker(clip: Clip, looks: Looks, start: int, place: int) -> Callable[[int], Step]:
+def _maker(clip: Clip, looks: Looks, start: int, place: int) -> Callable[[int], LookStep]:
     positions = looks.positions(len(clip), start)
 
-    def make(number: int) -> Step:
+    def make(number: int) -> LookStep:
         first = number * looks.tubelet
         parts = tuple(clip.frames[at] for at in positions[first : first + looks.tubelet])
-        return Step(
+        return LookStep(
             number, None, parts[0].size, NO_BOXES, parts[0].size_source,
             looks=looks, parts=parts, place=place,
         )  # fmt: skip

@@ -14,7 +14,14 @@ from functools import cached_property
 from pathlib import Path
 
 from maskvd_cli.core.errors import DatasetError
-from maskvd_cli.data.video_sets import Entry, VideoSet, line_of, plain_name, read_table, value_of
+from maskvd_cli.data.video_sets import (
+    ListedClip,
+    VideoSet,
+    line_of,
+    plain_name,
+    read_table,
+    value_of,
+)
 
 _TABLES = {"train": "EPIC_100_train.csv", "val": "EPIC_100_validation.csv"}
 _FOLDERS = ("", "annotations", "epic-kitchens-100-annotations")
@@ -55,7 +62,7 @@ class EpicKitchens100(VideoSet):
     def annotation_source(self) -> Path:
         return self._found(_TABLES[self.split]) or self.root / _TABLES[self.split]
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[ListedClip]:
         table = self.annotation_source
         if not table.is_file():
             raise DatasetError(
@@ -77,7 +84,7 @@ class EpicKitchens100(VideoSet):
             video = plain_name(row["video_id"].strip(), "video_id", where)
             person = plain_name(row["participant_id"].strip(), "participant_id", where)
             label = label_of(_pair(row, where))
-            yield Entry(name, video, label, self._file(person, video), start, stop)
+            yield ListedClip(name, video, label, self._file(person, video), start, stop)
 
     def _labels(self) -> Callable[[tuple[int, int]], int]:
         """Return what gives a pair of verb and noun its class under the protocol."""

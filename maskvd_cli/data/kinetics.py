@@ -14,7 +14,14 @@ from pathlib import Path
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.data.video_files import FORMATS
-from maskvd_cli.data.video_sets import Entry, VideoSet, line_of, plain_name, read_table, value_of
+from maskvd_cli.data.video_sets import (
+    ListedClip,
+    VideoSet,
+    line_of,
+    plain_name,
+    read_table,
+    value_of,
+)
 
 _COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 _LONGEST_S = 1e6
@@ -50,7 +57,7 @@ class Kinetics400(VideoSet):
     def annotation_source(self) -> Path:
         return self._table(self.split) or self.root / "annotations" / f"{self.split}.csv"
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[ListedClip]:
         table = self.annotation_source
         if not table.is_file():
             raise DatasetError(
@@ -68,7 +75,7 @@ class Kinetics400(VideoSet):
             video = plain_name(row["youtube_id"].strip(), "youtube_id", where)
             stem, label = f"{video}_{start:06d}_{stop:06d}", row["label"].strip()
             file = folders.get(stem) or self._folder / f"{stem}.mp4"
-            yield Entry(stem, video, number_of[label], file)
+            yield ListedClip(stem, video, number_of[label], file)
 
     @property
     def _folder(self) -> Path:
@@ -83,7 +90,7 @@ class Kinetics400(VideoSet):
         """Return the split's video files by their stem, in the folder itself or one below."""
         if not self._folder.is_dir():
             return {}
-        found: dict[str, Path] = {}
+        files: dict[str, Path] = {}
         below = [self._folder]
         with os.scandir(self._folder) as entries:
             below += sorted(Path(entry.path) for entry in entries if entry.is_dir())
@@ -93,8 +100,8 @@ class Kinetics400(VideoSet):
             for name in names:
                 stem, suffix = os.path.splitext(name)
                 if suffix.lower() in FORMATS:
-                    found.setdefault(stem, folder / name)
-        return found
+                    files.setdefault(stem, folder / name)
+        return files
 
 
 def _seconds(text: str) -> float:

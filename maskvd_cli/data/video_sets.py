@@ -31,7 +31,7 @@ _MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedClip:
     """One row of a set's table: a clip of a file, from a second on to another, None for its end.
 
     `video` names what it was cut from; `label` its class; `file` may be absent.
@@ -61,7 +61,7 @@ class VideoSet(Dataset):
     rate: ClassVar[float]
 
     @abstractmethod
-    def entries(self) -> Iterator[Entry]:
+    def entries(self) -> Iterator[ListedClip]:
         """Yield the rows of the split's table. Raises DatasetError where it cannot be read."""
 
     def clips(self) -> Iterator[Clip]:
@@ -87,9 +87,9 @@ class VideoSet(Dataset):
         assert isinstance(frame, VideoFrame) and frame.file is not None
         image = self._decoder.at(frame.file, frame.time_s)
         if image.shape[:2] != tuple(frame.size):
-            found = Size(*image.shape[:2])
+            size = Size(*image.shape[:2])
             raise DatasetError(
-                f"its frame at {frame.time_s:.2f} s is {found}, its first one {frame.size}",
+                f"its frame at {frame.time_s:.2f} s is {size}, its first one {frame.size}",
                 where=frame.file,
                 remedy="convert it to frames of one size",
             )
@@ -118,7 +118,7 @@ class VideoSet(Dataset):
     def _decoder(self) -> Decoder:
         return Decoder()
 
-    def _clip(self, row: Entry, facts: VideoFacts) -> Clip:
+    def _clip(self, row: ListedClip, facts: VideoFacts) -> Clip:
         stop = facts.seconds if row.stop_s is None else min(row.stop_s, facts.seconds)
         length = max(round((stop - row.start_s) * self.rate), 1)
         rate, size, start = self.rate, facts.size, row.start_s
@@ -136,10 +136,10 @@ class VideoSet(Dataset):
         name = digest(["videos", self.name, *(f"{file} {stamp_of(file)}" for file in each)])
         stored = None if folder is None else load_entry(folder, name)
         if stored is None:
-            made = [facts_of(file) for file in each]
+            facts = [facts_of(file) for file in each]
             stored = {
-                "sides": np.array([fact.size for fact in made], dtype=np.int64).reshape(-1, 2),
-                "seconds": np.array([fact.seconds for fact in made], dtype=np.float64),
+                "sides": np.array([fact.size for fact in facts], dtype=np.int64).reshape(-1, 2),
+                "seconds": np.array([fact.seconds for fact in facts], dtype=np.float64),
             }
             if folder is not None:
                 save_entry(folder, name, stored, [])

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.looks import Step
+from maskvd_cli.core.looks import LookStep
 from maskvd_cli.core.placement import Placement, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip, Frame
@@ -100,14 +100,14 @@ class Images(FrameSequence):
         return self._kept.get(place, index, lambda: self._read(frame))
 
     def _read(self, frame: Frame) -> Tensor:
-        parts = (len(frame.parts),) if isinstance(frame, Step) else ()
+        parts = (len(frame.parts),) if isinstance(frame, LookStep) else ()
         if self._noise_seed is not None:
             drawn = np.random.default_rng(
                 [self._noise_seed, zlib.crc32(self._clip.name.encode()), frame.index]
             )
             size = (*parts, _CHANNELS, *self._content)
             return torch.from_numpy(drawn.integers(0, 256, size, dtype=np.uint8))
-        if isinstance(frame, Step):
+        if isinstance(frame, LookStep):
             images = [self._dataset.image(part) for part in frame.parts]
             return step_pixels(images, frame.looks, frame.place, self._content)
         return resized(self._dataset.image(frame), self._content)
@@ -186,5 +186,5 @@ class FrameFeed:
 def _values_of(clip: Clip) -> int:
     """Return how many bytes a clip takes for each pixel of its frames, resized looks at most."""
     first = clip.frames[0]
-    each = len(first.parts) * torch.float32.itemsize if isinstance(first, Step) else 1
+    each = len(first.parts) * torch.float32.itemsize if isinstance(first, LookStep) else 1
     return len(clip) * _CHANNELS * each

@@ -74,13 +74,13 @@ def looks_of(recipe: Recipe) -> Looks | None:
 
     Raises UsageError where they differ, since results would stand on other clips.
     """
-    found: dict[Looks | None, str] = {}
+    models: dict[Looks | None, str] = {}
     for model in recipe.models:
         known = entry(model.name)
-        found.setdefault(known.family.looks(known.arch), model.name)
-    if len(found) > 1:
+        models.setdefault(known.family.looks(known.arch), model.name)
+    if len(models) > 1:
         raise UsageError(
-            f"{' and '.join(found.values())} look at videos in other ways",
+            f"{' and '.join(models.values())} look at videos in other ways",
             remedy="give each a recipe",
         )
-    return next(iter(found))
+    return next(iter(models))

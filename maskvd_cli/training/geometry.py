@@ -60,7 +60,7 @@ def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
     check_trainable(model.family, recipe.model.name)
     if model.family.looks(model.arch) is not None:
         shape, size = model.family.random_shape(model.arch, classes), Size.parse(recipe.model.input)
-        made: Any = model.family.build(model.arch, shape, size, seed=recipe.seed)
-        return made
+        recogniser: Any = model.family.build(model.arch, shape, size, seed=recipe.seed)
+        return recogniser
     heads = head_arch(recipe.model, model.arch, classes)
     return Detector(model.arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)

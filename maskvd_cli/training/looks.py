@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.looks import Step, enlarged, looked_at
+from maskvd_cli.core.looks import LookStep, enlarged, looked_at
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.crops import resized_to, step_pixels
@@ -45,15 +45,15 @@ def learnt_look(
 
 def placed_looks(listed: LookList, index: int, input_size: Size) -> Tensor:
     """Return all looks at a video as at test, (looks, frames, 3, *input_size)."""
-    made: list[Tensor] = []
+    looks: list[Tensor] = []
     for look in looked_at(listed.videos[index], listed.looks):
         steps: list[Tensor] = []
         for step in look.frames:
-            assert isinstance(step, Step)
+            assert isinstance(step, LookStep)
             images = [listed.dataset.image(part) for part in step.parts]
             steps.append(step_pixels(images, step.looks, step.place, input_size))
-        made.append(torch.cat(steps))
-    return torch.stack(made)
+        looks.append(torch.cat(steps))
+    return torch.stack(looks)
 
 
 def matches_of(task: Task, listed: LookList, index: int, logits: Tensor) -> list[Arrays]:

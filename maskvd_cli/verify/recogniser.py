@@ -94,10 +94,10 @@ def _method_of(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     if not (isinstance(policy, list) and len(policy) == 2 and policy[0] in _POLICIES):
         raise GoldenError(f"no gate has the policy {policy}")
     measure, value = _POLICIES[policy[0]], policy[1]
-    told = {"block_config": block, "block_class": spatial["block_class"], measure: value}
+    stated = {"block_config": block, "block_class": spatial["block_class"], measure: value}
     if measure != "fraction":
-        return method_of(told)
-    name, params = method_of(told | {"r": 1})
+        return method_of(stated)
+    name, params = method_of(stated | {"r": 1})
     del params["r"]
     return name, params | {"policy": "top_fraction", "fraction": float(value)}
 

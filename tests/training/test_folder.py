@@ -102,6 +102,8 @@ def edited(path: Path, *keys: str, to: Any = None) -> None:
         (("accuracy", "map50"), "high"),
         (("accuracy", "map50_by_class"), None),
         (("accuracy", "map50_by_class"), {"car": None, "bus": "x"}),
+        (("accuracy", "frames"), None),
+        (("accuracy", "videos"), 2),
         (("environment",), "here"),
     ],
     ids=str,

@@ -206,6 +206,16 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(tmp_path: Path) 
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_averaged_weights_are_what_is_scored_and_exported() -> None:
+    loaded = load_training(find_training("train-actions"), [*SHORT, "ema=0.5"])
+    training = prepare(loaded, torch.device("cpu"))
+    assert isinstance(training.average, ViViT)
+    assert training.result is training.average
+    loaded = load_training(find_training("train-actions"), [*SHORT, "ema=0"])
+    training = prepare(loaded, torch.device("cpu"))
+    assert training.result is training.detector
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

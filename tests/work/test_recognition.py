@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from maskvd_cli.app import app
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.core.looks import Looks, Step, looked_at
+from maskvd_cli.core.looks import Looks, LookStep, looked_at
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.kinetics import Kinetics400
@@ -244,7 +244,7 @@ def clip_of(root: Path, number: int) -> ClipInput:
     look = next(looked_at(video, ARCH.looks))
     images = []
     for step in look.frames:
-        assert isinstance(step, Step)
+        assert isinstance(step, LookStep)
         images.append(step_pixels([dataset.image(p) for p in step.parts], step.looks, 0, SIZE))
     return ClipInput(look.name, images, ClipView(len(look), SIZE, 8), SIZE, False)
 
@@ -290,7 +290,7 @@ def test_looks_are_named_after_their_video() -> None:
     assert [look.name for look in made] == [f"v#{number}" for number in range(6)]
     assert {(look.video, look.label, look.whole) for look in made} == {("long", 3, "v")}
     places = [look.frames[0] for look in made]
-    assert [step.place for step in places if isinstance(step, Step)] == [0, 0, 1, 1, 2, 2]
+    assert [step.place for step in places if isinstance(step, LookStep)] == [0, 0, 1, 1, 2, 2]
     last = made[1].frames[1:][0]
-    assert isinstance(last, Step)
+    assert isinstance(last, LookStep)
     assert [part.index for part in last.parts] == [3, 4]

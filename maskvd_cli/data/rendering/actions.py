@@ -50,7 +50,7 @@ class Actor(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scene:
+class ActionScene:
     """One clip: who acts, where (a street without anybody), and the camera that watches."""
 
     world: World
@@ -87,7 +87,7 @@ class Scene:
 
 
 @lru_cache(maxsize=64)
-def build_scene(seed: tuple[int, ...], number: int, frames: int) -> Scene:
+def build_scene(seed: tuple[int, ...], number: int, frames: int) -> ActionScene:
     """Return the scene of a clip; all of it follows from the arguments.
 
     `number` chooses the action in turn, `seed` and `number` everything else.
@@ -105,9 +105,9 @@ def build_scene(seed: tuple[int, ...], number: int, frames: int) -> Scene:
         centre_x_px=SIZE.cols / 2,
         centre_y_px=SIZE.rows / 2,
     )
-    made = tuple(ACTIONS.values())[number % len(ACTIONS)]
-    actors = made(rng, frames / FRAMES_PER_S)
-    return Scene(replace(world, actors=_NOBODY), tuple(actors), camera)
+    action = tuple(ACTIONS.values())[number % len(ACTIONS)]
+    actors = action(rng, frames / FRAMES_PER_S)
+    return ActionScene(replace(world, actors=_NOBODY), tuple(actors), camera)
 
 
 def _as_it_is(limbs: Limbs, time_s: float) -> Limbs:
@@ -155,11 +155,11 @@ def _running(rng: Generator, seconds: float) -> Sequence[Actor]:
 
     def bearing(limbs: Limbs, time_s: float) -> Limbs:
         # Longer steps, and the trunk leans.
-        made = limbs.copy()
+        moved = limbs.copy()
         for forward, up in ((0, 2), (3, 5)):
-            made[:, forward] = 1.5 * limbs[:, forward] + 0.12 * np.maximum(limbs[:, up] - 0.8, 0.0)
-            made[:, up] += 0.05 * abs(math.sin(2 * math.pi * 1.5 * time_s))
-        return made
+            moved[:, forward] = 1.5 * limbs[:, forward] + 0.12 * np.maximum(limbs[:, up] - 0.8, 0.0)
+            moved[:, up] += 0.05 * abs(math.sin(2 * math.pi * 1.5 * time_s))
+        return moved
 
     return [_person(rng, speed, _across(rng, speed, seconds), bearing)]
 
@@ -204,8 +204,8 @@ def _waving(rng: Generator, seconds: float) -> Sequence[Actor]:
     reach = float(rng.uniform(0.16, 0.2))
 
     def bearing(limbs: Limbs, time_s: float) -> Limbs:
-        made = limbs.copy()
-        arm = made[RIGHT_ARM]
+        moved = limbs.copy()
+        arm = moved[RIGHT_ARM]
         swing = 0.75 * math.sin(2 * math.pi * hertz * time_s + start)
         shoulder = arm[0, :3].copy()
         elbow = shoulder + reach * 1.75 * np.array([0.15, -0.75, 0.62])
@@ -214,7 +214,7 @@ def _waving(rng: Generator, seconds: float) -> Sequence[Actor]:
             (0, shoulder, elbow), (1, elbow, hand), (2, hand, hand + (hand - elbow) * 0.2),
         ):  # fmt: skip
             arm[row, :3], arm[row, 3:6] = first, second
-        return made
+        return moved
 
     return [_person(rng, 0.0, _spot(rng), bearing)]
 
@@ -225,9 +225,9 @@ def _jumping(rng: Generator, seconds: float) -> Sequence[Actor]:
     most = float(rng.uniform(0.22, 0.4))
 
     def bearing(limbs: Limbs, time_s: float) -> Limbs:
-        made = limbs.copy()
-        made[:, [2, 5]] += most * abs(math.sin(math.pi * hertz * time_s + start))
-        return made
+        moved = limbs.copy()
+        moved[:, [2, 5]] += most * abs(math.sin(math.pi * hertz * time_s + start))
+        return moved
 
     return [_person(rng, 0.0, _spot(rng), bearing)]
 
@@ -239,14 +239,14 @@ def _bending(rng: Generator, seconds: float) -> Sequence[Actor]:
 
     def bearing(limbs: Limbs, time_s: float) -> Limbs:
         angle = most * (0.5 - 0.5 * math.cos(2 * math.pi * hertz * time_s + start))
-        made, hip = limbs.copy(), 0.52 * float(limbs[:, [2, 5]].max())
+        moved, hip = limbs.copy(), 0.52 * float(limbs[:, [2, 5]].max())
         for forward, up in ((0, 2), (3, 5)):
             above = limbs[:, up] - hip
             upper = above > 0
             ahead = limbs[:, forward]
-            made[upper, forward] = (ahead * math.cos(angle) + above * math.sin(angle))[upper]
-            made[upper, up] = hip + (above * math.cos(angle) - ahead * math.sin(angle))[upper]
-        return made
+            moved[upper, forward] = (ahead * math.cos(angle) + above * math.sin(angle))[upper]
+            moved[upper, up] = hip + (above * math.cos(angle) - ahead * math.sin(angle))[upper]
+        return moved
 
     return [_person(rng, 0.0, _spot(rng, heading), bearing)]
 

@@ -21,11 +21,11 @@ def arch_differences(tensors: Mapping[str, Tensor], arch: ViViTArch) -> list[str
 
     For as many classes as the tensors have. The number of heads cannot be seen in shapes.
     """
-    found = shapes_of(tensors)
-    classes = max([*found.get("classifier.bias", ())[:1], 1])
+    shapes = shapes_of(tensors)
+    classes = max([*shapes.get("classifier.bias", ())[:1], 1])
     with torch.device("meta"):
         model = ViViT(arch, ClassifierShape(classes), Size(arch.patch, arch.patch))
-    return differences(shapes_of(model.state_dict()), found)
+    return differences(shapes_of(model.state_dict()), shapes)
 
 
 def fitting_archs(tensors: Mapping[str, Tensor], wanted: Arch | None, where: object) -> list[str]:

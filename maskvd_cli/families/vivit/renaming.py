@@ -34,8 +34,8 @@ def is_published(names: Iterable[str]) -> bool:
 
 def is_own(names: Iterable[str]) -> bool:
     """Tell whether the names are those that a recogniser has here."""
-    found = list(names)
-    return "classifier.bias" in found and any(name.startswith("temporal.") for name in found)
+    known = list(names)
+    return "classifier.bias" in known and any(name.startswith("temporal.") for name in known)
 
 
 def to_our_names(
@@ -68,7 +68,7 @@ def to_our_names(
 
 def _expected(names: Iterable[str]) -> Iterable[tuple[str, str]]:
     """Yield each name of a recogniser with as many blocks as `names` has, and ours of it."""
-    found = list(names)
+    present = list(names)
     for kind in _KINDS:
         yield f"embedding.conv.{kind}", f"embedding.conv.{kind}"
         yield f"classifier.{kind}", f"classifier.{kind}"
@@ -77,7 +77,7 @@ def _expected(names: Iterable[str]) -> Iterable[tuple[str, str]]:
         yield f"{theirs}{_POSITIONS}", f"{ours}positions"
         yield from ((f"{theirs}layer_norm.{kind}", f"{ours}final_norm.{kind}") for kind in _KINDS)
         first = f"{theirs}backbone.blocks."
-        blocks = {name.removeprefix(first).partition(".")[0] for name in found
+        blocks = {name.removeprefix(first).partition(".")[0] for name in present
                   if name.startswith(first)}  # fmt: skip
         for block in range(max(len(blocks), 1)):
             for layer, own in _LAYERS.items():
