@@ -20,9 +20,9 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.association import (
+    FrameBefore,
     MappingBlocks,
     MappingSelectors,
-    FrameBefore,
     best_share,
     similarity,
     smoothed,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.checkpoints import load_into
-from maskvd_cli.methods.association import MappingSelective, FrameBefore, similarity
+from maskvd_cli.methods.association import FrameBefore, MappingSelective, similarity
 from maskvd_cli.methods.selectors import TokenSelector, kept_of
 from maskvd_cli.verify.cases import Agreement, Golden, precisions
 

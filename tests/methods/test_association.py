@@ -10,8 +10,8 @@ from torch import Tensor
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.methods.association import (
-    MappingSelective,
     FrameBefore,
+    MappingSelective,
     best_share,
     nearness,
     similarity,
