@@ -182,7 +182,8 @@ def _difference(record: PointRecord, data: DataExtent) -> str | None:
         )
     if model["frame"] != data.frame:
         found.append(f"frames resized to {model['frame']}, not {data.frame}")
-    if (record.setting.get("measured") or {}).get("clip_boxes"):
+    measured: dict[str, Any] = record.setting.get("measured") or {}
+    if measured.get("clip_boxes"):
         found.append("boxes cut at the frame")
     heatmap: dict[str, Any] = record.setting["heatmap"] or data.heatmap
     other = [name for name, value in data.heatmap.items() if heatmap.get(name) != value]

@@ -79,8 +79,11 @@ def to_csv(report: Report) -> str:
 
     Text that a spreadsheet would take for a formula is quoted with an apostrophe.
     """
-    rows = report.rows.map(lambda value: inert_text(value) if isinstance(value, str) else value)
-    return rows.to_csv(index=False, lineterminator="\n")
+    return report.rows.map(_inert).to_csv(index=False, lineterminator="\n")
+
+
+def _inert(value: Any) -> Any:
+    return inert_text(value) if isinstance(value, str) else value
 
 
 def to_json(report: Report) -> str:

@@ -108,10 +108,14 @@ def _shown(data: Any) -> Any:
     return shown(data) if isinstance(data, str) else data
 
 
+def _finalized(value: Any) -> Any:
+    """Return what stands on the page for a value; styles, scripts and data are markup already."""
+    return shown(value, "\n") if type(value) is str else value
+
+
 def _template() -> Any:
-    # Markup is the page's own: styles, scripts, data.
     environment = Environment(
-        finalize=lambda value: shown(value, "\n") if type(value) is str else value,
+        finalize=_finalized,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -55,9 +55,10 @@ def changed(path: Path, change: dict[str, Callable[[Any], Any]]) -> None:
     """Write the arrays of a file anew, some of them changed, so that no archive is damaged."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: np.asarray(file[name]) for name in file.files}
-    np.savez_compressed(path, **{
+    after: dict[str, Any] = {
         name: change[name](array) if name in change else array for name, array in arrays.items()
-    })  # fmt: skip
+    }
+    np.savez_compressed(path, **after)
 
 
 def text_with(old: str, new: str) -> Callable[[Any], Any]:

@@ -188,4 +188,4 @@ def test_a_task_without_boxes_has_nothing_to_cut() -> None:
         cut = Task.cut
 
     with pytest.raises(UsageError, match="outputs of the task label have no boxes to cut"):
-        Label().cut(None, NATIVE)
+        Label().cut(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0)), NATIVE)
