@@ -11,7 +11,6 @@ from importlib.resources import files
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont  # pyright: ignore[reportUnknownVariableType]
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
