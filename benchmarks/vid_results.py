@@ -60,7 +60,8 @@ methods:
     period: [4, 8, 16, 32]
     static_keep_rate: [0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.05]
 """
-STEPS = ("prepare", "write", "merge", "read")
+WRITTEN = ("prepare", "write")
+STEPS = (*WRITTEN, "merge", "read")
 # Runs maskvd and says at its end how much memory it held at most: what a parent is told of a child
 # holds its own peak, too.
 MASKVD = """\
@@ -263,15 +264,18 @@ def timed(command: Sequence[str]) -> tuple[float, subprocess.CompletedProcess[st
 
 
 def measured(folder: Path, options: argparse.Namespace) -> dict[str, Mapping[str, Any]]:
-    """Return seconds and peak memory of every step."""
+    """Return seconds and peak memory of every step; what a folder holds is not written again."""
+    written = folder / "written.json"
     found: dict[str, Mapping[str, Any]] = {}
+    if written.exists():
+        found = json.loads(written.read_text())
     own = ["--folder", str(folder), "--whole", str(options.whole), "--share", str(options.share)]
-    for step in STEPS[1:] if (folder / RECIPE_NAME).exists() else STEPS:
-        if step == "write" and (folder / "b").exists():
-            continue
+    for step in (step for step in STEPS if step not in found):
         seconds, done = timed([sys.executable, __file__, "--step", step, *own])
         found[step] = {"seconds": seconds, **json.loads(done.stdout)}
         print(step, found[step], file=sys.stderr)
+        if step in WRITTEN:
+            written.write_text(json.dumps(found))
     a, b = str(folder / "a"), str(folder / "b")
     commands = {
         "report": ["report", a],

@@ -36,7 +36,7 @@ _SHARPNESS, _FLOOR = 10.0, 1e-6
 
 
 @dataclass(frozen=True)
-class Memory:
+class FrameBefore:
     """What is kept of a frame for the next one: copies, on the device.
 
     `entering` (N, D): tokens as they entered the block before which the next frame maps; `deep`
@@ -73,7 +73,7 @@ class MappingSelective(nn.Module):
     def forward(  # noqa: PLR0913, PLR0917 - the frame, what is known of the one before, and how
         self,
         tokens: Tensor,
-        memory: Memory,
+        memory: FrameBefore,
         grid: Size,
         keep_rate: float,
         noise: Noise | None = None,

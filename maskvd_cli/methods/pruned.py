@@ -74,7 +74,7 @@ P = TypeVar("P", bound=PrunedParams)
 
 
 @dataclass(frozen=True)
-class Kept:
+class ChosenTokens:
     """The tokens that go on, (K,) sorted, on the backbone's device; None: the frame is full."""
 
     index: Tensor | None
@@ -116,17 +116,17 @@ class PrunedMethod(TokenMethod[P]):
         self._check(tokens, frame)
         count = self.params.count(frame.grid.area)
         if frame.index % self.params.period == 0:
-            return Selection(more=Kept(None))
+            return Selection(more=ChosenTokens(None))
         chosen = self.choose(tokens[0], frame, count)
-        return Selection(more=Kept(chosen.sort().values.to(tokens.device)))
+        return Selection(more=ChosenTokens(chosen.sort().values.to(tokens.device)))
 
     def compute(
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         kept = selection.more
-        if not isinstance(kept, Kept):
+        if not isinstance(kept, ChosenTokens):
             kept = self._selected(tokens, frame).more
-        assert isinstance(kept, Kept)
+        assert isinstance(kept, ChosenTokens)
         features = self.execution.run(tokens, frame.grid, kept.index)
         return features, self._trace(kept.index, frame.grid, tokens.device)
 

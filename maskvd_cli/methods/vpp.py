@@ -20,9 +20,9 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.association import (
+    FrameBefore,
     MappingBlocks,
     MappingSelectors,
-    Memory,
     best_share,
     similarity,
     smoothed,
@@ -146,8 +146,8 @@ class VPPLearner(Learner[VPPLearning]):
         return Learnt(features, {KEPT_SHARES: torch.stack(losses).mean()}, mean)
 
     def _through(
-        self, module: Any, walk: SoftWalk, before: Memory | None, noise: Noise
-    ) -> tuple[Memory, Tensor | None, dict[int, Tensor]]:
+        self, module: Any, walk: SoftWalk, before: FrameBefore | None, noise: Noise
+    ) -> tuple[FrameBefore, Tensor | None, dict[int, Tensor]]:
         """Run a frame; return what the next one maps, the mean score, and kept shares by block."""
         told, kept = self.settings, dict[int, Tensor]()
         entering = deep = score = active = None
@@ -167,10 +167,10 @@ class VPPLearner(Learner[VPPLearning]):
                 everything = torch.ones(walk.tokens.shape[:2], device=walk.tokens.device)
                 deep = walk.tokens, (everything if active is None else active.detach()) > 0
         assert entering is not None and deep is not None
-        return Memory(entering, *deep), score, kept
+        return FrameBefore(entering, *deep), score, kept
 
     def _mapped(
-        self, module: Any, tokens: Tensor, before: Memory, grid: Size, noise: Noise
+        self, module: Any, tokens: Tensor, before: FrameBefore, grid: Size, noise: Noise
     ) -> tuple[Tensor, Tensor]:
         """Return 1 for kept tokens, else 0, and the scores, (B, N) each.
 
@@ -220,7 +220,7 @@ class VPP(LearnedSelection[VPPParams]):
         self, params: VPPParams, backbone: VisionTransformer, module: nn.Module | None = None
     ) -> None:
         super().__init__(params, backbone, module)
-        self.memory: Memory | None = None
+        self.memory: FrameBefore | None = None
 
     def forget(self) -> None:
         self.memory = None
@@ -244,11 +244,11 @@ class VPP(LearnedSelection[VPPParams]):
                 everything = torch.ones(frame.grid.area, dtype=torch.bool, device=tokens.device)
                 deep = walk.tokens.clone(), everything if active is None else active
         assert entering is not None and deep is not None
-        self.memory = Memory(entering, *deep)
+        self.memory = FrameBefore(entering, *deep)
         return walk.features(), walk.trace(scores, {_MAPPED: int(before is not None)})
 
     def _mapped(
-        self, tokens: Tensor, before: Memory, grid: Size, noise: Noise | None
+        self, tokens: Tensor, before: FrameBefore, grid: Size, noise: Noise | None
     ) -> tuple[Tensor, Tensor]:
         params = self.params
         mapped = self.module.map(tokens, before, grid, params.keep_rate, noise, params.temperature)

@@ -117,7 +117,7 @@ class DatasetSection(Section):
         ge=1,
         le=1_000_000,
         description="run on every so many-th frame of each clip, from its first, as if the others "
-        "had not been recorded (4: RGTP's 1/4 sampling)",
+        "had not been recorded (4: one frame in four)",
     )
     pixels: Literal["images", "noise"] = Field(
         default="images",

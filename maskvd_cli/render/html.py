@@ -113,7 +113,6 @@ def _shown_text(value: object) -> object:
 
 
 def _template() -> Any:
-    # Markup is the page's own: styles, scripts, data.
     environment = Environment(
         finalize=_shown_text,
         autoescape=True,

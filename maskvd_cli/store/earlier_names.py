@@ -6,9 +6,10 @@ History: these words stay as they are, whatever quantities and methods of today 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 # Counts of a point had these, and never a value: it stood in the measured records.
 _UNFILLED = ("map50", "latency_ms", "peak_mib")

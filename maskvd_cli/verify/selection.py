@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.checkpoints import load_into
-from maskvd_cli.methods.association import MappingSelective, Memory, similarity
+from maskvd_cli.methods.association import FrameBefore, MappingSelective, similarity
 from maskvd_cli.methods.selectors import TokenSelector, kept_of
 from maskvd_cli.verify.cases import Agreement, Golden, precisions
 
@@ -67,7 +67,7 @@ def verify_mapping(case: Golden, agreement: Agreement) -> None:
         draws = iter([_noise(case, part, dtype) for part in ("gumbel_assoc", "gumbel_score")])
         mapped = module(
             tokens,
-            Memory(entering, deep, active),
+            FrameBefore(entering, deep, active),
             grid,
             config["keep_ratio"],
             lambda *shape, draws=draws: next(draws).reshape(shape),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -71,7 +71,7 @@ def _series_of(session: OpenSession) -> tuple[tuple[str, ...], int]:
     return points, len(points) + (baseline is not None and baseline not in points)
 
 
-def _written(files: Iterator[Path] | map[Path]) -> tuple[float, ...]:
+def _written(files: Iterable[Path]) -> tuple[float, ...]:
     """Return when files were written; those that are not there are left out."""
     times: list[float] = []
     for file in files:

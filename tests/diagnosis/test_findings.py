@@ -265,7 +265,7 @@ def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (labels / "0000.txt").write_text(f"{row}\n")
     found = dataset_finding(Kitti)
     assert found.state == "note"
-    assert "2 frames, 1 boxes" in found.found and "no images" in found.found
+    assert "2 frames, 1 box" in found.found and "no images" in found.found
     (labels / "0000.txt").write_text("nonsense\n")
     assert dataset_finding(Kitti).state == "problem"
     assert dataset_finding(Synthetic).state == "ok"

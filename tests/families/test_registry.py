@@ -220,7 +220,7 @@ def test_a_plan_can_say_what_a_method_is(second: None) -> None:
     assert (stored.role, stored.columns, stored.colour) == ("control", {"every": "every"}, None)
     assert legend("dense").role == "baseline"
     assert {name for name in methods.names() if legend(name).role == "control"} == {
-        "dense-unpadded", "oracle", "random", "skip",
+        "boxes-k", "dense-unpadded", "oracle", "random", "skip",
     }  # fmt: skip
 
 

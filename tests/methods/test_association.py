@@ -10,8 +10,8 @@ from torch import Tensor
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.methods.association import (
+    FrameBefore,
     MappingSelective,
-    Memory,
     best_share,
     nearness,
     similarity,
@@ -27,9 +27,9 @@ def tokens(seed: int) -> Tensor:
     return torch.randn(N, DIM, generator=generator, dtype=torch.float64)
 
 
-def memory(active: Tensor | None = None) -> Memory:
+def memory(active: Tensor | None = None) -> FrameBefore:
     everything = torch.ones(N, dtype=torch.bool)
-    return Memory(tokens(1), tokens(2), everything if active is None else active)
+    return FrameBefore(tokens(1), tokens(2), everything if active is None else active)
 
 
 def module() -> MappingSelective:

@@ -129,8 +129,7 @@ def test_what_is_no_regular_file_is_told(journal: Journal, tmp_path: Path, kind:
         os.mkfifo(path)
     else:
         path.symlink_to(elsewhere if kind == "link" else tmp_path / "nowhere")
-    reasons = {"folder": "directory", "pipe": "no regular file"}
-    reason = reasons.get(kind, "is a link, no regular file")
+    reason = "is no regular file" if kind in ("folder", "pipe") else "is a link, no regular file"
     with pytest.raises(DamagedResultError, match=f"tune.json: .*{reason}.*remove it") as caught:
         found(journal)
     assert "\n" not in str(caught.value)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont  # pyright: ignore[reportUnknownVariableType]
 from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
@@ -37,7 +37,8 @@ def harmless(figure: Figure) -> None:
 
 @cache
 def _written() -> frozenset[int]:
-    return frozenset(FT2Font(findfont("DejaVu Sans")).get_charmap())
+    file = files("matplotlib") / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return frozenset(FT2Font(str(file)).get_charmap())
 
 
 def draw_panel(axes: Any, panel: Panel) -> None:
