@@ -130,7 +130,7 @@ def looks_of(recipe: TrainingRecipe) -> Looks | None:
 
 
 def listed_looks(dataset: Dataset, looks: Looks, limit: int | None = None) -> LookList:
-    """Return the videos of a split, at most `limit`, spread over all.
+    """Return the videos of a split, at most `limit`, always the same ones.
 
     Raises DatasetError where there is none, UsageError for one without a class.
     """
@@ -140,7 +140,9 @@ def listed_looks(dataset: Dataset, looks: Looks, limit: int | None = None) -> Lo
         content.add(clip)
         videos.append(clip)
     if limit is not None and len(videos) > limit:
-        videos = [videos[index * len(videos) // limit] for index in range(limit)]
+        # At even distances they could all be of one class, where classes take turns.
+        chosen = np.random.default_rng(0).permutation(len(videos))[:limit]
+        videos = [videos[index] for index in sorted(chosen.tolist())]
     if not videos:
         raise DatasetError(
             f"split {dataset.split} has no video", where=dataset.name, remedy="use another split"
