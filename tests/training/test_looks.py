@@ -231,16 +231,16 @@ def test_averaged_weights_are_what_is_scored_and_exported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
-        ("mask={static_keep_rate: 0.5}", "mask is not for vivit-ti"),
-        ("model.channels=8", r"model\.channels is not for vivit-ti"),
-        ("method={name: rgtp}", "method is not for vivit-ti"),
-        ("dataset.stride=2", r"dataset\.stride is not for vivit-ti"),
-        ("dataset.name=synthetic", "has no class of the 3"),
+        (("mask={static_keep_rate: 0.5}",), "mask is not for vivit-ti"),
+        (("model.channels=8",), r"model\.channels is not for vivit-ti"),
+        (("method={name: svit}", "init=detector.safetensors"), "method is not for vivit-ti"),
+        (("dataset.stride=2",), r"dataset\.stride is not for vivit-ti"),
+        (("dataset.name=synthetic",), "has no class of the 3"),
     ],
 )
-def test_what_a_recogniser_does_not_know_is_refused(change: str, message: str) -> None:
-    loaded = load_training(find_training("train-actions"), [*SHORT, change])
+def test_what_a_recogniser_does_not_know_is_refused(changes: tuple[str, ...], message: str) -> None:
+    loaded = load_training(find_training("train-actions"), [*SHORT, *changes])
     with pytest.raises(UsageError, match=message):
         prepare(loaded, torch.device("cpu"))

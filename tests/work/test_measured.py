@@ -319,8 +319,9 @@ def test_smoke_and_limit_are_marked_in_files_and_reports(recipe_file: Path, tmp_
 
 def test_random_weights_measure_cost_alone_on_noise(recipe_file: Path, tmp_path: Path) -> None:
     made = sweep_once(
-        recipe_file, tmp_path, "model.weights=random", "dataset.pixels=noise", "limit.frames=4"
-    )
+        recipe_file, tmp_path, "model.weights=random", "dataset.pixels=noise", "limit.frames=4",
+        "memory.frames=1",
+    )  # fmt: skip
     assert made.run.plan().detections == "labels"
     assert {record.of for record in made.measured} == {"latency", "memory"}
     assert not made.unmeasured
