@@ -20,8 +20,8 @@ from result_file import write_result
 
 COMMANDS = {
     "maskvd --help": ["--help"],
-    "maskvd heatmap": ["heatmap", "-o", "heatmap.npz"],
-    "maskvd mask": ["mask", "heatmap.npz"],
+    "maskvd heatmap": ["heatmap", "-o", "heatmap.npz", "--force"],
+    "maskvd mask": ["mask", "heatmap.npz", "--force"],
     "maskvd sweep --dataset kitti": ["sweep", "--dataset", "kitti", "--fresh"],
     "maskvd report": ["report"],
 }

@@ -206,6 +206,8 @@ def test_every_quantity_is_described() -> None:
 
     page = (DOCS / "reference" / "results.md").read_text("utf-8")
     every = [quantity.name for quantity in COUNTED]
+    for task in map(tasks.load, tasks.names()):
+        every += [quantity.name for quantity in task.counted]
     for metric in map(metrics.load, metrics.names()):
         for task in map(tasks.load, tasks.names()):
             every += [quantity.name for quantity in metric.yields(task)]

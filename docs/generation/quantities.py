@@ -26,6 +26,9 @@ def quantities(argument: str = "") -> str:
 def _all() -> Iterator[tuple[str, Quantity]]:
     for quantity in COUNTED:
         yield COUNTS, quantity
+    for name in tasks.names():
+        for quantity in tasks.load(name).counted:
+            yield COUNTS, quantity
     kinds = sorted(map(metrics.load, metrics.names()), key=lambda kind: kind.order)
     for kind in kinds:
         for name in tasks.names():

@@ -11,11 +11,14 @@ import typer
 
 from maskvd_cli.commands.terminal import (
     AsJson,
+    Force,
     Quiet,
     print_json,
     refuse_datasets,
+    refuse_existing,
     say,
     shows_progress,
+    sign_of_life,
     table_console,
     talk_console,
 )
@@ -27,10 +30,11 @@ from maskvd_cli.core.errors import (
     unknown,
 )
 from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from maskvd_cli.compare.changes import Change, Limit
-    from maskvd_cli.compare.comparison import Comparison, Opened, Row
+    from maskvd_cli.compare.comparison import Comparison, OpenedRuns, Row
 
 
 def compare(
@@ -66,6 +70,7 @@ def compare(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Also write a .md, .csv or .json file.")
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -73,9 +78,9 @@ def compare(
 
     Points are paired by label, model and input. On latency the speed-up against the session's own
     baseline decides, since raw milliseconds of two sessions hold the machine's drift as well; a
-    change no larger than what the baseline against itself showed is noise. The headline, as mAP50,
-    is paired over videos. Counts and memory have no noise. With --quiet only regressions beyond
-    --fail-on are told.
+    change no larger than what the baseline against itself showed is noise. The headline (mAP50 of
+    detection) is paired over videos. Counts and memory have no noise. With --quiet only regressions
+    beyond --fail-on are told.
 
     Exit codes: 2 where the runs must not be compared (see --allow), 3 where a file is damaged or,
     with --fail-on, a point that was ok in A failed in B, 4 for a regression beyond --fail-on.
@@ -87,7 +92,7 @@ def compare(
     from maskvd_cli.compare.comparison import open_pairs
     from maskvd_cli.store.runs import find_run
 
-    _check(allow or [], output)
+    _check(allow or [], output, force=force)
     opened = open_pairs(find_run(run_a, say), find_run(run_b, say))
     limits = [Limit.parse(text, opened.plans) for text in fail_on or ()]
     _refuse(opened, allow or [])
@@ -109,7 +114,7 @@ def compare(
     _judge(comparison, limits)
 
 
-def _check(allow: list[str], output: Path | None) -> None:
+def _check(allow: list[str], output: Path | None, *, force: bool) -> None:
     from maskvd_cli.compare.conditions import KINDS
     from maskvd_cli.compare.text import FORMATS
 
@@ -122,9 +127,10 @@ def _check(allow: list[str], output: Path | None) -> None:
                 "wrong kind of file", where=output, remedy=f"name it with {', '.join(FORMATS)}"
             )
         refuse_datasets(output)
+        refuse_existing(output, force=force)
 
 
-def _refuse(opened: Opened, allow: list[str]) -> None:
+def _refuse(opened: OpenedRuns, allow: list[str]) -> None:
     """End with one line per reason where the runs must not be compared."""
     reasons = opened.forbidding(allow)
     for reason in reasons:
@@ -135,17 +141,17 @@ def _refuse(opened: Opened, allow: list[str]) -> None:
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _compared(opened: Opened) -> Comparison:
-    """Compare, and say on a terminal which point it is at: scoring may take minutes."""
-    from rich.markup import escape
-
+def _compared(opened: OpenedRuns) -> Comparison:
+    """Compare, and say that it goes on, on a terminal at which point: scoring may take minutes."""
     from maskvd_cli.compare.comparison import compare as compared
+    from maskvd_cli.render.safe_console import literal
 
     console = talk_console()
     if not shows_progress(console):
-        return compared(opened)
+        with sign_of_life("comparing"):
+            return compared(opened)
     with console.status("comparing") as status:
-        return compared(opened, lambda label: status.update(f"comparing {escape(shown(label))}"))
+        return compared(opened, lambda label: status.update(f"comparing {literal(label)}"))
 
 
 def _write(comparison: Comparison, output: Path) -> None:
@@ -154,7 +160,7 @@ def _write(comparison: Comparison, output: Path) -> None:
 
     text = FORMATS[output.suffix.lower()](comparison)
     write_bytes(Path(os.path.realpath(output)), text.encode())
-    say(f"comparison of {len(comparison.rows)} points written to {output}")
+    say(f"comparison of {counted(len(comparison.rows), 'point')} written to {output}")
 
 
 def _judge(comparison: Comparison, limits: list[Limit]) -> None:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, new_file, print_facts, print_json, say
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Force,
+    Quiet,
+    new_file,
+    print_facts,
+    print_json,
+    say,
+)
 from maskvd_cli.core.errors import ResultError
 
 if TYPE_CHECKING:
@@ -26,23 +34,25 @@ def convert(
     naming: Annotated[
         str | None,
         typer.Option(
-            help="detectron2, eventful, maskvd-nonwindowed, timm or own. Default: recognised."
+            help="detectron2, eventful, eventful-vivit, maskvd-nonwindowed, timm or own. Default: "
+            "recognised."
         ),
     ] = None,
     arch: Annotated[
         str | None,
         typer.Option(help="Architecture that the shapes must have. Default: any, recognised."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite DST.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Convert a published checkpoint to maskvd's own names.
 
     SRC is read, never run. Every tensor is renamed, or named as dropped, or the reason to stop.
-    Reads the checkpoints of ViTDet (Detectron2), Eventful Transformers and MaskVD, and ViT-B
-    backbones of timm and MAE. The same SRC and options always give the same bytes. What a file of
-    maskvd's own says of its detector (heads, anchors, classes, input, training) is kept.
+    Reads the checkpoints of ViTDet (Detectron2), Eventful Transformers (ViTDet and ViViT) and
+    MaskVD, and ViT-B backbones of timm and MAE. The same SRC and options always give the same
+    bytes. What a file of maskvd's own says of its detector (heads, anchors, classes, input,
+    training) is kept, and so is what it was converted from.
 
     Example: maskvd convert frcnn_vitdet_final.pth vitdet-b-vid.safetensors --arch vitdet-b
     """
@@ -51,18 +61,21 @@ def convert(
     from maskvd_cli.families.checkpoints import save
 
     converted, archs, stated = _converted(source, naming, arch)
-    metadata = stated | _origin(source, converted)
+    metadata = stated | _origin(source, converted, stated)
     save(output, converted.tensors, metadata | ({"arch": archs[0]} if len(archs) == 1 else {}))
     for note in _notes(converted, archs, stated):
         say(f"note: {note}")
     _print(source, output, metadata, converted, archs, as_json=as_json)
 
 
-def _origin(source: Path, converted: Converted) -> dict[str, str]:
-    """Return what the new file says of where it comes from."""
+def _origin(source: Path, converted: Converted, stated: dict[str, str]) -> dict[str, str]:
+    """Return what the new file says of where it comes from, and where that came from."""
     from maskvd_cli.families.checkpoints import sha256_of
+    from maskvd_cli.families.vitdet.stated import earlier_sources
 
+    earlier = earlier_sources(stated, source)
     return {
+        **({"earlier_sources": json.dumps(earlier)} if earlier else {}),
         "source_naming": converted.naming,
         "source_sha256": sha256_of(source),
         "contains": converted.contains,
@@ -90,11 +103,13 @@ def _print(
 ) -> None:
     from maskvd_cli.families.checkpoints import sha256_of
 
+    earlier: list[dict[str, str]] = json.loads(metadata.get("earlier_sources", "[]"))
     if as_json:
         print_json(
             {
                 "source": source,
                 **metadata,
+                **({"earlier_sources": earlier} if earlier else {}),
                 "dropped": converted.dropped,
                 "tensors": len(converted.tensors),
                 "architectures": archs,
@@ -107,6 +122,7 @@ def _print(
         [
             ("source", source),
             ("source sha256", metadata["source_sha256"]),
+            *[("made from", f"{one['sha256']} ({one['naming']})") for one in reversed(earlier)],
             *_facts(converted),
             ("architecture", " or ".join(archs) or "none of maskvd's"),
             ("output", output),
@@ -130,14 +146,22 @@ def _converted(
     from maskvd_cli.families.checkpoints import read_metadata, read_tensors
     from maskvd_cli.families.vitdet.fitting import fitted_to, matching_archs
     from maskvd_cli.families.vitdet.namings import get_naming
-    from maskvd_cli.families.vitdet.renaming import to_our_names
+    from maskvd_cli.families.vitdet.renaming import Converted, to_our_names
     from maskvd_cli.families.vitdet.stated import carried_over
+    from maskvd_cli.families.vivit import renaming as recogniser
+    from maskvd_cli.families.vivit.fitting import fitting_archs
     from maskvd_cli.families.zoo import get_arch
 
     wanted = None if arch is None else get_arch(arch)
-    if naming is not None:
+    if naming not in (None, recogniser.NAMING):
         get_naming(naming)
-    converted = to_our_names(read_tensors(source), naming, where=source)
+    tensors = read_tensors(source)
+    if naming == recogniser.NAMING or (naming is None and recogniser.is_published(tensors)):
+        converted = Converted(
+            recogniser.to_our_names(tensors, where=source), recogniser.NAMING, dropped={}
+        )
+        return converted, fitting_archs(converted.tensors, wanted, source), {}
+    converted = to_our_names(tensors, naming, where=source)
     is_safe = source.suffix.lower() == ".safetensors"
     metadata = carried_over(read_metadata(source) if is_safe else {}, converted, wanted, source)
     if wanted is None:
@@ -153,7 +177,11 @@ def _facts(converted: Converted) -> list[tuple[str, object]]:
     reasons: dict[str, list[str]] = {}
     for name, reason in converted.dropped.items():
         reasons.setdefault(reason, []).append(name)
-    parts = {"detector": "detector", "backbone": "backbone (no pyramid, RPN and box head)"}
+    parts = {
+        "detector": "detector",
+        "backbone": "backbone (no pyramid, RPN and box head)",
+        "recogniser": "recogniser",
+    }
     return [
         ("naming", converted.naming),
         ("contains", parts[converted.contains]),

@@ -74,8 +74,9 @@ def doctor(
 
 def _print(made: Diagnosis) -> None:
     """Print one table; what to do stands under what was found."""
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -88,7 +89,7 @@ def _print(made: Diagnosis) -> None:
         for finding in findings:
             colour = _COLOURS[finding.state]
             mark = f"[{colour}]{finding.state}[/{colour}]"
-            table.add_row(f"  {escape(finding.name)}", mark, escape(finding.found))
+            table.add_row(f"  {literal(finding.name)}", mark, literal(finding.found))
             if finding.remedy is not None:
-                table.add_row("", "", f"[dim]-> {escape(finding.remedy)}[/dim]")
+                table.add_row("", "", f"[dim]-> {literal(finding.remedy)}[/dim]")
     table_console().print(table)

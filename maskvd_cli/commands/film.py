@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +13,19 @@ import typer
 from maskvd_cli.commands.sweep import load_named
 from maskvd_cli.commands.terminal import (
     AsJson,
+    Force,
     Quiet,
-    output_file,
+    at_work,
+    new_file,
     print_json,
-    reading_annotations,
+    refuse_datasets,
     say,
     shows_progress,
+    sign_of_life,
     talk_console,
 )
 from maskvd_cli.core.errors import ResultError, UsageError
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,43 +80,49 @@ def film(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe."),
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Film a point at work: kept tokens, detections, misses, cost.
 
-    The detector runs with the point's method, and densely beside it. Tokens that the method does
-    not recompute are dark. An object that dense finds (IoU 0.5, right class, --score) and the
-    method does not is red: it is missed because of skipping. Objects that both miss are grey and
-    dashed, all others white. GMACs are the backbone's. With gates or dropping, a token is the
-    brighter the more gates or blocks recompute it.
+    The detector runs with the point's method, and with the baseline beside it. Tokens that the
+    method does not recompute are dark. An object that the baseline finds (IoU 0.5, right class,
+    --score) and the method does not is red: it is missed because of skipping. Objects that both
+    miss are grey and dashed, all others white. GMACs are the backbone's. With gates or dropping, a
+    token is the brighter the more gates or blocks recompute it.
 
-    With --video there is no truth, and red is what only dense detects; the heatmap of the static
-    mask is still the recipe's. Random weights detect nothing that means anything.
+    With --video there is no truth, and red is what only the baseline detects; the heatmap of the
+    static mask is still the recipe's. Random weights detect nothing that means anything.
 
     Examples: maskvd film demo --point "maskvd period=16 static_keep_rate=0.1" -o clip.mp4
     · maskvd film demo --point "stgt r=60" --video street.mp4 -o street.gif
     """
     if video is not None and clip is not None:
         raise UsageError("--video and --clip do not go together", remedy="give one of them")
-    output = _output(output)
+    output = _output(output, force=force)
     loaded = load_named(recipe, dataset, root, list(set_ or []))
 
     from maskvd_cli.film.opening import choose_point, open_film
-    from maskvd_cli.film.render import Style, make_film
+    from maskvd_cli.film.render import FilmStyle, make_film
 
     choose_point(loaded, point)
-    with reading_annotations(), sign_of_life("reading annotations and making the heatmap"):
+    with at_work("reading annotations and making the heatmap"):
         opened = open_film(loaded, point, clip=clip, video=video, frames=frames)
     source = opened.scene.source
-    _output(output, source.root)
+    refuse_datasets(output, source.root)
     name = str(video) if video is not None else opened.footage.clip.name
-    say(f"{opened.task.label} on {name}, {len(opened.footage.clip)} frames")
+    say(f"{opened.task.label} on {name}, {counted(len(opened.footage.clip), 'frame')}")
     for remark in opened.remarks:
         say(f"note: {remark}")
     with sign_of_life("drawing frames"), _progress(len(opened.footage.clip)) as on_frame:
         made = make_film(
-            output, opened.task, opened.scene, opened.footage, Style(score, fps, width), on_frame
+            output,
+            opened.task,
+            opened.scene,
+            opened.footage,
+            FilmStyle(score, fps, width),
+            on_frame,
         )
     annotated = opened.footage.objects is not None
     if as_json:
@@ -122,45 +130,22 @@ def film(
             {
                 "point": opened.task.label, "film": output, "frames": made.frames,
                 "missed": made.missed, "of": made.met, "annotated": annotated,
-                "gmacs": made.gmacs, "dense_gmacs": made.dense_gmacs,
+                "gmacs": made.gmacs, "baseline_gmacs": made.baseline_gmacs,
             }
         )  # fmt: skip
     _say_made(made, output, annotated=annotated)
 
 
-def _output(path: Path, dataset_root: Path | None = None) -> Path:
+def _output(path: Path, *, force: bool) -> Path:
     """Return the output with a suffix, checked before anything is run."""
     suffix = ".gif" if path.suffix == ".gif" else ".mp4"
     if path.suffix not in ("", ".mp4", ".gif"):
         raise ResultError("wrong kind of film", where=path, remedy="name it with .mp4 or .gif")
-    path = output_file(path, suffix, dataset_root)
+    path = new_file(path, suffix, force=force)
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
         raise ResultError("cannot be written", where=path, remedy="choose another place")
     return path
-
-
-@contextmanager
-def sign_of_life(work: str, every: float = 10.0) -> Generator[None]:
-    """Say every few seconds that work goes on, where no terminal shows it."""
-    from rich.console import Console
-
-    if shows_progress(Console(stderr=True)):
-        yield
-        return
-    done, began = threading.Event(), time.monotonic()
-
-    def talk() -> None:
-        while not done.wait(every):
-            say(f"{work}: {time.monotonic() - began:.0f} s so far")
-
-    talker = threading.Thread(target=talk, daemon=True)
-    talker.start()
-    try:
-        yield
-    finally:
-        done.set()
-        talker.join()
 
 
 @contextmanager
@@ -186,7 +171,7 @@ def _progress(frames: int) -> Generator[Callable[[], None]]:
 
 def _say_made(made: Summary, output: Path, *, annotated: bool) -> None:
     size = output.stat().st_size / 1e6
-    of = "objects" if annotated else "that dense detects"
+    of = "objects" if annotated else "that the baseline detects"
     say(f"missed because of skipping: {made.missed} of {made.met} {of}")
-    say(f"GMACs: mean {made.gmacs:.2f}, dense {made.dense_gmacs:.2f}")
-    say(f"film: {output} ({made.frames} frames, {size:.1f} MB)")
+    say(f"GMACs: mean {made.gmacs:.2f}, baseline {made.baseline_gmacs:.2f}")
+    say(f"film: {output} ({counted(made.frames, 'frame')}, {size:.1f} MB)")

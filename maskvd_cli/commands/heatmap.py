@@ -10,11 +10,14 @@ import typer
 from maskvd_cli.commands.patches import Patch
 from maskvd_cli.commands.terminal import (
     AsJson,
+    Force,
     Quiet,
-    output_file,
+    new_file,
     print_facts,
     print_json,
     reading_annotations,
+    refuse_datasets,
+    refuse_existing,
     say,
     size_option,
 )
@@ -78,6 +81,7 @@ def heatmap(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Heatmap file; a PNG is written beside it.")
     ] = Path("heatmap.npz"),
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -92,7 +96,8 @@ def heatmap(
     from maskvd_cli.scenes.heatmap import HeatmapSpec, make_heatmap
     from maskvd_cli.store.arrays import save_arrays
 
-    output = output_file(output, ".npz")
+    output = new_file(output, ".npz", force=force)
+    refuse_existing(output.with_suffix(".png"), force=force)
     if accumulate not in ("sum", "union"):
         raise UsageError(f"--accumulate {accumulate}: choose sum or union")
     kind = datasets.load(dataset)
@@ -108,7 +113,7 @@ def heatmap(
     )
     with reading_annotations():
         made = make_heatmap(kind, root, spec)
-    output_file(output, ".npz", made.dataset.root)
+    refuse_datasets(output, made.dataset.root)
     save_arrays(output, {"heatmap": made.counts.numpy()}, made.metadata())
     _draw(made, keep_rate, patch, output.with_suffix(".png"))
     for remark in made.dataset.remarks():

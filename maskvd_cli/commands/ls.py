@@ -33,15 +33,16 @@ def ls(
         print_json([dict(zip(names, row, strict=True)) for row in rows])
         return
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column(headers[0], no_wrap=True)
     for header in headers[1:]:
         table.add_column(header, overflow="fold")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*map(literal, row))
     table_console().print(table)
     if kind == "methods":
         from maskvd_cli.methods.registry import methods
@@ -52,7 +53,7 @@ def ls(
 def _methods() -> Listing:
     from maskvd_cli.methods.registry import methods
 
-    loaded = [methods.load(name) for name in methods.names()]
+    loaded = methods.working()
     rows = [
         (kind.name, kind.description, ", ".join(kind.params_type.model_fields), kind.paper)
         for kind in loaded
@@ -71,7 +72,7 @@ def _models() -> Listing:
 def _datasets() -> Listing:
     from maskvd_cli.data.registry import datasets
 
-    loaded = [datasets.load(name) for name in datasets.names()]
+    loaded = datasets.working()
     rows = [
         (kind.name, kind.description, ", ".join(kind.splits), ", ".join(kind.protocols), kind.env)
         for kind in loaded
@@ -94,7 +95,7 @@ def _recipes() -> Listing:
 def _families() -> Listing:
     from maskvd_cli.families.registry import families
 
-    loaded = [families.load(name) for name in families.names()]
+    loaded = families.working()
     rows = [
         (kind.name, kind.description, kind.task, ", ".join(arch.name for arch in kind.archs()))
         for kind in loaded
@@ -105,7 +106,7 @@ def _families() -> Listing:
 def _tasks() -> Listing:
     from maskvd_cli.tasks.registry import tasks
 
-    loaded = [tasks.load(name) for name in tasks.names()]
+    loaded = tasks.working()
     rows = [(kind.name, kind.description, kind.headline().header) for kind in loaded]
     return ("task", "what a model is asked for", "headline"), rows
 
@@ -123,8 +124,8 @@ def _metrics() -> Listing:
 def _executors() -> Listing:
     from maskvd_cli.work.executors.registry import executors
 
-    loaded = [executors.load(name) for name in executors.names()]
-    return ("executor", "where units run"), [(kind.name, kind.description) for kind in loaded]
+    rows = [(kind.name, kind.description) for kind in executors.working()]
+    return ("executor", "where units run"), rows
 
 
 _LISTINGS: dict[str, Callable[[], Listing]] = {

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from maskvd_cli.commands.patches import Patch
-from maskvd_cli.commands.terminal import AsJson, output_file, print_facts, print_json, size_option
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Force,
+    new_file,
+    output_file,
+    print_facts,
+    print_json,
+    refuse_existing,
+    size_option,
+)
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 
@@ -49,6 +58,7 @@ def mask(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Mask file; a PNG is written beside it.")
     ] = Path("mask.npz"),
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Turn a heatmap into a static mask of int(keep rate x N) tokens.
@@ -62,9 +72,11 @@ def mask(
     from maskvd_cli.scenes.static_mask import make_static_mask, mask_metadata
     from maskvd_cli.store.arrays import save_arrays
 
-    output = output_file(output, ".npz")
-    if output.resolve() == heatmap.resolve():
+    if output_file(output, ".npz").resolve() == heatmap.resolve():
         raise UsageError(f"{output} is the heatmap itself", remedy="name another file with -o")
+    output = new_file(output, ".npz", force=force)
+    picture = output.with_suffix(".png")
+    refuse_existing(picture, force=force)
     if align not in ("canvas", "image"):
         raise UsageError(f"--align {align}: choose canvas or image")
     counts, made_from = read_heatmap_file(heatmap)
@@ -80,9 +92,9 @@ def mask(
     )
     metadata = mask_metadata(made, keep_rate, align, made_from)
     save_arrays(output, made.arrays(), metadata)
-    _draw(made, counts, output.with_suffix(".png"))
+    _draw(made, counts, picture)
     if as_json:
-        print_json({**metadata, "file": output, "picture": output.with_suffix(".png")})
+        print_json({**metadata, "file": output, "picture": picture})
     else:
         _print(made, keep_rate, output)
 

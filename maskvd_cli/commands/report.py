@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, refuse_datasets, say, table_console
+from maskvd_cli.commands.terminal import (
+    AsJson,
+    Force,
+    Quiet,
+    refuse_datasets,
+    refuse_existing,
+    say,
+    table_console,
+)
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 from maskvd_cli.core.shown import shown
 from maskvd_cli.core.words import counted
@@ -53,6 +61,7 @@ def report(
             "that goes with accuracy.",
         ),
     ] = False,
+    force: Force = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -76,6 +85,9 @@ def report(
     kind = _format(format_, None if picture else output)
     if picture and format_ is not None:
         raise UsageError(f"--format {format_} is no picture; leave it out, or name another file")
+    if output not in (None, "-"):
+        refuse_datasets(Path(output))
+        refuse_existing(Path(output), force=force)
     made = read_report(find_run(run, say))
     if kept_sets:
         from maskvd_cli.judge.kept_sets import kept_sets as compared
@@ -86,16 +98,14 @@ def report(
     if picture:
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
-        refuse_datasets(picture)
         draw_tradeoff(Path(os.path.realpath(picture)), made)
-        say(f"mAP50 against latency and GMACs drawn to {picture}")
+        say(f"{made.legend.quality} against latency and GMACs drawn to {picture}")
     elif kind == "console":
         if figures is None or format_ == "console":
             print_report(made, table_console())
     elif output in (None, "-"):
         sys.stdout.write(_rendered(made, kind))
     else:
-        refuse_datasets(Path(output))
         write_bytes(Path(os.path.realpath(output)), _rendered(made, kind).encode())
         say(f"{counted(len(made.rows), 'point')} of {made.run.folder} written to {output}")
     for problem in made.damaged:

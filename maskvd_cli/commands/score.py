@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from maskvd_cli.commands.terminal import AsJson, Quiet, print_json, say, table_console
+from maskvd_cli.commands.terminal import AsJson, Quiet, at_work, print_json, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
+from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +70,7 @@ def score(
 ) -> None:
     """Score a run again from its stored outputs, and compare.
 
-    Recomputes the task's scores, such as mAP50, and compares them with what the run says.
+    Recomputes the task's scores (mAP50 of detection) and compares them with what the run says.
     Reads result files only: no model runs, no dataset is needed, nothing is written. Exit code 3
     where a number differs from the stored one.
 
@@ -87,16 +88,20 @@ def score(
             where=found.folder,
             remedy="sweep with model.weights and accuracy among the metrics",
         )
-    scored = list(_scored(found, plan, points))
+    with at_work("scoring"):
+        scored = list(_scored(found, plan, points))
     differing = {each.finding.key for each in scored if _differs(found, each)}
     if as_json:
         print_json([each.as_json() for each in scored])
     else:
         _print(scored, classes=classes, ages=ages)
     if differing:
-        say(f"{len(differing)} of {len(points)} points differ from their stored metrics")
+        say(
+            f"{len(differing)} of {counted(len(points), 'point')} "
+            f"{'differs from its' if len(differing) == 1 else 'differ from their'} stored metrics"
+        )
         raise typer.Exit(EXIT_POINTS_FAILED)
-    say(f"{len(points)} points scored from {found.folder}")
+    say(f"{counted(len(points), 'point')} scored from {found.folder}")
 
 
 def _scored(run: Run, plan: Plan, points: Sequence[PlannedPoint]) -> Iterator[_Scored]:
@@ -128,7 +133,7 @@ def _differs(run: Run, scored: _Scored) -> bool:
     ours, theirs = scored.plain(), {name: record.value(name) for name in scored.plain()}
     if any(_apart(ours[name], theirs[name]) for name in ours):
         return True
-    stored = record.details.get(_BY_CLASS) or {}
+    stored = record.known_details.by_class
     return any(
         _apart(one.get(name), stored.get(label, {}).get(name))
         for label, one in (scored.finding.details.get(_BY_CLASS) or {}).items()
@@ -154,16 +159,17 @@ def _print(scored: Sequence[_Scored], *, classes: bool, ages: bool) -> None:
 
 def _print_metric(scored: Sequence[_Scored], *, classes: bool, ages: bool) -> None:
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     counts = list(dict.fromkeys(name for each in scored for name in each.counts()))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("point", overflow="fold")
     for quantity in scored[0].quantities:
-        table.add_column(escape(quantity.header), justify="right")
+        table.add_column(literal(quantity.header), justify="right")
     for name in counts:
-        table.add_column(escape(name), justify="right")
+        table.add_column(literal(name), justify="right")
     for each in scored:
         values = each.finding.values
         cells = [
@@ -171,10 +177,10 @@ def _print_metric(scored: Sequence[_Scored], *, classes: bool, ages: bool) -> No
             for quantity in each.quantities
         ]
         own = each.counts()
-        table.add_row(escape(each.label), *cells, *(str(own.get(name, "")) for name in counts))
+        table.add_row(literal(each.label), *cells, *(str(own.get(name, "")) for name in counts))
         details = each.finding.details
         for name, one in (details.get(_BY_CLASS) or {}).items() if classes else ():
-            _add_part(table, escape(f"  {name}"), one, each.quantities, counts)
+            _add_part(table, literal(f"  {name}"), one, each.quantities, counts)
         for age in (details.get(_BY_AGE) or ()) if ages else ():
             _add_part(table, f"  {_span(age)}", age, each.quantities, counts)
     table_console().print(table)
@@ -200,11 +206,10 @@ def _span(age: Mapping[str, Any]) -> str:
 
 
 def _text(quantity: StoredQuantity, value: Any) -> str:
-    from rich.markup import escape
-
     from maskvd_cli.judge.measured import interval_text
+    from maskvd_cli.render.safe_console import literal
 
     if not _is_change(quantity.name):
         return f"{value.value:.{quantity.digits}f}"
     text = interval_text(value.value, value.low, value.high, f"+.{quantity.digits}f")
-    return escape(text)
+    return literal(text)

@@ -17,6 +17,7 @@ from maskvd_cli.commands.terminal import (
     reading_annotations,
     say,
     shows_progress,
+    sign_of_life,
     table_console,
     talk_console,
 )
@@ -28,10 +29,9 @@ from maskvd_cli.core.errors import (
     UsageError,
 )
 from maskvd_cli.core.shown import shown
-from maskvd_cli.core.words import counted
+from maskvd_cli.core.words import counted, every
 
 _LONGEST_TALK = 48
-_PICTURE = "map50-latency.png"
 
 if TYPE_CHECKING:
     from maskvd_cli.judge.rows import Report
@@ -93,9 +93,9 @@ def sweep(
 ) -> None:
     """Run a recipe's points and store one result file per point.
 
-    With model weights the detector runs, and the recipe's metrics are measured: mAP50, latency,
-    peak memory. Without, the annotated boxes stand for the detector's, and tokens, GMACs and state
-    are planned.
+    With weights the model runs, and the recipe's metrics are measured: the headline of its task
+    (mAP50 of detection), latency, peak memory. Without, the annotated boxes stand for the model's,
+    and tokens, GMACs and state are planned.
 
     The same command goes on where it stopped: finished points, clips and latency rounds are kept.
     Ctrl-C leaves a valid folder. With `--executor process` a point that crashes, hangs or runs out
@@ -225,7 +225,10 @@ def _run(
 def _say_interrupted(sweep: Sweep, run: Run) -> None:
     done = sum(1 for point in sweep.points if run.has(point.key))
     command = shlex.join(["maskvd", *(word for word in sys.argv[1:] if word != "--fresh")])
-    say(f"interrupted: {done} of {len(sweep.points)} points are stored in {run.folder}")
+    say(
+        f"interrupted: {done} of {counted(len(sweep.points), 'point')} "
+        f"{'is' if done == 1 else 'are'} stored in {run.folder}"
+    )
     say(f"go on with: {command}")
 
 
@@ -236,31 +239,38 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
     from maskvd_cli.store.reading import is_regular
 
     total = len(outcome.ran) + len(outcome.present)
+    whole = every(total, "point")
+    present, verb = ("is", "was") if total == 1 else ("are", "were")
     if not outcome.ran and outcome.measured:
-        say(f"all {total} points were there; measured what was missing: {outcome.run.folder}")
+        say(f"{whole} {verb} there; measured what was missing: {outcome.run.folder}")
     elif not outcome.ran:
-        say(f"nothing to run: all {total} points of this recipe are in {outcome.run.folder}")
+        say(f"nothing to run: {whole} of this recipe {present} in {outcome.run.folder}")
     else:
         taken = f", {len(outcome.present)} were there" if outcome.present else ""
         say(f"{counted(len(outcome.ran), 'point')} run{taken}: {outcome.run.folder}")
     if outcome.failed:
         say(
-            f"{len(outcome.failed)} of {total} points failed, see the table; "
+            f"{len(outcome.failed)} of {counted(total, 'point')} failed, see the table; "
             "--retry-failed runs them again"
         )
     if outcome.unmeasured:
         say(
-            f"{len(outcome.unmeasured)} measurements failed, see the table; "
+            f"{counted(len(outcome.unmeasured), 'measurement')} failed, see the table; "
             "--retry-failed makes them again"
         )
     made = read_report(outcome.run)
-    if outcome.ran or outcome.measured or not is_regular(made.run.folder / _PICTURE):
+    if outcome.ran or outcome.measured or not is_regular(_picture(made)):
         _draw(made)
     if as_json:
         sys.stdout.write(to_json(made))
     elif not quiet:
         print_report(made, table_console())
         say(f"as a file: maskvd report {outcome.run.folder} -o {outcome.run.folder.parent.name}.md")
+
+
+def _picture(made: Report) -> Path:
+    """Return where the picture of a run lies: named after the headline."""
+    return made.run.folder / f"{made.legend.headline}-latency.png"
 
 
 def _draw(made: Report) -> None:
@@ -270,7 +280,7 @@ def _draw(made: Report) -> None:
     if has_tradeoff(made.rows, made.legend).any():
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
-        picture = made.run.folder / _PICTURE
+        picture = _picture(made)
         try:
             draw_tradeoff(picture, made)
         except ResultError as error:  # a finished run on a read-only disk, say
@@ -280,7 +290,7 @@ def _draw(made: Report) -> None:
 
 
 class _Progress:
-    """A progress bar on stderr with time left; silent where stderr is no terminal."""
+    """A progress bar on stderr with time left; where stderr is no terminal, a line a minute."""
 
     def __init__(self, total: int) -> None:
         from rich.progress import (
@@ -291,7 +301,7 @@ class _Progress:
             TimeRemainingColumn,
         )
 
-        console = talk_console()
+        console, self._doing = talk_console(), "points"
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -302,13 +312,20 @@ class _Progress:
             disable=not shows_progress(console),
         )
         self._task = self._bar.add_task("points", total=total)
+        self._sign = sign_of_life(self._text, every=60)
 
     def __enter__(self) -> _Progress:
         self._bar.start()
+        self._sign.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._sign.__exit__(None, None, None)
         self._bar.stop()
+
+    def _text(self) -> str:
+        task = self._bar.tasks[0]
+        return f"{self._doing}, {task.completed:.0f} of {task.total:.0f} steps done"
 
     def advance(self, record: object) -> None:
         """Count one more point, or one more pass over a point."""
@@ -316,6 +333,7 @@ class _Progress:
 
     def talk(self, text: str) -> None:
         """Say what is being done."""
-        from rich.markup import escape
+        from maskvd_cli.render.safe_console import literal
 
-        self._bar.update(self._task, description=escape(shown(text[:_LONGEST_TALK])))
+        self._doing = text[:_LONGEST_TALK]
+        self._bar.update(self._task, description=literal(self._doing))

@@ -17,6 +17,7 @@ from maskvd_cli.commands.terminal import (
     print_json,
     refuse_datasets,
     shows_progress,
+    sign_of_life,
     talk_console,
 )
 from maskvd_cli.core.errors import UsageError
@@ -122,11 +123,13 @@ def _acted(
 
 @contextmanager
 def _drawing(total: int | None) -> Generator[Callable[[], None]]:
-    """Show on a terminal's stderr how many frames are drawn."""
+    """Show on stderr how many frames are drawn."""
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = talk_console()
     columns = TextColumn("drawing frames"), MofNCompleteColumn(), TimeRemainingColumn()
+    of = "" if total is None else f" of {total}"
     with Progress(*columns, console=console, disable=not shows_progress(console)) as progress:
         task = progress.add_task("frames", total=total)
-        yield lambda: progress.advance(task)
+        with sign_of_life(lambda: f"drawing frames, {progress.tasks[0].completed:.0f}{of} done"):
+            yield lambda: progress.advance(task)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _AMPLE_WIDTH = 200
+# Seconds between two lines that say that work goes on.
+_EVERY = 10.0
 _talk = {"quiet": False}
 
 
@@ -38,6 +42,8 @@ Quiet = Annotated[
         help="No progress and no remarks on stderr; errors are still told.",
     ),
 ]
+
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an output that is there.")]
 
 
 def size_option(text: str) -> Size:
@@ -81,27 +87,59 @@ def talk_console() -> Console:
     return SafeConsole(stderr=True)
 
 
+def reading_annotations() -> AbstractContextManager[None]:
+    """Show on stderr that annotations are being read; large sets take minutes."""
+    return at_work("reading annotations")
+
+
 @contextmanager
-def reading_annotations() -> Generator[None]:
-    """Show on a terminal's stderr that annotations are being read; large sets take minutes."""
+def at_work(work: str) -> Generator[None]:
+    """Show on stderr what is being done: a spinner on a terminal, else a line every few seconds."""
     console = talk_console()
-    if not shows_progress(console):
+    if shows_progress(console):
+        with console.status(work):
+            yield
+    else:
+        with sign_of_life(work):
+            yield
+
+
+@contextmanager
+def sign_of_life(work: str | Callable[[], str], every: float | None = None) -> Generator[None]:
+    """Say that work goes on, where no terminal shows it: every ten seconds, or `every` so many.
+
+    With --quiet nothing is said.
+    """
+    if _talk["quiet"] or shows_progress(talk_console()):
         yield
         return
-    with console.status("reading annotations"):
+    done, began = threading.Event(), time.monotonic()
+
+    def talk() -> None:
+        while not done.wait(every or _EVERY):
+            text = work if isinstance(work, str) else work()
+            say(f"{text}: {time.monotonic() - began:.0f} s so far")
+
+    talker = threading.Thread(target=talk, daemon=True)
+    talker.start()
+    try:
         yield
+    finally:
+        done.set()
+        talker.join()
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print a short table of names and values to stdout."""
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, value in facts:
-        table.add_row(name, escape(str(value)))
+        table.add_row(name, literal(str(value)))
     table_console().print(table)
 
 
@@ -127,9 +165,22 @@ def new_file(path: Path, suffix: str, dataset_root: Path | None = None, *, force
     With `force` that file is overwritten.
     """
     path = output_file(path, suffix, dataset_root)
-    if not force and os.path.lexists(path):
-        raise ResultError("exists", where=path, remedy="choose another name, or --force")
+    refuse_existing(path, force=force)
     return path
+
+
+def refuse_existing(*paths: Path, force: bool) -> None:
+    """Raise ResultError for an output that is there already, unless with `force`.
+
+    A pipe or a device is refused in either case: it would be replaced, not written to.
+    """
+    for path in paths:
+        if not os.path.lexists(path):
+            continue
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+            raise ResultError("is no regular file", where=path, remedy="name a file")
+        if not force:
+            raise ResultError("exists", where=path, remedy="choose another name, or --force")
 
 
 def refuse_datasets(output: Path, dataset_root: Path | None = None) -> None:
@@ -137,7 +188,8 @@ def refuse_datasets(output: Path, dataset_root: Path | None = None) -> None:
     from maskvd_cli.data.registry import datasets
     from maskvd_cli.store.atomic import refuse_inside
 
-    kinds = [datasets.load(name) for name in datasets.names()]
-    named = [kind.home(Path(root)) for kind in kinds if (root := os.environ.get(kind.env))]
+    named = [
+        kind.home(Path(root)) for kind in datasets.working() if (root := os.environ.get(kind.env))
+    ]
     for root in [*named, *([dataset_root] if dataset_root else [])]:
         refuse_inside(output, root)

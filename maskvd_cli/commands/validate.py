@@ -70,8 +70,9 @@ def validate(
 
 def _print(checks: list[Check]) -> None:
     from rich import box
-    from rich.markup import escape
     from rich.table import Table
+
+    from maskvd_cli.render.safe_console import literal
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
@@ -79,5 +80,5 @@ def _print(checks: list[Check]) -> None:
     table.add_column(overflow="fold")
     for check in checks:
         mark = "[green]ok[/green]" if check.ok else "[red]problem[/red]"
-        table.add_row(check.part, mark, escape(check.found))
+        table.add_row(check.part, mark, literal(check.found))
     table_console().print(table)

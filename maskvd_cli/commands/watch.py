@@ -15,6 +15,7 @@ from maskvd_cli.commands.streams import stdout_is_gone
 from maskvd_cli.commands.terminal import Quiet, say, table_console
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED
 from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import every
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +69,7 @@ def watch(
             say(f"failed: {step.of} {step.label}: {step.reason}")
         raise typer.Exit(EXIT_POINTS_FAILED)
     total = len(snapshot.plan.points)
-    done = "the only point is done" if total == 1 else f"all {total} points are done"
+    done = f"{every(total, 'point')} {'is' if total == 1 else 'are'} done"
     say(f"{done}: maskvd report {snapshot.run.folder}")
 
 

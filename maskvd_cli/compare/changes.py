@@ -68,8 +68,8 @@ class Change:
 
     `difference`: new minus old. `ratio`: new / old; of latency the time per frame against the
     session's own baseline, where `old` and `new` are speed-ups: 1.2 is 20 % slower. None where old
-    is 0. `low` and `high`: 95 % interval of the ratio, where the metric goes by differences that of
-    the difference. `basis`: what the verdict stands on.
+    is 0 or next to it. `low` and `high`: 95 % interval of the ratio, where the metric goes by
+    differences that of the difference. `basis`: what the verdict stands on.
     """
 
     metric: Compared
@@ -88,6 +88,12 @@ class Change:
         return math.inf if self.ratio is None else 100.0 * (self.ratio - 1.0)
 
 
+def ratio_of(old: float, new: float) -> float | None:
+    """Return new / old; None where old is 0, or so near to it that the ratio is no number."""
+    ratio = new / old if old else math.nan
+    return ratio if math.isfinite(ratio) else None
+
+
 def is_better(metric: Compared, old: float, new: float) -> bool:
     """Tell whether a new value is better; where neither direction is, any other is worse."""
     return metric.more_is_better is not None and (new > old) == metric.more_is_better
@@ -97,15 +103,15 @@ def exact_change(metric: Compared, old: float, new: float, basis: str = "exact")
     """Return the change of a quantity that has no noise: any difference is real."""
     same = math.isclose(old, new, rel_tol=_FLOAT_NOISE, abs_tol=_FLOAT_NOISE)
     verdict = Verdict.IMPROVEMENT if is_better(metric, old, new) else Verdict.REGRESSION
-    ratio = new / old if old else (1.0 if same else None)
+    ratio = ratio_of(old, new) if old or not same else 1.0
     return Change(metric, old, new, new - old, ratio, Verdict.SAME if same else verdict, basis)
 
 
 def quantities_of(plans: Sequence[Plan]) -> dict[str, Compared]:
     """Return what points of these plans are compared in, by name: times first, then the headline.
 
-    Left out is what follows from the others, as the change against the baseline and the parts of a
-    frame's time, and what tables leave out early.
+    Left out are quantities that follow from others (the change against the baseline, parts of a
+    frame's time), and those that tables leave out early.
     """
     metrics = {metric.name: metric for metric in TIMES}
     legends = [Legend(plan) for plan in plans]

@@ -7,13 +7,15 @@ from collections import Counter
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from maskvd_cli.compare.changes import LATENCY, MEAN_MS, MEDIAN_MS, Change, Verdict
 from maskvd_cli.compare.comparison import Comparison, Row
+from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.labels import short_labels
 from maskvd_cli.judge.legend import Legend
+from maskvd_cli.render.safe_console import literal
 from maskvd_cli.render.tables import Column, HumanTable
 
 _GAP = 2
@@ -52,7 +54,8 @@ def summary(comparison: Comparison) -> str:
     parts = [_counted(counts[verdict], verdict) for verdict in Verdict if counts[verdict]]
     states = Counter(row.state for row in comparison.rows if row.state != "both")
     paired = sum(row.state == "both" for row in comparison.rows)
-    text = f"{paired} points compared: {', '.join(parts)}" if paired else "no point compared"
+    compared = f"{counted(paired, 'point')} compared: {', '.join(parts)}"
+    text = compared if paired else "no point compared"
     return "; ".join([text, *(f"{number} {state}" for state, number in states.items())])
 
 
@@ -63,18 +66,18 @@ def _counted(number: int, verdict: Verdict) -> str:
 
 def _rows_shown(comparison: Comparison, every: bool) -> list[tuple[Row, Change | None]]:
     """Return what the table shows: all, or latency, headline and whatever is not the same."""
-    shown: list[tuple[Row, Change | None]] = []
+    rows: list[tuple[Row, Change | None]] = []
     for row in comparison.rows:
         decided = {change.verdict for change in row.changes if change.metric == LATENCY}
         changes = [change for change in row.changes if every or _tells(change, decided)]
-        shown += [(row, change) for change in changes]
+        rows += [(row, change) for change in changes]
         if not row.changes:
-            shown.append((row, None))
-    return shown
+            rows.append((row, None))
+    return rows
 
 
 def _tells(change: Change, decided: set[Verdict]) -> bool:
-    """Tell whether a reader wants to see it: raw means only where speed-ups say something else."""
+    """Tell whether a change is shown: raw means only where speed-ups say something else."""
     if change.metric == MEAN_MS and change.verdict in decided:
         return False
     return change.metric != MEDIAN_MS and change.verdict is not Verdict.SAME
@@ -97,16 +100,16 @@ def _fitted(human: HumanTable, width: int) -> HumanTable:
 
 def human_rows(comparison: Comparison, every: bool) -> tuple[HumanTable, list[str | None]]:
     """Return the table and a style for each of its rows."""
-    shown = _rows_shown(comparison, every)
+    told = _rows_shown(comparison, every)
     names = short_labels(row.label for row in comparison.rows)
     cells: list[list[str]] = []
     styles: list[str | None] = []
     before: Row | None = None
-    for row, change in shown:
+    for row, change in told:
         name = names[row.label] if row is not before else ""
         before = row
         rest = ["", "", "", "", "", row.state, _why(row)] if change is None else _cells(change)
-        cells.append([name, *rest])
+        cells.append([shown(cell) for cell in (name, *rest)])
         raw = change is not None and change.metric in _RAW
         quiet = "dim" if change is None or raw else None
         styles.append(quiet or (_STYLES.get(change.verdict) if change else None))
@@ -169,16 +172,18 @@ def print_comparison(comparison: Comparison, console: Console, *, every: bool = 
             overflow="fold" if column.wraps else "ellipsis",
         )
     for cells, style in zip(fitted.cells, styles, strict=True):
-        table.add_row(*(escape(cell) for cell in cells), style=style)
+        table.add_row(*(literal(cell) for cell in cells), style=style)
     for name, value in run_lines(comparison):
-        console.print(f"[bold]{name}[/bold]  {escape(value)}", soft_wrap=True, highlight=False)
+        console.print(f"[bold]{name}[/bold]  {literal(value)}", soft_wrap=True, highlight=False)
     if fitted.cells:
         console.print(table)
+        if missing := human.left_out(fitted, "-o FILE.md"):
+            console.print(literal(missing), style="dim", highlight=False)
         if any(change and change.metric == LATENCY for _, change in _rows_shown(comparison, every)):
             console.print(legend_text(comparison), style="dim", highlight=False, markup=False)
     for note in closing_lines(comparison, every):
-        console.print(f"- {escape(note)}", highlight=False)
-    console.print(f"\n{escape(summary(comparison))}", highlight=False)
+        console.print(f"- {literal(note)}", highlight=False)
+    console.print(f"\n{literal(summary(comparison))}", highlight=False)
 
 
 def run_lines(comparison: Comparison) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ from maskvd_cli.compare.table import (
     run_lines,
     summary,
 )
+from maskvd_cli.core.shown import shown
 from maskvd_cli.render.escaping import inert_text, markdown_text
 
 COLUMNS = (
@@ -43,7 +44,7 @@ def to_markdown(comparison: Comparison) -> str:
         "",
         *(f"- {markdown_text(note)}" for note in closing_lines(comparison, every=True)),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return shown("\n".join(lines).rstrip() + "\n", keep="\n")
 
 
 def records(comparison: Comparison) -> list[dict[str, Any]]:
@@ -77,7 +78,7 @@ def to_csv(comparison: Comparison) -> str:
     for record in records(comparison):
         values = (record[name] for name in COLUMNS)
         writer.writerow([inert_text(v) if isinstance(v, str) else v for v in values])
-    return text.getvalue()
+    return shown(text.getvalue(), keep="\n")
 
 
 def json_content(comparison: Comparison) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Text of files and users made harmless for a terminal."""
+"""Text of files and users made harmless for a terminal, and for Markdown."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def shown(text: str, keep: str = "") -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(c if _is_plain(c, keep) else _escape(c) for c in text)
+    return "".join(c if _is_plain(c, keep) else escaped(c) for c in text)
 
 
 def _is_plain(character: str, keep: str) -> bool:
@@ -27,7 +27,8 @@ def _is_plain(character: str, keep: str) -> bool:
     return unicodedata.category(character) not in _ESCAPED
 
 
-def _escape(character: str) -> str:
+def escaped(character: str) -> str:
+    r"""Return a character as an escape like `\n`, `\x1b` or `\u202e`."""
     named = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(character)
     if named is not None:
         return named
@@ -35,3 +36,16 @@ def _escape(character: str) -> str:
     if number < 0x100:
         return f"\\x{number:02x}"
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def markdown_text(text: str) -> str:
+    """Return text on one line, with what would break a table or turn into markup escaped."""
+    for mark in ("\\", "|", "`", "*", "_", "<", ">", "["):
+        text = text.replace(mark, f"\\{mark}")
+    return " ".join(text.split())
+
+
+def markdown_code(text: str) -> str:
+    """Return text on one line as a span of code, also within a table."""
+    plain = shown(" ".join(text.split())).replace("`", "'").replace("|", "\\|")
+    return f"`{plain}`"

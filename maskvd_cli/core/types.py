@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,14 @@ class Boxes:
         return self.xyxy[~self.ignore]
 
 
+NO_BOXES = Boxes(
+    np.zeros((0, 4)),
+    np.zeros(0, dtype=np.int64),
+    np.zeros(0, dtype=np.int64),
+    np.zeros(0, dtype=np.bool_),
+)
+
+
 @dataclass(frozen=True)
 class Sought:
     """Where an image that is not there was looked for: its clip, its name, the folders tried."""
@@ -72,19 +81,22 @@ class Clip:
     """Contiguous frames of one video; the state of a method never crosses clips.
 
     `video` names the video that the clip was cut from, by default the clip's own name. Clips of one
-    video resemble each other, so statistics draw whole videos. `label` is what a task with one
-    answer per clip is asked for: a class's name or number, None where there is none.
+    video resemble each other, so statistics draw whole videos. `whole` names the clip that this one
+    is a look at, by default its own name: there is one answer for all of them. `label` is what a
+    task with one answer per clip is asked for: a class's name or number, None where there is none.
     """
 
     name: str
-    frames: tuple[Frame, ...]
+    frames: Sequence[Frame]
     video: str = ""
     label: str | int | None = None
+    whole: str = ""
 
     def __post_init__(self) -> None:
-        """Let a clip without a video be a video of its own."""
-        if not self.video:
-            object.__setattr__(self, "video", self.name)
+        """Let a clip without a video be a video of its own, and one that is no look be whole."""
+        for name in ("video", "whole"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, self.name)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -103,9 +115,10 @@ class BoxTally:
         """Return one line on what was clipped or dropped, or None where nothing was."""
         if not (self.clipped or self.dropped):
             return None
-        parts = [
-            f"{self.clipped} of {self.read} boxes reached outside their image and were clipped"
-        ]
+        boxes = "box" if self.read == 1 else "boxes"
+        ends = "its image and was" if self.clipped == 1 else "their image and were"
+        parts = [f"{self.clipped} of {self.read} {boxes} reached outside {ends} clipped"]
         if self.dropped:
-            parts.append(f"{self.dropped} without area inside it were dropped")
+            verb = "was" if self.dropped == 1 else "were"
+            parts.append(f"{self.dropped} without area inside it {verb} dropped")
         return f"{', '.join(parts)} (first: {self.first})"

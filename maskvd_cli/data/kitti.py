@@ -164,7 +164,7 @@ class Kitti(Dataset):
         count, source = self._frame_count(sequence, images, rows)
         if rows.last_frame >= count:
             raise DatasetError(
-                f"names frame {rows.last_frame}, but {source} gives {count} frames "
+                f"names frame {rows.last_frame}, but {source} gives {counted(count, 'frame')} "
                 f"(0..{count - 1})",
                 where=file,
                 remedy="complete the images, or correct the label file",

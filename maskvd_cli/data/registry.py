@@ -14,5 +14,8 @@ datasets: Registry[Dataset] = Registry(
         "imagenet-vid": "maskvd_cli.data.imagenet_vid:ImageNetVid",
         "coco-video": "maskvd_cli.data.coco_video:CocoVideo",
         "synthetic": "maskvd_cli.data.synthetic_clips:Synthetic",
+        "synthetic-actions": "maskvd_cli.data.synthetic_actions:SyntheticActions",
+        "kinetics-400": "maskvd_cli.data.kinetics:Kinetics400",
+        "epic-kitchens-100": "maskvd_cli.data.epic_kitchens:EpicKitchens100",
     },
 )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 
 from maskvd_cli.core.errors import DatasetError, MaskvdError
+from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import Dataset
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.diagnosis.finding import Finding
@@ -50,7 +51,8 @@ def _first_clip(dataset: Dataset, where: str) -> Finding:
         remedy = f"unpack it again, or name another folder: export {dataset.env}=DIR"
         return Finding(dataset.name, "problem", f"{where}{dataset.split} has no frames", remedy)
     boxes = sum(len(frame.boxes.objects) for frame in clip.frames)
-    text = f"{where}labels of {dataset.split}: {len(clip)} frames, {boxes} boxes in a first clip"
+    text = f"{where}labels of {dataset.split}: {counted(len(clip), 'frame')}, "
+    text += f"{counted(boxes, 'box', 'boxes')} in a first clip"
     drawn = all(frame.file is None for frame in clip.frames)
     there = sum(frame.file is not None and frame.file.is_file() for frame in clip.frames)
     if drawn:

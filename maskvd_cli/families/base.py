@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.looks import Looks
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import Block
 
 EMBED, BACKBONE, HEAD = "embed", "backbone", "head"
@@ -112,10 +114,11 @@ def cost_of(stages: Sequence[Stage], output: Any, parts: Collection[str]) -> flo
 class Model(nn.Module, ABC):
     """A whole model for one input size, on any device. `stages`: its parts beside the backbone.
 
-    `task`: as its family's.
+    `task`: as its family's. `concludes`: whether `conclude` says more of a clip than its frames do.
     """
 
     task: ClassVar[str] = "detection"
+    concludes: ClassVar[bool] = False
     arch: Any
     input_size: Size
     grid: Size
@@ -126,10 +129,17 @@ class Model(nn.Module, ABC):
     def stages(self) -> Sequence[Stage]:
         """The model's parts beside the backbone, in order of execution."""
 
+    @property
+    def looks(self) -> Looks | None:
+        """How the model looks at a video, as its family says; None: at every frame."""
+        return None
+
     @abstractmethod
     def embed(self, images: Sequence[Tensor]) -> Tensor:
         """Return what the backbone takes of images (3, rows, cols) uint8, one row per image.
 
+        Of a model that looks at steps of several frames, the images are those of one step, cropped
+        to the input, float32 in 0..255 where they were resized; they give one row together.
         Raises UsageError for an image that does not fit into the input.
         """
 
@@ -139,6 +149,13 @@ class Model(nn.Module, ABC):
 
         Raises MaskvdError where they are not finite.
         """
+
+    def conclude(self, outputs: Sequence[Any]) -> Any:
+        """Return what the model says of a whole clip, from the outputs of all its frames in order.
+
+        It stands in the place of the last output; by default it is that one.
+        """
+        return outputs[-1]
 
     def around_macs(self, output: Any = None, ran: Collection[str] = (EMBED, HEAD)) -> float | None:
         """Return the MACs outside the backbone of a frame with this output.
@@ -225,6 +242,18 @@ class Family(ABC, Generic[A, S]):
     @abstractmethod
     def stages(cls, arch: A, shape: S, grid: Size) -> Sequence[Stage]:
         """Return a model's parts beside the backbone, without building it."""
+
+    @classmethod
+    def looks(cls, arch: A) -> Looks | None:
+        """Return how a model looks at a video; None: at every frame, whole, one after the other."""
+        del arch
+        return None
+
+    @classmethod
+    def conclusion(cls, arch: A, shape: S) -> Macs | None:
+        """Return what `Model.conclude` costs at each clip, by both counters; None: not known."""
+        del arch, shape
+        return None
 
     @classmethod
     def setting(cls, arch: A) -> dict[str, Any]:

@@ -8,5 +8,11 @@ from maskvd_cli.core.registry import Registry
 from maskvd_cli.families.base import Family
 
 families: Registry[Family[Any, Any]] = Registry(
-    "family", Family, "maskvd.families", {"vitdet": "maskvd_cli.families.vitdet.family:ViTDet"}
+    "family",
+    Family,
+    "maskvd.families",
+    {
+        "vitdet": "maskvd_cli.families.vitdet.family:ViTDet",
+        "vivit": "maskvd_cli.families.vivit.family:ViViTFamily",
+    },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maskvd_cli.core.errors import RecipeError, UsageError, near_miss, unknown
+from maskvd_cli.core.words import counted
 from maskvd_cli.work.plan import PointSpec
 
 _LISTED = 40
@@ -57,7 +58,8 @@ def choose_clip(names: Sequence[str], wanted: str | None) -> int:
         if len(wanted) < 9 and int(wanted) <= len(names):
             return int(wanted) - 1
         raise UsageError(
-            f"--clip {wanted}: the split has {len(names)} clips", remedy=f"give 1..{len(names)}"
+            f"--clip {wanted}: the split has {counted(len(names), 'clip')}",
+            remedy=f"give 1..{len(names)}",
         )
     shown = names if len(names) <= _LISTED else [*names[:_LISTED], "..."]
     raise UsageError(f"--clip: {unknown('clip', wanted, shown)}")

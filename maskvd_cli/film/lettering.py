@@ -12,6 +12,8 @@ from matplotlib.font_manager import findSystemFonts
 from matplotlib.ft2font import FT2Font
 from PIL import ImageFont
 
+from maskvd_cli.core.shown import shown
+
 Colour = tuple[int, int, int]
 
 INK: Colour = (236, 239, 244)
@@ -55,6 +57,7 @@ def lettered(text: str, size: int, *, bold: bool = False) -> tuple[str, ImageFon
     That is DejaVu Sans where it has all characters, else a font of this system that has, else
     DejaVu Sans with U+XXXX in place of each character that it lacks.
     """
+    text = shown(text)
     if not missing(text):
         return text, font(size, bold=bold)
     other = _font_with(frozenset(text))
@@ -111,7 +114,7 @@ def _dejavu(*, bold: bool) -> Path:
 def wrapped(text: str, room: float, face: ImageFont.FreeTypeFont, *, most: int) -> list[str]:
     """Return the text in at most so many lines of `room` pixels, the last one cut if it must be."""
     lines: list[str] = []
-    words = text.split()
+    words = shown(" ".join(text.split())).split()
     while words and len(lines) < most - 1:
         count = len(words)
         while count > 1 and face.getlength(" ".join(words[:count])) > room:
@@ -123,6 +126,7 @@ def wrapped(text: str, room: float, face: ImageFont.FreeTypeFont, *, most: int) 
 
 def shortened(text: str, room: float, face: ImageFont.FreeTypeFont) -> str:
     """Return the text, cut with an ellipsis where it is wider than `room` pixels."""
+    text = shown(text)
     if face.getlength(text) <= room:
         return text
     while text and face.getlength(f"{text}…") > room:

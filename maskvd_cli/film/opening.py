@@ -6,18 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.film.choice import choose_task
 from maskvd_cli.film.footage import Footage, class_names, clip_of, video_of
 from maskvd_cli.film.lettering import escaped, unwritable
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.schema import LimitSection, Recipe
 from maskvd_cli.scenes.scene import Scene, scenes_of
+from maskvd_cli.tasks.registry import FIRST
 from maskvd_cli.work.plan import PointSpec
 from maskvd_cli.work.runner import plan_tasks
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedFilm:
     """All that a film needs. `task` is the chosen point as the only model's of the scene."""
 
     task: PointSpec
@@ -34,6 +36,12 @@ def choose_point(loaded: LoadedRecipe, point: str | None) -> tuple[PointSpec, st
     tasks, detections, _ = plan_tasks(loaded)
     task = choose_task(tasks, point)
     recipe = _single(loaded.recipe, task)
+    asked = entry(recipe.model.name).family.task
+    if asked != FIRST:
+        raise UsageError(
+            f"a film shows what a detector finds, and {recipe.model.name} is asked for {asked}",
+            remedy="choose the recipe of a detector, such as demo",
+        )
     if recipe.model.weights is None:
         raise UsageError(
             f"{recipe.name} has no weights, and a film shows what a detector finds",
@@ -46,7 +54,7 @@ def choose_point(loaded: LoadedRecipe, point: str | None) -> tuple[PointSpec, st
 
 def open_film(
     loaded: LoadedRecipe, point: str | None, *, clip: str | None, video: Path | None, frames: int
-) -> Opened:
+) -> OpenedFilm:
     """Open what the recipe names, for one point and the first `frames` of one clip or video.
 
     The recipe's own limit does not hold: `frames` does. Raises MaskvdError for what is missing.
@@ -67,7 +75,7 @@ def open_film(
     if unknown := unwritable(class_names(scene)):
         shown = ", ".join(escaped(name) for name in unknown[:3])
         remarks.append(f"no font here has all characters of class names; they are written {shown}")
-    return Opened(task, scene, footage, tuple(remarks))
+    return OpenedFilm(task, scene, footage, tuple(remarks))
 
 
 def _single(recipe: Recipe, task: PointSpec) -> Recipe:

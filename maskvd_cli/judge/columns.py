@@ -44,9 +44,15 @@ def columns_of(legend: Legend) -> list[str]:
         "tokens_deviation_percent", "gmacs_deviation_percent",
         "paper_keep_rate", *(f"paper_{name}" for name in _headline(legend)), *_PAPERS, *_MIDDLE,
         *_scores(legend), *_LATENCY, "on_front", "dominated_by", STATISTICS, CONDITIONS,
-        *legend.quantities, *map(column_of, legend.parameter_headers),
+        *legend.quantities, *_of_videos(legend), *map(column_of, legend.parameter_headers),
     ]  # fmt: skip
     return list(dict.fromkeys(columns))
+
+
+def _of_videos(legend: Legend) -> Iterator[str]:
+    """Yield what papers print of a whole video's cost, where there are such points."""
+    if "tmacs_video" in legend.quantities:
+        yield from ("paper_tmacs_video", "tmacs_video_deviation_percent")
 
 
 def _headline(legend: Legend) -> Iterator[str]:

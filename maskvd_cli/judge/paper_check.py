@@ -21,6 +21,8 @@ TOKENS_PERCENT = 3.0
 GMACS_PERCENT = 3.0
 # Keep rates are printed with two digits, which alone is worth 2.5 % at 0.2.
 KEEP_RATE_PERCENT = 5.0
+# Every video costs the same, in closed form; values are printed with two or three digits.
+TMACS_PERCENT = 0.5
 # One model trained twice differs by some tenths of a point.
 HEADLINE_POINTS = 0.5
 # On one kind of GPU drivers, clocks and libraries move latency by some percent, peaks by less.
@@ -51,7 +53,10 @@ class PaperCheck:
 
 @dataclass(frozen=True)
 class _Printed:
-    """One column of a published table. `timed`: depends on hardware, precision and proposals."""
+    """One column of a published table. `timed`: depends on hardware, precision and proposals.
+
+    `each`: the same of every video, however many there are.
+    """
 
     name: str
     published: str
@@ -59,6 +64,7 @@ class _Printed:
     tolerance: float
     in_points: bool = False
     timed: bool = False
+    each: bool = False
 
     def within(self, ours: float, theirs: float) -> bool:
         apart = abs(ours - theirs) if self.in_points else 100 * abs(ours / theirs - 1)
@@ -74,6 +80,7 @@ _COUNTED = (
     _Printed("keep rate", "keep_rate", "keep_rate", KEEP_RATE_PERCENT),
     _Printed("GMACs", "gmacs", "gmacs_published", GMACS_PERCENT),
 )
+_OF_VIDEOS = _Printed("TMACs/video", "tmacs_video", "tmacs_video", TMACS_PERCENT, each=True)
 _MEASURED = (
     _Printed("latency ms", "latency_ms", "latency_mean_ms", LATENCY_PERCENT, timed=True),
     _Printed("peak MiB", "peak_mib", "peak_mib", PEAK_PERCENT, timed=True),
@@ -83,11 +90,14 @@ _CUDA_PEAK = "cuda-max-allocated"
 
 def _printed(legend: Legend) -> tuple[_Printed, ...]:
     """Return the columns of published tables, the plan's headline among them."""
+    counted = _COUNTED
+    if _OF_VIDEOS.source in legend.quantities:
+        counted = (*_COUNTED, _OF_VIDEOS)
     name = legend.headline
     if name is None:
-        return _COUNTED + _MEASURED
+        return counted + _MEASURED
     headline = _Printed(legend.quality, name, name, HEADLINE_POINTS, in_points=True)
-    return (*_COUNTED, headline, *_MEASURED)
+    return (*counted, headline, *_MEASURED)
 
 
 def tolerances(legend: Legend) -> str:
@@ -133,8 +143,8 @@ class _Point:
 def paper_checks(report: Report) -> tuple[PaperCheck, ...]:
     """Return a check of each value that a published row gives or this run has, in row order.
 
-    Points without a published row have none. What a planned run cannot have measured, and what
-    neither side knows, is left out; so is the keep rate where the paper prints tokens.
+    Points without a published row have none. Left out are values that a planned run cannot have,
+    values that neither side knows, and the keep rate where the paper prints tokens.
     """
     printed = _printed(report.legend)
     return tuple(
@@ -158,8 +168,13 @@ def _points(report: Report) -> Iterator[_Point]:
 
 def _worth_checking(point: _Point, quantity: _Printed) -> bool:
     ours, theirs = point.ours(quantity), point.theirs(quantity)
+    if point.match.table.incomparable is not None:
+        return theirs is not None
     if quantity.name == "keep rate":
         return theirs is not None and "tokens" not in point.match.row.values
+    if quantity.name in ("tokens", "GMACs") and _OF_VIDEOS.published in point.match.row.values:
+        # What is printed of a whole video is not printed of its frames.
+        return False
     if ours is None and point.planned and quantity.name not in ("tokens", "GMACs"):
         return False
     return ours is not None or theirs is not None
@@ -210,8 +225,9 @@ def _obstacle(point: _Point, quantity: _Printed) -> str | None:
     """Return why two known values cannot be compared, None where they can."""
     if subset := subset_text(point.setting):
         return f"SUBSET ({subset})"
-    if point.match.difference:
-        return point.match.difference
+    difference = point.match.video_difference if quantity.each else point.match.difference
+    if difference:
+        return difference
     if point.match.withheld:
         return f"withheld: {point.match.withheld}"
     return _otherwise_measured(point, quantity) if quantity.timed else None
@@ -247,15 +263,15 @@ def tally(checks: tuple[PaperCheck, ...]) -> str | None:
     """Return in one sentence how many values are reproduced; None where no row is published."""
     if not checks:
         return None
-    found = Counter(check.verdict for check in checks)
-    done, missed = found["reproduced"], found["not reproduced"]
+    counts = Counter(check.verdict for check in checks)
+    done, missed = counts["reproduced"], counts["not reproduced"]
     if not done + missed:
         return f"None of {len(checks)} values is comparable with {_sources(checks)}."
     text = f"{done} of {done + missed} comparable values of {_sources(checks)} are reproduced"
     failed = Counter(c.quantity for c in checks if c.verdict == "not reproduced")
-    told = ", ".join(f"{name} of {_of_points(count)}" for name, count in failed.items())
-    text += f"; not: {told}" if failed else ""
-    other = found["not comparable"]
+    not_reproduced = ", ".join(f"{name} of {_of_points(count)}" for name, count in failed.items())
+    text += f"; not: {not_reproduced}" if failed else ""
+    other = counts["not comparable"]
     return f"{text}; {other} more are not comparable." if other else f"{text}."
 
 

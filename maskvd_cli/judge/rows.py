@@ -38,14 +38,13 @@ _SPEEDUP = ("speedup", "speedup_high", "speedup_low")
 class Report:
     """Everything a renderer needs: rows (`columns_of`), facts about the run, notes, damaged files.
 
-    `named`: for each row the parameters that name its point. `environments`: the run's own and
-    those of its points, each once; points may be taken over from a run on another machine or with
-    other software. `settings`: of the finished points, one for each model. `names`: for each row
-    what sentences call its point. `controls`: what the baseline against itself gave, by latency
-    session.
-    `disturbed`: what disturbed the sessions. `published`: the published row of a point, by
-    key. `missing`: of how many points that ran a metric has not run, by metric. `kept_sets`: which
-    tokens points keep, where that was asked for.
+    `named`: for each row the parameters that name its point; `names`: for each row what sentences
+    call the point. `environments`: of the run and of its points, each once, since points may come
+    from a run on another machine or with other software. `settings`: of finished points, one for
+    each model. `controls`: the ratio of the baseline to itself, by latency session; `disturbed`:
+    what disturbed the sessions. `published`: the published row of a point, by key. `missing`: by
+    metric, how many of the points that ran it has not measured. `kept_sets`: which tokens points
+    keep, where that was asked for.
     """
 
     rows: pd.DataFrame
@@ -157,7 +156,7 @@ def _table(rows: Sequence[dict[str, Any]], legend: Legend) -> pd.DataFrame:
 
 
 def _are_whole(rows: Sequence[dict[str, Any]], name: str) -> bool:
-    """Tell whether a column holds whole numbers, which must not become others where some lack."""
+    """Tell whether a column holds whole numbers, which stay whole where some rows have none."""
     values = [row[name] for row in rows if name in row]
     return bool(values) and all(isinstance(value, int) for value in values)
 
@@ -177,8 +176,8 @@ def _front(
 ) -> dict[str, Any]:
     """Return `on_front` and `dominated_by`, among points of one model and input, controls aside.
 
-    Milliseconds of two sessions also hold the machine's drift; so cost is time as a share of the
-    session's own baseline, and a point without a speed-up has no place.
+    Cost is time as a share of the session's own baseline, since milliseconds of two sessions also
+    hold the machine's drift. A point without a speed-up has no place.
     """
     known = has_tradeoff(table, legend) & table["speedup"].notna()
     known &= ~table["method"].isin(legend.controls)
@@ -201,7 +200,7 @@ def _front(
 def _trade(row: dict[Any, Any], controls: dict[str, Estimate], legend: Legend) -> Trade:
     """Return a row's time as a share of the baseline's, and its headline, the higher the better.
 
-    The baseline is what others are held to, and has no noise.
+    The baseline has no noise: others are compared with it.
     """
     floor = control_noise(controls.get(str(row["latency_session"])))
     sign = 1.0 if legend.more_is_better else -1.0
@@ -294,7 +293,7 @@ def _result(record: PointRecord) -> dict[str, Any]:
 
 def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     """Return the published values, and how far the point's lie from them on the same frames."""
-    if metrics is None or match is None:
+    if metrics is None or match is None or match.table.incomparable is not None:
         return {}
     values = match.row.values
     published: dict[str, Any] = {f"paper_{name}": value for name, value in values.items()}
@@ -308,6 +307,9 @@ def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     if tokens is not None and metrics.cost_curve is not None:
         c0, c1, c2 = metrics.cost_curve
         published["gmacs_at_paper_tokens"] = c0 + c1 * tokens + c2 * tokens**2
+    if match.video_difference is None:
+        deviation = _deviation(metrics.tmacs_video, values.get("tmacs_video"))
+        published["tmacs_video_deviation_percent"] = deviation
     if match.same_data:
         at_mean = match.table.gmacs_evaluated == "at-mean-tokens"
         gmacs = metrics.gmacs_published_at_mean_tokens if at_mean else metrics.gmacs_published
@@ -324,6 +326,9 @@ def _data_note(table: pd.DataFrame) -> list[str]:
     """Return the note that published values stand on other data or settings, where they do."""
     matched = table[table["paper_same_data"].notna()]
     other = matched[matched["paper_same_data"] == False]  # noqa: E712 - a column of objects
+    if "tmacs_video_deviation_percent" in other:
+        # What one video costs stands on no number of them.
+        other = other[other["tmacs_video_deviation_percent"].isna()]
     if other.empty:
         return []
     first = other.iloc[0]

@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from maskvd_cli.core.quantity import Estimate
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.baselines import control_noise
 from maskvd_cli.judge.legend import Legend, capitalised
 from maskvd_cli.judge.measured import estimate_text
@@ -146,7 +147,7 @@ class _Facts:
 
     @property
     def untold(self) -> bool:
-        """Whether only full frames, or only others, were timed, so that no speed-up is known."""
+        """Whether one kind of frame, full or other, was not timed, so that no speed-up is known."""
         row = self.row
         kinds = row["latency_full_ms"], row["latency_masked_ms"]
         return row["speedup"] is None and (kinds[0] is None) != (kinds[1] is None)
@@ -331,7 +332,8 @@ def _summary(points: Sequence[_Facts]) -> str:
     front = [facts for facts in points if facts.row["on_front"]]
     places = {(facts.row["model"], facts.row["input"]) for facts in points}
     of = "" if len(places) == 1 else " of their model and input"
-    place = f"{len(front)} of {len(points)} points lie on the Pareto front{of}"
+    place = f"{len(front)} of {counted(len(points), 'point')} "
+    place += f"{'lies' if len(front) == 1 else 'lie'} on the Pareto front{of}"
     return f"{mark}{_headline([facts for facts in methods if facts.faster], legend)}; {place}."
 
 

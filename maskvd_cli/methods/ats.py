@@ -44,7 +44,16 @@ from maskvd_cli.methods.dropping import (
 )
 from maskvd_cli.methods.eventful import Sampler
 from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.reducing import REDUCING, SEQUENCES, Foretold, How, ReducingMethod
+from maskvd_cli.methods.reducing import (
+    REDUCING,
+    SEQUENCES,
+    STEPS,
+    Foretold,
+    How,
+    ReducingMethod,
+    block_extras,
+    frame_extras,
+)
 from maskvd_cli.methods.selecting import Watch
 from maskvd_cli.methods.slots import continued
 from maskvd_cli.methods.trace import SortedWhenAsked, lasting
@@ -94,7 +103,7 @@ class ATS(ReducingMethod[ATSParams]):
     paper = "ATS (ECCV 2022, arXiv 2111.15667), as in Eventful Transformers (arXiv 2308.13494)"
     params_type = ATSParams
     naming = ("fraction",)
-    knows = SEQUENCES
+    knows = SEQUENCES | STEPS
     refuses = WHY_NO_WINDOWS
     refuses_chosen = WHY_NO_WINDOWS
     watchable = True
@@ -150,6 +159,7 @@ class ATS(ReducingMethod[ATSParams]):
             SortedWhenAsked(kept),
             lasting([stage.drops for stage in stages]),
             f"kept through many of {depth} blocks",
+            layers=tuple(stage.leaving for stage in stages),
         )
         return Survivors(backbone.finish(moving.tokens), moving.index, whole, trace)
 
@@ -277,10 +287,10 @@ def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], *, by_class:
     A block that a tokens enter and b leave, class token included, where it drops: QKV 3aD^2,
     attention a^2 D for all weights and abD for the rows that stay, projection and MLP on b. Where
     the class token's row decides, queries for b tokens alone: (b + 2a)D^2 and 2abD. Else as dense.
-    The published counter adds LayerNorms, attention scaling and patch embedding as
-    `costs.plain_vit` does, for the authors' code, which computes all weights.
+    The published counter adds `block_extras` and `frame_extras`, for the authors' code, which
+    computes all weights.
     """
-    square, matrix, published = arch.dim**2, 0, grid.area * 3 * arch.patch**2 * arch.dim
+    square, matrix, published = arch.dim**2, 0, 0
     for stage in stages:
         a, b = stage.entering + arch.lead, stage.leaving + arch.lead
         relative = costs.global_attention(arch, grid, a, 0).matrix
@@ -288,6 +298,6 @@ def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], *, by_class:
         weights_and_rows = 3 * a * square + (a + b) * a * arch.dim + int(relative) + after
         asked = (b + 2 * a) * square + 2 * a * b * arch.dim + after
         matrix += asked if stage.drops and by_class else weights_and_rows
-        published += weights_and_rows + arch.heads * a**2 + (a + b) * arch.dim
-    published += int(arch.final_norm) * (stages[-1].leaving + arch.lead) * arch.dim
+        published += weights_and_rows + block_extras(arch, a, b, a**2)
+    published += frame_extras(arch, grid, stages[-1].leaving + arch.lead)
     return Macs(matrix if stages[0].entering else 0, published)

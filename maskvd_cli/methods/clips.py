@@ -17,16 +17,21 @@ from maskvd_cli.families.base import BACKBONE, HEAD, Model
 from maskvd_cli.machine.stopwatch import NoStopwatch, Stopwatch
 from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Stages
 from maskvd_cli.methods.stages import SELECTION
+from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
+
+# Of one image; the frames of a step have one more.
+_DIMENSIONS = 3
 
 
 @dataclass(frozen=True)
 class ClipInput:
     """A clip as the model sees it.
 
-    `images`: per frame (3, content rows, content cols) uint8, read when asked for; `view` holds the
+    `images`: per frame (3, content rows, content cols) uint8, read when asked for, with one axis
+    more in front where a model takes several frames at a time; `view` holds the
     annotated boxes in input pixels and the region scores. `from_labels`: the annotated boxes of the
-    frame before stand for the detector's.
+    frame before stand for the detector's. `clip_boxes`: outputs are cut at the frame's border.
     """
 
     name: str
@@ -34,15 +39,14 @@ class ClipInput:
     view: ClipView
     content: Size
     from_labels: bool
+    clip_boxes: bool = False
 
     def __len__(self) -> int:
         return len(self.images)
 
     def objects(self, position: int) -> Tensor | None:
         """Return the annotated boxes (m, 4) of a frame, in input pixels."""
-        if self.view.boxes is None or self.view.frame_of is None:
-            return None
-        return self.view.boxes[self.view.frame_of == position]
+        return self.view.objects(position)
 
     def context(
         self, position: int, boxes: Tensor | None, scores: Tensor | None, truth: Tensor | None
@@ -73,11 +77,6 @@ class FrameResult:
     times: dict[str, float]
     ran: frozenset[str] = frozenset()
 
-    @property
-    def detections(self) -> Any:
-        """The output, where it is a detector's."""
-        return self.output
-
 
 @torch.inference_mode()
 def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed by whom
@@ -85,19 +84,24 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
     method: Method[Any],
     clip: ClipInput,
     position: int,
-    before: Any | None,
+    past: Sequence[Any],
     watch: Stopwatch,
+    task: Task,
 ) -> FrameResult:
     """Run one frame from its decoded and resized image to its output on the CPU.
 
-    `before`: the output of the frame before. Everything that the method needs lies between start
-    and stop of the watch; decoding, resizing and reading annotations do not. A frame that fails
-    resets the method.
+    `past`: outputs of the frames before, the last one at least, all where the model concludes;
+    then the output of a clip's last frame is what `Model.conclude` says. `task`: the model's, which
+    tells what the next frame may know of the last one. Everything that the method needs lies
+    between start and stop of the watch; decoding, resizing and reading annotations do not. A frame
+    that fails resets the method.
     """
     image = clip.images[position]
+    images = [image] if image.dim() == _DIMENSIONS else list(image)
+    before = past[-1] if past else None
     truth = clip.objects(position) if method.needs_truth else None
     labelled = clip.objects(position - 1) if position and clip.from_labels else None
-    stages, task = Stages(model, watch, before), tasks.load(model.task)()
+    stages = Stages(model, watch, before)
     try:
         watch.start()
         boxes = scores = None
@@ -108,7 +112,9 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
             boxes, scores = (None, None) if hints is None else (hints.boxes, hints.scores)
         frame = clip.context(position, boxes, scores, truth)
         watch.lap(SELECTION)
-        output = method.run([image], frame, stages)
+        output = method.run(images, frame, stages)
+        if model.concludes and position == len(clip) - 1:
+            output = stages.conclude([*past, output])
         if HEAD not in stages.ran:
             watch.lap(BACKBONE)
         times = watch.stop()
@@ -116,6 +122,8 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
         watch.abandon()
         method.reset()
         raise
+    if clip.clip_boxes:
+        output = task.cut(output, clip.content)
     assert method.trace is not None, f"{method.name} left no trace of frame {position}"
     return FrameResult(output, method.trace, times, frozenset(stages.ran))
 
@@ -128,10 +136,10 @@ def run_clip(
     watch: Stopwatch | None = None,
 ) -> Iterator[FrameResult]:
     """Reset the method and run the first `frames` of a clip, all of them by default."""
-    watch = watch or NoStopwatch()
+    watch, task = watch or NoStopwatch(), tasks.load(model.task)()
     method.reset()
-    before: Any | None = None
+    past: list[Any] = []
     for position in range(min(frames or len(clip), len(clip))):
-        result = run_frame(model, method, clip, position, before, watch)
-        before = result.output
+        result = run_frame(model, method, clip, position, past, watch, task)
+        past = [*past, result.output] if model.concludes else [result.output]
         yield result

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.costs import Macs, sequence_length
 from maskvd_cli.methods.base import FLOAT32_BYTES, TokenTrace
 
 FLOAT16_BYTES = 2
@@ -39,11 +39,6 @@ class GlobalUpdate:
     def pools_changes(self) -> bool:
         """Whether changed columns are pooled, so that their number depends on where tokens lie."""
         return self.pool > 1 and self.attention != "tokenwise"
-
-
-def sequence_length(arch: ViTArch, grid: Size) -> int:
-    """Return n, the tokens that the gates see."""
-    return grid.area + int(arch.class_token)
 
 
 def key_count(arch: ViTArch, grid: Size, pool: int) -> int:

@@ -28,7 +28,16 @@ from maskvd_cli.methods.dropping import (
     stages_of,
 )
 from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.reducing import REDUCING, SEQUENCES, Foretold, How, ReducingMethod
+from maskvd_cli.methods.reducing import (
+    REDUCING,
+    SEQUENCES,
+    STEPS,
+    Foretold,
+    How,
+    ReducingMethod,
+    block_extras,
+    frame_extras,
+)
 from maskvd_cli.methods.selecting import Watch
 
 
@@ -86,7 +95,7 @@ class EViT(ReducingMethod[EViTParams]):
     paper = "EViT (ICLR 2022, arXiv 2202.07800)"
     params_type = EViTParams
     naming = ("keep_rate",)
-    knows = SEQUENCES
+    knows = SEQUENCES | STEPS
     refuses = WHY_NO_WINDOWS
     refuses_chosen = WHY_NO_WINDOWS
     watchable = True
@@ -136,9 +145,8 @@ def _frame_macs(
     code: 4aD^2 + 2a^2 D + 8bD^2. Executed in a block that drops without fusion: queries and their
     attention for b tokens only (without class token: for all, as they vote), projection for b.
     Where somebody watches, all queries and weights, a^2 D, and abD for the outputs that are needed.
-    The published counter (torchprofile's) adds patch embedding, LayerNorms and attention scaling as
-    `costs.plain_vit` does; it leaves out the choice itself. A frame without tokens executes
-    nothing.
+    The published counter adds `block_extras` and `frame_extras`; it leaves out the choice itself. A
+    frame without tokens executes nothing.
     """
     lead, square = int(arch.class_token), arch.dim**2
     matrix = published = 0
@@ -153,8 +161,7 @@ def _frame_macs(
         mlp = 2 * arch.mlp_ratio * leaving * square
         matrix += (asking + 2 * entering + projected) * square + attention + mlp
         everything = int(costs.global_attention(arch, grid, entering, entering).matrix)
-        scaling, norms = arch.heads * entering**2, (entering + leaving) * arch.dim
-        published += 4 * entering * square + everything + mlp + scaling + norms
-    published += int(arch.final_norm) * (stages[-1].leaving + lead) * arch.dim
-    published += grid.area * 3 * arch.patch**2 * arch.dim
+        published += 4 * entering * square + everything + mlp
+        published += block_extras(arch, entering, leaving, entering**2)
+    published += frame_extras(arch, grid, stages[-1].leaving + lead)
     return Macs(matrix if stages[0].entering else 0, published)

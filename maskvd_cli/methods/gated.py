@@ -25,7 +25,7 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import PLAIN_VIT
+from maskvd_cli.families.blocks.traits import CLASS_FEATURES, PLAIN_VIT, TIME
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods import eventful_costs
 from maskvd_cli.methods.base import (
@@ -56,6 +56,7 @@ class GatedMethod(TokenMethod[G]):
     are the mean over all gates, at most N. `selected`: (B, m) by gate, such as `blocks.3.qkv`.
     """
 
+    knows = PLAIN_VIT | {TIME, CLASS_FEATURES}
     batched = True
     forgets = False
     # In combinations, as `ReducingMethod` has them.

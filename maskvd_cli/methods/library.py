@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import torch
@@ -14,15 +14,18 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.looks import Looks
 from maskvd_cli.core.placement import Placement, placement
 from maskvd_cli.core.size import Size
+from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.resize import resized
 from maskvd_cli.families.base import Model, WeightsFile
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.masks.static import region_scores
-from maskvd_cli.methods.base import FrameContext, Method, Params, Stages
+from maskvd_cli.methods.base import ClipView, FrameContext, Method, Params, Stages
+from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.fit import fitted
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.tasks.base import Task
@@ -95,6 +98,39 @@ class _Clips:
         return method.run([image], frame, Stages(self.model, last=before))
 
 
+@dataclass(frozen=True)
+class _Videos:
+    """Runs a method over all looks at one video after another; each look begins a clip."""
+
+    model: Model
+    method: type[Method[Any]]
+    params: Params
+    looks: Looks
+
+    def __call__(self, frames: Iterable[Image]) -> Iterator[Any]:
+        method = self.method(self.params, self.model.backbone)
+        images = list(frames)
+        sizes = {_size_of(image, index) for index, image in enumerate(images)}
+        if len(sizes) != 1:
+            raise UsageError(
+                f"a video has frames of {len(sizes)} sizes", remedy="give frames of one size"
+            )
+        for place in range(self.looks.across):
+            for start in self.looks.starts(len(images)):
+                chosen = [images[at] for at in self.looks.positions(len(images), start)]
+                *_, last = run_clip(self.model, method, self._clip(chosen, place))
+                yield last.output
+
+    def _clip(self, frames: list[Image], place: int) -> ClipInput:
+        size, tubelet = self.model.input_size, self.looks.tubelet
+        steps = [
+            step_pixels(frames[first : first + tubelet], self.looks, place, size)
+            for first in range(0, len(frames), tubelet)
+        ]
+        view = ClipView(len(steps), size, self.model.arch.patch)
+        return ClipInput("", steps, view, size, from_labels=False)
+
+
 def run(
     model: Model,
     method: str,
@@ -108,8 +144,8 @@ def run(
     It takes frames (rows, cols, 3) uint8 RGB, all of one size, and gives the task's outputs in
     their pixels, on the CPU. `params` are the method's, as in a recipe. `heatmap`: one value per
     pixel of the model's input, for methods with a static mask. `frame`: frames are stretched to
-    these rows x columns; None: they keep their aspect. Raises UsageError for parameters that do
-    not fit.
+    these rows x columns; None: they keep their aspect. A model that looks at whole videos gives an
+    output per look, once it has all frames. Raises UsageError for parameters that do not fit.
     """
     kind = methods.load(method)
     if kind.needs_truth:
@@ -120,11 +156,22 @@ def run(
     if kind.needs_heatmap(checked) and heatmap is None:
         raise UsageError(
             f"{method} with these parameters needs a heatmap",
-            remedy="give heatmap=, or parameters that need none (maskvd: mask='dynamic')",
+            remedy=f"give heatmap={_without_heatmap(kind, checked)}",
         )
+    if model.looks is not None:
+        return _Videos(model, kind, checked, model.looks)
     scores = None if heatmap is None else _scores(heatmap, model)
     size, task = None if frame is None else Size.parse(frame), tasks.load(model.task)()
     return _Clips(model, kind, checked, scores, size, task)
+
+
+def _without_heatmap(kind: type[Method[Any]], params: Params) -> str:
+    """Return the choice of a parameter that needs no heatmap, as a remedy; empty without one."""
+    for name, info in kind.params_type.model_fields.items():
+        for choice in get_args(info.annotation) if get_origin(info.annotation) is Literal else ():
+            if not kind.needs_heatmap(params.model_copy(update={name: choice})):
+                return f", or {name}={choice!r}"
+    return ""
 
 
 def _checked(kind: type[Method[Any]], params: Mapping[str, Any]) -> Params:

@@ -17,9 +17,17 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import CLASS_TOKEN, RELATIVE_POSITIONS, TOKENS, WINDOWS
+from maskvd_cli.families.blocks.traits import (
+    CLASS_FEATURES,
+    CLASS_TOKEN,
+    RELATIVE_POSITIONS,
+    TIME,
+    TOKENS,
+    WINDOWS,
+)
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import (
     ClipView,
@@ -36,6 +44,8 @@ from maskvd_cli.methods.trace import MASK, Joined
 
 # A sequence of any tokens has no whole windows.
 SEQUENCES = frozenset((TOKENS, RELATIVE_POSITIONS, CLASS_TOKEN))
+# Steps of a clip that each run by themselves, for what their class tokens say.
+STEPS = frozenset((TIME, CLASS_FEATURES))
 
 
 class Reduced(Protocol):
@@ -79,9 +89,34 @@ REDUCING = How()
 P = TypeVar("P", bound=Params)
 
 
+def block_extras(arch: ViTArch, a: int, b: int, logits: int, *, padded: bool = False) -> int:
+    """Return what the published counter adds to the products of a block.
+
+    a tokens enter, class token included, b pass the MLP; `logits` of one head. Under torchprofile's
+    rules LayerNorms (a + b)D and scaling H logits; else biases 4aD + (1 + r)bD, residuals (a + b)D,
+    relative terms 2H logits, and the padding value 3D.
+    """
+    if arch.torchprofiled:
+        return (a + b) * arch.dim + arch.heads * logits
+    relative = 2 * arch.heads * logits if arch.relative_table else 0
+    return (5 * a + (2 + arch.mlp_ratio) * b + 3 * padded) * arch.dim + relative
+
+
+def frame_extras(arch: ViTArch, grid: Size, last: int) -> int:
+    """Return what it adds beside the blocks, the `last` of which is left by so many tokens.
+
+    Under torchprofile's rules the patch embedding of all N, N 3p^2 D, and the final norm; else the
+    positions.
+    """
+    if not arch.torchprofiled:
+        return int(costs.position_add(arch, grid).published)
+    return grid.area * 3 * arch.patch**2 * arch.dim + int(arch.final_norm) * last * arch.dim
+
+
 class ReducingMethod(TokenMethod[P]):
     """All tokens enter the first block; features where nothing came out are zero.
 
+    Where features are those of the class token alone, nothing is laid on a grid.
     What happens in the blocks depends on the number of tokens that enter alone, so a clip can be
     planned. Full frames reduce nothing. In combinations: `knows_chosen` is what backbones may have,
     `refuses_chosen` why not; `watchable`, whether it can show the attention of its blocks.
@@ -145,6 +180,8 @@ class ReducingMethod(TokenMethod[P]):
     def dense(self, tokens: Tensor, grid: Size) -> tuple[Tensor, FrameTrace]:
         """Return features (B, N, D) of all embedded patches, zero where nothing came out."""
         outcome = self.reduced(tokens, grid)
+        if CLASS_FEATURES in self.backbone.arch.has:
+            return outcome.features, outcome.trace
         return outcome.onto(outcome.features.new_zeros(tokens.shape)), outcome.trace
 
     def compute_chosen(

@@ -19,7 +19,7 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import CLASS_TOKEN, TOKENS
+from maskvd_cli.families.blocks.traits import CLASS_FEATURES, CLASS_TOKEN, TOKENS
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.ats import ATS, ATSParams, stages_of
 from maskvd_cli.methods.base import (
@@ -38,6 +38,7 @@ from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.eventful_costs import FLOAT16_BYTES
 from maskvd_cli.methods.gated import GATES
 from maskvd_cli.methods.joined_params import Half, joined
+from maskvd_cli.methods.reducing import STEPS, frame_extras
 from maskvd_cli.methods.trace import SetsWhenAsked
 
 
@@ -53,7 +54,7 @@ class SlottedGates(TokenMethod[Params]):
     second: ClassVar[type[ATS]]
     halves: ClassVar[tuple[Half, Half]]
     needs = frozenset((TOKENS, CLASS_TOKEN))
-    knows = frozenset((TOKENS, CLASS_TOKEN))
+    knows = frozenset((TOKENS, CLASS_TOKEN)) | STEPS
     batched = True
 
     def __init__(self, params: Params, backbone: VisionTransformer) -> None:
@@ -84,11 +85,14 @@ class SlottedGates(TokenMethod[Params]):
             rows = self.gates.rows(number)
             standing = standing if rows is None else standing.gather(1, rows)
             tally.add(number, before, standing, through, columns)
+        trace = tally.trace(grid, self.gates.params.update)
+        if CLASS_FEATURES in backbone.arch.has:
+            return backbone.finish(x), trace
         features = torch.zeros_like(tokens)
         places = standing[:, backbone.arch.lead :] - backbone.arch.lead
         clips = torch.arange(len(tokens), device=x.device)[:, None]
         features[clips, places] = backbone.finish(x)
-        return features, tally.trace(grid, self.gates.params.update)
+        return features, trace
 
     @classmethod
     def resolve(cls, params: Params, arch: ViTArch) -> Params:
@@ -128,21 +132,18 @@ class SlottedGates(TokenMethod[Params]):
         """Return the MACs of every frame.
 
         Products: QKV 3qD^2, projection pD^2, MLP 2rmD^2, logits and values times D. The published
-        counter adds LayerNorms and attention scaling as torchprofile does, and patch embedding.
+        counter adds, under torchprofile's rules, LayerNorms of the rows that they see and attention
+        scaling; else biases 3qD + pD + (1 + r)mD, residuals, gates 3aD or bD, and those of A and v,
+        their accumulation, as `eventful_costs` does.
         """
         first, second = _own(params, cls.halves)
         counts, square = trace.counts, arch.dim**2
         through = 3 * counts["qkv"] + counts["projection"] + 2 * arch.mlp_ratio * counts["mlp"]
         products = through * square + (counts["logits"] + counts["values"]) * arch.dim
         stages = stages_of(second, arch, grid.area)
-        norms = sum(stage.entering + stage.leaving + 2 * arch.lead for stage in stages)
-        norms += int(arch.final_norm) * (stages[-1].leaving + arch.lead)
-        if first.gate == "before_ln":
-            dense = trace.counts["dense"]
-            norms = norms * dense + (counts["qkv"] + counts["mlp"]) * (1 - dense)
-        embedding = grid.area * 3 * arch.patch**2 * arch.dim
-        extras = norms * arch.dim + arch.heads * counts["logits"] + embedding
-        return Macs(products, products + extras)
+        ends = [(stage.entering + arch.lead, stage.leaving + arch.lead) for stage in stages]
+        extras = _published_extras(arch, first, trace, ends)
+        return Macs(products, products + extras + frame_extras(arch, grid, ends[-1][1]))
 
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: Params) -> int:
@@ -161,6 +162,29 @@ class SlottedGates(TokenMethod[Params]):
         if first.update == "full":
             kept += product * (FLOAT16_BYTES if first.av_precision == "half" else FLOAT32_BYTES)
         return kept + cls.second.planned_state_bytes(arch, grid, second)
+
+
+def _published_extras(
+    arch: ViTArch, gates: EventfulParams, trace: TokenTrace, ends: Sequence[tuple[int, int]]
+) -> costs.Tokens:
+    """Return what the published counter adds to the products of each frame.
+
+    `ends`: of each block the tokens that enter, a, and that stay, b, class token included.
+    """
+    counts, dense, dim = trace.counts, trace.counts["dense"], arch.dim
+    if arch.torchprofiled:
+        norms = sum(a + b for a, b in ends)
+        if gates.gate == "before_ln":
+            norms = norms * dense + (counts["qkv"] + counts["mlp"]) * (1 - dense)
+        return norms * dim + arch.heads * counts["logits"]
+    biases = 3 * counts["qkv"] + counts["projection"] + (1 + arch.mlp_ratio) * counts["mlp"]
+    residuals = sum(2 * b for _, b in ends)
+    compared = sum(a + 2 * b for a, b in ends)
+    later = compared * dim
+    if gates.update == "full":
+        later = later + sum((a + 2 * b) * dim + arch.heads * a * b for a, b in ends)
+        later = later + counts["columns"] * dim
+    return (biases + residuals) * dim + later * (1 - dense)
 
 
 class _Tally:

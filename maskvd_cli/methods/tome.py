@@ -17,12 +17,20 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import WINDOWS
+from maskvd_cli.families.blocks.traits import PLAIN_VIT, WINDOWS
 from maskvd_cli.methods.base import FrameTrace, Params, scatter
 from maskvd_cli.methods.matching import rows_at, sides
 from maskvd_cli.methods.merging import Merging, Share, shares_of
 from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.reducing import REDUCING, Foretold, How, ReducingMethod
+from maskvd_cli.methods.reducing import (
+    REDUCING,
+    STEPS,
+    Foretold,
+    How,
+    ReducingMethod,
+    block_extras,
+    frame_extras,
+)
 from maskvd_cli.methods.selecting import Watch
 from maskvd_cli.methods.trace import SortedWhenAsked, lasting
 
@@ -86,6 +94,7 @@ class ToMe(ReducingMethod[ToMeParams]):
     paper = "ToMe (ICLR 2023, arXiv 2210.09461)"
     params_type = ToMeParams
     naming = ("r",)
+    knows = PLAIN_VIT | STEPS
     columns: ClassVar = {"r": "r", "inflection": "inflection"}
     figure: ClassVar = {"name": "reduction", "across": "gmacs", "beside": ["evit"]}
     colour, mark = "#882255", "P"
@@ -124,6 +133,7 @@ class ToMe(ReducingMethod[ToMeParams]):
             SortedWhenAsked(kept),
             lasting(lost),
             f"not merged into another through many of {depth} blocks",
+            layers=tuple(left),
         )
         features = backbone.finish(moving.tokens)
         return Merged(features, moving.owner - moving.lead, moving.entered, trace)
@@ -160,26 +170,20 @@ def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], start: int) 
     A block that a tokens enter and b leave, class token included: 4aD^2 + 2rbD^2; attention of a
     queries to a keys, in windows to those of their own and the padding; where tokens merge, the
     product of the even with the odd ones, over the D / H channels of the metric. The published
-    counters add what `costs` says, for the tokens that are there. Nothing is executed for no token.
+    counter adds `block_extras` and `frame_extras`. Nothing is executed for no token.
     """
-    total = Macs(0, costs.position_add(arch, grid).published)
-    if arch.torchprofiled:
-        total = Macs(0, grid.area * 3 * arch.patch**2 * arch.dim)
+    matrix = published = 0
     for number, (entering, leaving) in enumerate(stages):
         a, b = (sum(share.total for share in shares) for shares in (entering, leaving))
-        products = _products(arch, a, b) + _matching(arch, entering, leaving)
         windowed = number not in arch.global_blocks
-        attended = _attention(arch, grid, entering, windowed=windowed)
-        extras = _extras(arch, a, b, padded=windowed and any(share.padding for share in entering))
-        total += Macs(products, products + extras) + attended
-    last = sum(share.total for share in stages[-1][1])
-    norm = last * arch.dim if arch.torchprofiled and arch.final_norm else 0
-    total += Macs(0, norm)
-    return total if start else Macs(0, total.published)
-
-
-def _products(arch: ViTArch, a: int, b: int) -> int:
-    return (4 * a + 2 * arch.mlp_ratio * b) * arch.dim**2
+        logits, attended = _attention(arch, grid, entering, windowed=windowed)
+        layers = (4 * a + 2 * arch.mlp_ratio * b) * arch.dim**2
+        products = layers + attended + _matching(arch, entering, leaving)
+        padded = windowed and any(share.padding for share in entering)
+        matrix += products
+        published += products + block_extras(arch, a, b, logits, padded=padded)
+    published += frame_extras(arch, grid, sum(share.total for share in stages[-1][1]))
+    return Macs(matrix if start else 0, published)
 
 
 def _matching(arch: ViTArch, entering: Sequence[Share], leaving: Sequence[Share]) -> int:
@@ -192,21 +196,17 @@ def _matching(arch: ViTArch, entering: Sequence[Share], leaving: Sequence[Share]
     return pairs * arch.head_dim
 
 
-def _attention(arch: ViTArch, grid: Size, entering: Sequence[Share], *, windowed: bool) -> Macs:
+def _attention(
+    arch: ViTArch, grid: Size, entering: Sequence[Share], *, windowed: bool
+) -> tuple[int, int]:
+    """Return how many logits a head of a block has, and the products of its attention."""
     if not windowed:
         tokens = sum(share.total for share in entering)
-        return costs.global_attention(arch, grid, tokens, tokens)
-    total = Macs(0, 0)
+        return tokens**2, int(costs.global_attention(arch, grid, tokens, tokens).matrix)
+    logits = products = 0
     for share in entering:
         keys = share.tokens + share.padding
-        window = costs.global_attention(arch, arch.window, share.tokens, keys)
-        total += window * share.windows
-    return total
-
-
-def _extras(arch: ViTArch, a: int, b: int, *, padded: bool) -> int:
-    """Return what the published counter adds to a block's products, its attention apart."""
-    if arch.torchprofiled:
-        return (a + b) * arch.dim + arch.heads * a**2
-    biases = 4 * a + (1 + arch.mlp_ratio) * b
-    return (biases + a + b + 3 * padded) * arch.dim
+        window = costs.global_attention(arch, arch.window, share.tokens, keys).matrix
+        logits += share.windows * share.tokens * keys
+        products += share.windows * int(window)
+    return logits, products

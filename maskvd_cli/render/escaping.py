@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from maskvd_cli.core.shown import markdown_text
 
-def markdown_text(text: str) -> str:
-    """Escape what would break a table or turn into markup."""
-    for mark in ("\\", "|", "`", "*", "_", "<", ">", "["):
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())
+__all__ = ["inert_text", "markdown_text"]
+
+
+# The wide forms are taken for the narrow ones where East Asian text is typed.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def inert_text(text: str) -> str:
     """Put an apostrophe before what a spreadsheet would take for a formula."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t") else text
+    return f"'{text}" if text.startswith(_FORMULA) else text

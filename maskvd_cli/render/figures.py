@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.render.chart.pyplot import harmless
 from maskvd_cli.store.atomic import write_atomic
 
 _DOTS_PER_INCH = 150
@@ -33,8 +34,8 @@ def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
 ) -> None:
     """Write a PNG with the accumulated heatmap, the region scores and the static mask.
 
-    `heatmap` (canvas rows, cols); `scores` and `mask` (token rows, cols), of which the part that
-    covers the frame, `content` pixels, is drawn and the padding left out.
+    `heatmap` (canvas rows, cols); `scores` and `mask` (token rows, cols). The part that covers the
+    frame, `content` pixels, is drawn, padding is not.
     """
     shown = content.tiles(patch)
     aspects = (heatmap.shape[1] / heatmap.shape[0], *[shown.cols / shown.rows] * 2)
@@ -44,6 +45,7 @@ def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
         figure, axes, heatmap, scores, mask, content=content, patch=patch, titles=titles,
         bar="right" if stacked else "bottom", text_points=(10, 8, 7),
     )  # fmt: skip
+    harmless(figure)
     write_atomic(
         path, lambda temporary: figure.savefig(temporary, format="png", dpi=_DOTS_PER_INCH)
     )

@@ -12,6 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from maskvd_cli.core.shown import shown
+from maskvd_cli.core.words import counted
 from maskvd_cli.judge.facts import facts, remarks, warnings
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.rows import Report
@@ -19,7 +21,7 @@ from maskvd_cli.render.chart.lines import Strand, strands_of
 from maskvd_cli.render.chart.plotly import SYMBOLS
 from maskvd_cli.render.charting import DARK, FRONT, MUTED, PAPER, Chart, point_table
 from maskvd_cli.render.charts import charts
-from maskvd_cli.render.sections import Section, analysis
+from maskvd_cli.render.sections import ReportSection, analysis
 from maskvd_cli.render.tables import Column, human_table
 from maskvd_cli.store.runs import RECIPE
 
@@ -83,7 +85,7 @@ def to_html(report: Report) -> str:
         damaged=report.damaged,
         charts=drawn,
         legend=_legend(report, drawn),
-        data={"figures": {chart.name: chart.figure for chart in drawn}, "dark": DARK},
+        data={"figures": {chart.name: _shown(chart.figure) for chart in drawn}, "dark": DARK},
         dark=DARK,
         points=_points(report),
         facts=facts(report),
@@ -97,9 +99,26 @@ def to_html(report: Report) -> str:
     )
 
 
+def _shown(data: Any) -> Any:
+    """Return plain data whose texts hold nothing that steers or turns what is around them."""
+    if isinstance(data, dict):
+        return {name: _shown(value) for name, value in data.items()}  # pyright: ignore
+    if isinstance(data, list):
+        return [_shown(value) for value in data]  # pyright: ignore
+    return shown(data) if isinstance(data, str) else data
+
+
+def _shown_text(value: object) -> object:
+    return shown(value, "\n") if type(value) is str else value
+
+
 def _template() -> Any:
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        finalize=_shown_text,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     # A file that would hold NaN must not become a page whose data no browser can read.
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False}
@@ -122,7 +141,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _columns(section: Section) -> list[_Column]:
+def _columns(section: ReportSection) -> list[_Column]:
     return [
         _Column(header, not text)
         for header, text in zip(section.headers, section.text, strict=True)
@@ -184,18 +203,20 @@ def _entry(strand: Strand) -> _Entry:
 
 
 def _more_warnings(report: Report) -> list[str]:
-    """Return what the sessions say against a careless comparison."""
-    found: list[str] = []
+    """Return warnings of sessions and points that were measured in part."""
+    texts: list[str] = []
     sessions = report.rows["latency_session"].dropna().nunique()
     if sessions > 1:
-        found.append(
+        texts.append(
             f"Latency was measured in {sessions} sessions: milliseconds of different sessions may "
             "differ by what else the machine did; compare speed-ups."
         )
     partly = report.rows["status"].eq("ok") & report.rows["error"].notna()
     if count := int(partly.sum()):
-        found.append(f"{count} points were not measured wholly; their reasons stand in the table.")
-    return list(dict.fromkeys(found))
+        texts.append(
+            f"{counted(count, 'point')} not measured wholly; the reasons stand in the table."
+        )
+    return list(dict.fromkeys(texts))
 
 
 def _recipe(report: Report) -> str | None:

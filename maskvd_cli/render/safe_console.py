@@ -6,12 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.markup import escape
 from rich.segment import Segment
 from rich.text import Text
 
 from maskvd_cli.core.shown import shown
 
 _KEPT = "\n\t"
+
+
+def literal(text: str) -> str:
+    """Return text of files for a console: nothing in it is markup or steers, all on one line."""
+    return escape(shown(text))
 
 
 class SafeConsole(Console):

@@ -15,7 +15,7 @@ _MOST_PAIRS = 40
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A titled part of a report; what is empty is left out. All of it is plain text."""
 
     title: str
@@ -28,25 +28,25 @@ class Section:
     legend: str
 
 
-def analysis(report: Report) -> list[Section]:
+def analysis(report: Report) -> list[ReportSection]:
     """Return verdict, savings and paper check, each only where it has content."""
-    found = [
+    sections = [
         _verdict_section(report),
         _savings_section(report),
         kept_section(report),
         _check_section(report),
     ]
-    return [section for section in found if section is not None]
+    return [section for section in sections if section is not None]
 
 
-def _verdict_section(report: Report) -> Section | None:
-    told = summary(report)
-    if told is None:
+def _verdict_section(report: Report) -> ReportSection | None:
+    sentence = summary(report)
+    if sentence is None:
         return None
     verdicts = method_verdicts(report)
-    return Section(
+    return ReportSection(
         title="Verdict",
-        lead=told,
+        lead=sentence,
         headers=[],
         cells=[],
         text=[],
@@ -55,19 +55,19 @@ def _verdict_section(report: Report) -> Section | None:
     )
 
 
-def _savings_section(report: Report) -> Section | None:
-    found = savings(report)
-    if not found:
+def _savings_section(report: Report) -> ReportSection | None:
+    rows = savings(report)
+    if not rows:
         return None
     saved = [f"{part} ms saved" for part in PARTS]
-    best = {verdict.key for verdict in method_verdicts(report)} or {one.key for one in found}
-    return Section(
+    best = {verdict.key for verdict in method_verdicts(report)} or {one.key for one in rows}
+    return ReportSection(
         title="Where the speed-up went",
         lead="",
         headers=["point", "GMACs ratio", "backbone ratio", "frame ratio", *saved, "limited by"],
-        cells=[_saving_cells(saving) for saving in found],
+        cells=[_saving_cells(saving) for saving in rows],
         text=[True, *[False] * (3 + len(PARTS)), True],
-        lines=[saving.sentence for saving in found if saving.key in best],
+        lines=[saving.sentence for saving in rows if saving.key in best],
         legend=savings_legend(report.legend),
     )
 
@@ -82,7 +82,7 @@ def _saving_cells(saving: Saving) -> list[str]:
     ]
 
 
-def kept_section(report: Report) -> Section | None:
+def kept_section(report: Report) -> ReportSection | None:
     """Return the comparison of kept sets, None where it was not asked for."""
     found = report.kept_sets
     if found is None:
@@ -91,7 +91,7 @@ def kept_section(report: Report) -> Section | None:
     rest = f" Of {all_pairs} pairs the first {_MOST_PAIRS}; JSON has all." * (
         all_pairs > _MOST_PAIRS
     )
-    return Section(
+    return ReportSection(
         title="Kept sets",
         lead="",
         headers=["point", "and", "frames", "overlap %", "chance %", "beyond %", "difference"],
@@ -133,15 +133,15 @@ def _correlated(report: Report, one: Correlation) -> str:
     )
 
 
-def _check_section(report: Report) -> Section | None:
+def _check_section(report: Report) -> ReportSection | None:
     checks = paper_checks(report)
-    told = tally(checks)
-    if told is None:
+    sentence = tally(checks)
+    if sentence is None:
         return None
     compared = [check for check in checks if check.verdict != "not comparable"]
-    return Section(
+    return ReportSection(
         title="Paper check",
-        lead=told,
+        lead=sentence,
         headers=["point", "value", "ours", "paper", "dev. %", "verdict", "reason"],
         cells=[_check_cells(check) for check in compared],
         text=[True, True, False, False, False, True, True],

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from maskvd_cli.core.shown import shown
 from maskvd_cli.judge.columns import CONDITIONS, STATISTICS
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.measured import interval_text
@@ -18,12 +19,13 @@ from maskvd_cli.store.schema import StoredQuantity
 
 @dataclass(frozen=True)
 class Column:
-    """One column for people: its source, header, format, and how late it goes for want of room.
+    """One column for people: its source, header and format, and when it gives way for want of room.
 
     The columns with the highest `spare` go first; 0 always stays. Text of `wraps` characters and
     more may be broken between words; 0: never. `narrow` takes the place of `wraps` where a line is
-    still too long without the columns of a `spare` above `_LAST`. Columns to `cut` may be broken
-    anywhere: then those that wrap, and where even that does not do, all that hold text.
+    still too long without the columns of a `spare` above `_LAST`; then headers may be broken
+    between words, too, where the column `folds`. Where even that does not do, columns of text are
+    `cut` anywhere.
     """
 
     source: str
@@ -33,6 +35,7 @@ class Column:
     text: bool = False
     wraps: int = 0
     narrow: int = 0
+    folds: bool = False
     cut: bool = False
     meaning: str = ""
 
@@ -44,7 +47,7 @@ class Column:
             widest = min(widest, max([self.wraps, *map(len, words)]))
         if self.cut:
             widest = min(widest, _CUT)
-        header = self.header.split() if self.narrow and self.wraps else [self.header]
+        header = self.header.split() if self.folds else [self.header]
         return max(widest, *map(len, header))
 
 
@@ -68,7 +71,7 @@ _TEXT = "_text"
 
 _FIRST = (
     Column("method", "method", str, text=True),
-    Column("model", "model", str, text=True, narrow=9),
+    Column("model", "model", str, text=True),
     Column("input", "input", str, text=True),
 )
 _SETTING = Column(
@@ -97,6 +100,10 @@ _BEHIND = {
             spare=11,
             meaning="GMACs under the papers' counter, evaluated at the paper's own token count",
         ),
+    ),
+    "tmacs_video": (
+        Column("paper_tmacs_video", "paper", "{:g}".format, spare=5),
+        Column("tmacs_video_deviation_percent", "dev. %", _signed, spare=5, meaning=_DEVIATION),
     ),
     "latency_ms": (Column("paper_latency_ms", "paper", _number(2), spare=12),),
     "peak_mib": (Column("paper_peak_mib", "paper", _number(0), spare=12),),
@@ -156,12 +163,23 @@ class HumanTable:
         ]
         return sum(widths) + gap * len(widths)
 
-    def fitted(self, width: int, gap: int) -> HumanTable:
+    def roomy(self, width: int, gap: int) -> HumanTable:
+        """Leave out columns that few need until a line fits into `width`, or none of them is left.
+
+        What remains is neither folded nor cut.
+        """
+        return self._without(width, gap, _LAST)
+
+    def fitted(self, width: int, gap: int, *, fold_headers: bool = False) -> HumanTable:
         """Leave out the most dispensable columns until a line fits into `width`."""
-        table = self._without(width, gap, _LAST)
+        table = self.roomy(width, gap)
         if table.width(gap) > width:
             columns = tuple(
-                replace(column, wraps=column.narrow or column.wraps, cut=column.narrow > 0)
+                replace(
+                    column,
+                    wraps=column.narrow or column.wraps,
+                    folds=fold_headers or column.narrow > 0,
+                )
                 for column in table.columns
             )
             table = HumanTable(columns, table.cells)._without(width, gap, 0)
@@ -173,13 +191,32 @@ class HumanTable:
             table = HumanTable(columns, table.cells)
         return table
 
-    def left_out(self, fitted: HumanTable) -> str:
+    def widths(self, width: int, gap: int) -> list[int]:
+        """Return how wide each column is in lines of at most `width`: what it needs, and the rest
+        to those that are whole with it, then to text.
+        """
+        cells = [[row[index] for row in self.cells] for index in range(len(self.columns))]
+        pairs = list(zip(self.columns, cells, strict=True))
+        widths = [column.least_width(found) for column, found in pairs]
+        whole = [max([len(column.header), *map(len, found)]) for column, found in pairs]
+        rest = width - sum(widths) - gap * len(widths)
+        order = sorted(range(len(widths)), key=lambda index: whole[index] - widths[index])
+        for takes_part in (False, True):
+            for index in order:
+                need = whole[index] - widths[index]
+                if need <= rest or (takes_part and self.columns[index].text):
+                    given = max(min(need, rest), 0)
+                    widths[index] += given
+                    rest -= given
+        return widths
+
+    def left_out(self, fitted: HumanTable, else_by: str = "--format markdown") -> str:
         """Return which columns a narrower table lacks and how to see them; empty for none."""
         kept = {column.source for column in fitted.columns}
         names = [column.header for column in self.columns if column.source not in kept]
         if not names:
             return ""
-        return f"left out: {', '.join(names)}; a wider terminal or --format markdown shows them"
+        return f"left out: {', '.join(names)}; a wider terminal or {else_by} shows them"
 
     def _without(self, width: int, gap: int, least: int) -> HumanTable:
         """Leave out columns whose `spare` is above `least` until a line fits."""
@@ -269,7 +306,7 @@ def _intervals(rows: pd.DataFrame, name: str, form: str) -> list[str | None]:
 
 
 def _worth_showing(column: Column, rows: pd.DataFrame) -> bool:
-    """Tell whether a column says something; some do only beside others, or where they vary."""
+    """Tell whether a column is shown: some need values beside them, some values that vary."""
     source = column.source
     values = rows[source].dropna()
     if values.empty or (source in _BESIDE and rows[_BESIDE[source]].isna().all()):
@@ -281,7 +318,7 @@ def _worth_showing(column: Column, rows: pd.DataFrame) -> bool:
 
 
 def _statistics_differ(rows: pd.DataFrame) -> bool:
-    """Tell whether some intervals have other statistics; where all have, a note says it once."""
+    """Tell whether some intervals, but not all, have other statistics; of all, a note says it."""
     ends = [name for name in rows if str(name).endswith("_low")]
     marks = rows.loc[rows[ends].notna().any(axis=1), STATISTICS]
     return marks.nunique(dropna=False) > 1
@@ -300,4 +337,4 @@ _RULES: dict[str, Callable[[pd.DataFrame], bool]] = {
 
 
 def _cell(value: Any, column: Column) -> str:
-    return "" if value is None or pd.isna(value) else column.show(value)
+    return "" if value is None or pd.isna(value) else shown(column.show(value))

@@ -16,7 +16,7 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.judge.rows import Report, has_tradeoff
 from maskvd_cli.render.chart.panels import panel_of
-from maskvd_cli.render.chart.pyplot import draw_panel, handle
+from maskvd_cli.render.chart.pyplot import draw_panel, handle, harmless
 from maskvd_cli.store.atomic import write_atomic
 
 _DOTS_PER_INCH = 150
@@ -50,6 +50,7 @@ def draw_tradeoff(path: Path, report: Report) -> None:
     handles = [handle(line) for line in panels[0].lines]
     figure.legend(handles=handles, loc="outside right center", fontsize=8, frameon=False)
     figure.suptitle(_title(report), fontsize=10)
+    harmless(figure)
     kind = path.suffix.lstrip(".").lower() or "png"
     write_atomic(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=_DOTS_PER_INCH))
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.core.looks import looked_at
 from maskvd_cli.core.placement import placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip
@@ -24,7 +25,7 @@ from maskvd_cli.data.registry import datasets
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import LimitSection, Recipe, limit_of
-from maskvd_cli.scenes.geometry import Geometry
+from maskvd_cli.scenes.geometry import Geometry, looks_of
 from maskvd_cli.scenes.given_heatmap import heatmap_from_file
 from maskvd_cli.scenes.heatmap import (
     HeatmapSpec,
@@ -33,7 +34,7 @@ from maskvd_cli.scenes.heatmap import (
     make_heatmap,
     native_scores,
 )
-from maskvd_cli.scenes.source import Source
+from maskvd_cli.scenes.source import Source, stride_setting
 
 
 class Annotations(Source):
@@ -46,6 +47,7 @@ class Annotations(Source):
         self._section = recipe.heatmap
         self._recipe = recipe
         self._limit = limit_of(recipe)
+        self._stride = recipe.dataset.frame_stride
         self._type: type[Dataset] = datasets.load(recipe.dataset.name)
         self._given = Path(recipe.dataset.root) if recipe.dataset.root else None
         self.dataset = self._type(self._given, recipe.dataset.split, recipe.dataset.protocol)
@@ -63,11 +65,20 @@ class Annotations(Source):
 
     @cached_property
     def clips(self) -> tuple[Clip, ...]:
+        """The clips that models run over: the videos, or the looks at them."""
+        looks = looks_of(self._recipe)
+        if looks is None:
+            return self.videos
+        return tuple(look for video in self.videos for look in looked_at(video, looks))
+
+    @cached_property
+    def videos(self) -> tuple[Clip, ...]:
         """The split's clips, or the part that the recipe asks for. DatasetError where none."""
         whole = (clip for clip in self.dataset.clips() if len(clip))
         limit = self._limit or LimitSection()
         clips = tuple(
-            replace(clip, frames=clip.frames[: limit.frames]) for clip in islice(whole, limit.clips)
+            replace(clip, frames=clip.frames[:: self._stride][: limit.frames])
+            for clip in islice(whole, limit.clips)
         )
         if not clips:
             raise DatasetError(
@@ -84,6 +95,7 @@ class Annotations(Source):
             "split": dataset.split,
             "protocol": dataset.protocol,
             "fingerprint": self._fingerprint,
+            **stride_setting(self._stride),
         }
 
     @cached_property
@@ -92,15 +104,15 @@ class Annotations(Source):
 
         None without any: what is drawn follows from the code and the annotations.
         """
-        if not any(frame.file for clip in self.clips for frame in clip.frames):
+        if not any(frame.file for clip in self.videos for frame in clip.frames):
             return None
-        return self.dataset.image_fingerprint(self.clips)
+        return self.dataset.image_fingerprint(self.videos)
 
     @cached_property
     def _fingerprint(self) -> str:
-        clips = self.clips
+        clips = self.videos
         known = self.dataset.whole_fingerprint
-        if known is not None and self._limit is None:
+        if known is not None and self._limit is None and self._stride == 1:
             return known
         return fingerprint(self.dataset.classes, clips)
 
@@ -156,7 +168,7 @@ class Annotations(Source):
 
     def views(self, geometry: Geometry, *, with_scores: bool) -> list[ClipView]:
         if geometry not in self._views:
-            self._views[geometry] = [_view(clip, geometry) for clip in self.clips]
+            self._views[geometry] = list(_views(self.clips, geometry))
         views = self._views[geometry]
         if not with_scores:
             return views
@@ -200,6 +212,18 @@ class Annotations(Source):
             f"Frames keep their aspect in {', '.join(map(str, fitted))} (frame: fit): the frame "
             f"{own} of {self.dataset.name} belongs to {FRAME_INPUT}."
         ]
+
+
+def _views(clips: Sequence[Clip], geometry: Geometry) -> Iterator[ClipView]:
+    """Yield a view of each clip; looks of one length have no boxes to differ by, and share one."""
+    shared: dict[int, ClipView] = {}
+    for clip in clips:
+        if geometry.looks is None:
+            yield _view(clip, geometry)
+            continue
+        if len(clip) not in shared:
+            shared[len(clip)] = _view(clip, geometry)
+        yield shared[len(clip)]
 
 
 def _view(clip: Clip, geometry: Geometry) -> ClipView:

@@ -10,19 +10,21 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from maskvd_cli.core.looks import LookStep
 from maskvd_cli.core.placement import Placement, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip, Frame
 from maskvd_cli.data.base import Dataset
+from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.resize import resized
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput
+from maskvd_cli.scenes.frame_sequence import FrameSequence
 from maskvd_cli.scenes.geometry import Geometry
 
 # All points run over the same frames, and decoding takes about as long as a small detector.
@@ -70,10 +72,11 @@ class KeptFrames:
             self._held -= sum(frame.nbytes for frame in self._clips.pop(oldest).values())
 
 
-class Images(Sequence[Tensor]):
+class Images(FrameSequence):
     """The frames of one clip, (3, rows, cols) uint8, read when asked for.
 
-    With `noise_seed` frames are noise and no file is read.
+    The steps of a look have all their frames in front, (frames, 3, rows, cols), in uint8 or, where
+    they were resized, float32. With `noise_seed` frames are noise and no file is read.
     """
 
     def __init__(
@@ -90,27 +93,27 @@ class Images(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._clip)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def frame(self, index: int) -> Tensor:
+        """Return a frame, which is held where it fits."""
         frame = self._clip.frames[index]
         place = self._clip.name, self._content
         return self._kept.get(place, index, lambda: self._read(frame))
 
     def _read(self, frame: Frame) -> Tensor:
-        if self._noise_seed is None:
-            return resized(self._dataset.image(frame), self._content)
-        drawn = np.random.default_rng(
-            [self._noise_seed, zlib.crc32(self._clip.name.encode()), frame.index]
-        )
-        return torch.from_numpy(drawn.integers(0, 256, (3, *self._content), dtype=np.uint8))
+        parts = (len(frame.parts),) if isinstance(frame, LookStep) else ()
+        if self._noise_seed is not None:
+            drawn = np.random.default_rng(
+                [self._noise_seed, zlib.crc32(self._clip.name.encode()), frame.index]
+            )
+            size = (*parts, _CHANNELS, *self._content)
+            return torch.from_numpy(drawn.integers(0, 256, size, dtype=np.uint8))
+        if isinstance(frame, LookStep):
+            images = [self._dataset.image(part) for part in frame.parts]
+            return step_pixels(images, frame.looks, frame.place, self._content)
+        return resized(self._dataset.image(frame), self._content)
 
 
-class ReadAhead(Sequence[Tensor]):
+class ReadAhead(FrameSequence):
     """The frames of a clip, the next few read by a thread while the current one is computed.
 
     For work that is not timed. What reading raises comes where the frame is asked for. Use it in a
@@ -131,13 +134,8 @@ class ReadAhead(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._images)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def frame(self, index: int) -> Tensor:
+        """Return a frame, and have the next few read."""
         for i in range(index, min(index + 1 + _AHEAD, len(self))):
             if i not in self._coming:
                 self._coming[i] = self._reader.submit(self._images.__getitem__, i)
@@ -155,10 +153,11 @@ class FrameFeed:
         *,
         from_labels: bool,
         noise_seed: int | None,
+        clip_boxes: bool = False,
         kept: KeptFrames | None = None,
     ) -> None:
         self._clips = clips
-        self._from_labels = from_labels
+        self._from_labels, self._clip_boxes = from_labels, clip_boxes
         self.placements: list[Placement] = [
             placement(clip.frames[0].size, geometry.frame, geometry.input) for clip in clips
         ]
@@ -172,13 +171,20 @@ class FrameFeed:
     def fits(self) -> bool:
         """Tell whether all frames can be kept in memory, so that each is read once."""
         clips = zip(self._clips, self.placements, strict=True)
-        size = sum(len(clip) * _CHANNELS * placed.content.area for clip, placed in clips)
+        size = sum(_values_of(clip) * placed.content.area for clip, placed in clips)
         return size <= self._kept.budget
 
     def clips(self, views: Sequence[ClipView]) -> list[ClipInput]:
         """Join the images with the views of the same clips."""
         joined = zip(self._clips, self._images, views, self.placements, strict=True)
         return [
-            ClipInput(clip.name, images, view, placed.content, self._from_labels)
+            ClipInput(clip.name, images, view, placed.content, self._from_labels, self._clip_boxes)
             for clip, images, view, placed in joined
         ]
+
+
+def _values_of(clip: Clip) -> int:
+    """Return how many bytes a clip takes for each pixel of its frames, resized looks at most."""
+    first = clip.frames[0]
+    each = len(first.parts) * torch.float32.itemsize if isinstance(first, LookStep) else 1
+    return len(clip) * _CHANNELS * each

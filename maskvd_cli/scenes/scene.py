@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.families.base import EMBED, HEAD, Stage, cost_of
+from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import Recipe, limit_of
 from maskvd_cli.scenes.annotations import Annotations
@@ -18,6 +19,7 @@ from maskvd_cli.scenes.revisions import revisions_of
 from maskvd_cli.scenes.source import Source
 from maskvd_cli.scenes.stated import Statistics
 from maskvd_cli.scenes.weights import Weights
+from maskvd_cli.tasks.registry import tasks
 
 
 class Scene:
@@ -59,6 +61,14 @@ class Scene:
             return ()
         return geometry.family.stages(geometry.arch, self.shape, geometry.grid)
 
+    @cached_property
+    def conclusion(self) -> Macs | None:
+        """What the model does at the end of a clip; None where it is not known."""
+        geometry = self.geometry
+        if self.shape is None:
+            return None
+        return geometry.family.conclusion(geometry.arch, self.shape)
+
     def around_macs(self, output: Any = None, ran: Collection[str] = (EMBED, HEAD)) -> float | None:
         """Return the MACs beside the backbone at an output, at the most where it is None.
 
@@ -81,7 +91,8 @@ class Scene:
         noise = self.recipe.seed if self.recipe.dataset.pixels == "noise" else None
         return FrameFeed(
             self.source.dataset, self.source.clips, self.geometry,
-            from_labels=self.detections == "labels", noise_seed=noise, kept=self._kept,
+            from_labels=self.detections == "labels", noise_seed=noise,
+            clip_boxes=self.recipe.dataset.clip_boxes, kept=self._kept,
         )  # fmt: skip
 
     @cached_property
@@ -112,6 +123,8 @@ class Scene:
         images = source.images if isinstance(source, Annotations) else None
         if pixels == "images" and images is not None:
             setting["images"] = images
+        if self.recipe.dataset.clip_boxes:
+            setting["clip_boxes"] = True
         return {"measured": setting}
 
     @cached_property
@@ -131,12 +144,14 @@ class Scene:
 def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
     """Return a scene for each model and input of the recipe; they share what is read.
 
-    Raises UsageError for sizes that do not fit, DatasetError for a folder that cannot be used.
+    Raises UsageError for sizes that do not fit and a task without boxes to clip, DatasetError for a
+    folder that cannot be used.
     """
     each = recipe.for_each_model()
     geometries = [
         (single, text, Geometry.of(single, text)) for single in each for text in single.model.input
     ]
+    _check_boxes(recipe, [geometry.family.task for _, _, geometry in geometries])
     statistics = recipe.dataset.statistics
     source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
     weights: dict[str, Weights] = {}
@@ -150,6 +165,16 @@ def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
         )
         for single, text, geometry in geometries
     }
+
+
+def _check_boxes(recipe: Recipe, names: Iterable[str]) -> None:
+    """Raise UsageError where boxes are to be cut and a model of the recipe gives none."""
+    for name in names if recipe.dataset.clip_boxes else ():
+        if not tasks.load(name).has_boxes:
+            raise UsageError(
+                f"dataset.clip_boxes: outputs of the task {name} have no boxes",
+                remedy="leave it out",
+            )
 
 
 def subset_of(recipe: Recipe) -> dict[str, Any]:

@@ -19,11 +19,10 @@ from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.size import Size
-from maskvd_cli.store.arrays import load_heatmap, save_arrays
+from maskvd_cli.store.arrays import load_heatmap, read_metadata, save_arrays
 from maskvd_cli.store.reading import is_regular, read_regular
 from maskvd_cli.store.runs import NewerResultError, Run
 from maskvd_cli.store.schema import Count, Real, Stored
-from maskvd_cli.store.sealed import finite_json
 
 HEATMAP, ILLUSTRATION = "heatmap.npz", "illustration.npz"
 ILLUSTRATION_VERSION = 1
@@ -64,7 +63,7 @@ class ShownMask(Stored):
 
 
 class ShownFrame(ShownMask):
-    """Which frame it is, what made the boxes before it, and why there is no image, if so."""
+    """Which frame is shown, whose boxes made its mask, and why there is no image, where none is."""
 
     clip: str
     frame: int
@@ -176,19 +175,18 @@ def _load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
                 raise ValueError("more than 64 MiB when unpacked")
         with np.load(content, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files if name != "heatmap"}
-        metadata = finite_json(str(arrays.pop("metadata")))
+            names = set(file.files) - {"metadata"}
+        text = str(arrays.pop("metadata"))
+        return arrays, read_metadata(text, arrays, names)
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds for damaged files
         raise _damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
-    if not isinstance(metadata, dict):
-        raise _damaged(path, "metadata is no JSON object")
-    return arrays, metadata  # pyright: ignore[reportUnknownVariableType]
 
 
 T = TypeVar("T", bound=ShownMask)
 
 
-def _facts(kind: type[T], found: object, path: Path) -> T:
-    version: object = found.get("illustration") if isinstance(found, dict) else None  # pyright: ignore
+def _facts(kind: type[T], metadata: object, path: Path) -> T:
+    version: object = metadata.get("illustration") if isinstance(metadata, dict) else None  # pyright: ignore
     if isinstance(version, int) and version > ILLUSTRATION_VERSION:
         raise NewerResultError(
             f"written by a newer maskvd (version {version}, this one reads {ILLUSTRATION_VERSION})",
@@ -196,7 +194,7 @@ def _facts(kind: type[T], found: object, path: Path) -> T:
             remedy="upgrade maskvd",
         )
     try:
-        return kind.model_validate(found)
+        return kind.model_validate(metadata)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "metadata"

@@ -8,7 +8,6 @@ keeps to the same bound: what was written can be read.
 from __future__ import annotations
 
 import io
-import json
 import math
 import zipfile
 import zlib
@@ -24,7 +23,7 @@ from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.reading import read_regular
 from maskvd_cli.store.records import AGAIN, NewerResultError, damaged
 from maskvd_cli.store.schema import SCHEMA_VERSION
-from maskvd_cli.store.sealed import read_object, sealed_text, sha256_of_bytes, unsealed
+from maskvd_cli.store.sealed import read_object, sealed_text, sha256_of_array, unsealed
 
 Arrays = Mapping[str, NDArray[Any]]
 _LARGEST = 1 << 32
@@ -72,16 +71,45 @@ def read_parts(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
             RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
         raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
     for name, array in arrays.items():
-        if digests.get(name) != _digest(array):
+        if digests.get(name) != sha256_of_array(array):
             raise damaged(path, f"the checksum of {name} does not fit: something was changed")
     return arrays, facts
+
+
+def digests_in(path: Path, content: bytes) -> dict[str, str]:
+    """Return the sha256 of each array that a file holds, as it says itself; `path` names it.
+
+    Raises DamagedResultError where it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            metadata = _array(archive.read(f"{_METADATA}.npy")).tobytes().decode()
+        return {**unsealed(read_object(metadata))["arrays"]}
+    except (EOFError, ValueError, KeyError, RecursionError, NotImplementedError, TypeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of a file's arrays; none is unpacked, and no checksum is compared.
+
+    Raises ResultError for a file that is absent or no archive.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_regular(path, _LARGEST))) as archive:
+            names = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
+    except FileNotFoundError as error:
+        raise ResultError("is missing", where=path, remedy="sweep again") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise damaged(path, error) from error
+    return [name for name in names if name != _METADATA]
 
 
 def _packed(arrays: Arrays, facts: Mapping[str, Any], method: int) -> bytes:
     content = {
         "schema": SCHEMA_VERSION,
         "facts": dict(facts),
-        "arrays": {name: _digest(array) for name, array in arrays.items()},
+        "arrays": {name: sha256_of_array(array) for name, array in arrays.items()},
     }
     text = np.frombuffer(sealed_text(content, indent=None), dtype=np.uint8)
     packed = io.BytesIO()
@@ -123,11 +151,6 @@ def _array(content: bytes) -> NDArray[Any]:
     if math.prod(shape) * dtype.itemsize != rest:
         raise ValueError(f"an array of {rest} bytes that says it has another size")
     return np.frombuffer(content, dtype=dtype, offset=stream.tell()).reshape(shape)
-
-
-def _digest(array: NDArray[Any]) -> str:
-    head = json.dumps([array.dtype.str, list(array.shape)]).encode()
-    return sha256_of_bytes(head + array.tobytes())
 
 
 def _refuse_newer(path: Path, metadata: Mapping[str, Any]) -> None:

@@ -39,7 +39,7 @@ def piece(key: str, number: int) -> Path:
 
 def measured(of: str, key: str) -> Path:
     """Return the place of what a metric found of a point."""
-    return Path("measured") / of / f"{file_name(key)}.json"
+    return Path("measured") / file_name(of) / f"{file_name(key)}.json"
 
 
 def session(session: str, of: str) -> Path:

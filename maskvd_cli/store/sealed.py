@@ -1,9 +1,10 @@
-"""Checksums in result files, so that one changed digit is told like other damage.
+"""Checksums in result files: one changed digit is damage like any other.
 
 A JSON object ends with the key `sha256`: of all its other keys and values, written in one way
 whatever the order of keys, spaces and line ends of the file. Files that are no JSON (samples,
-predictions) are named with their sha256 in the record that they belong to. Checksums came with
-schema 5; what says that it is older is read without one.
+predictions) are named with their sha256 in the record that they belong to; `.npz` files hold that
+of each of their arrays. Checksums came with schema 5; what says that it is older is read without
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SEAL = "sha256"
 SEALED_SINCE = 5
@@ -56,7 +60,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def without_seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object without its checksum, which is not looked at."""
+    """Return a JSON object without its checksum, unchecked."""
     return {name: value for name, value in content.items() if name != SEAL}
 
 
@@ -83,6 +87,12 @@ def sha256_of_bytes(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def sha256_of_array(array: NDArray[Any]) -> str:
+    """Return the sha256 of an array's type, shape and numbers, in rows whatever its layout."""
+    head = json.dumps([array.dtype.str, list(array.shape)]).encode()
+    return sha256_of_bytes(head + array.tobytes())
+
+
 def finite_json(text: str, **hooks: Any) -> Any:
     """Read JSON whose numbers are all finite. Raises ValueError for others, or for no JSON."""
 
@@ -93,6 +103,27 @@ def finite_json(text: str, **hooks: Any) -> Any:
         return value
 
     return json.loads(text, parse_constant=finite, parse_float=finite, **hooks)
+
+
+def readable_json(content: Any) -> bytes:
+    """Return content as JSON that every reader takes.
+
+    Halves of characters, which a path that is no UTF-8 holds, are spelled as escapes.
+    """
+    try:
+        return json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return json.dumps(_spelled(content), ensure_ascii=False).encode()
+
+
+def _spelled(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {_spelled(name): _spelled(value) for name, value in content.items()}  # pyright: ignore
+    if isinstance(content, list):
+        return [_spelled(value) for value in content]  # pyright: ignore
+    if isinstance(content, str):
+        return content.encode("utf-8", "backslashreplace").decode()
+    return content
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

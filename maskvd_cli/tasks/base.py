@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.quantity import Quantity
+from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -51,13 +53,17 @@ class Task(ABC):
     """A kind of output with its truth. Arrays are stored as they are, without pickled objects.
 
     `quantities`: what a score consists of, the headline first, in the unit that reports show.
-    `revision` rises when the same outputs give other scores.
+    `counted`: counts of points that only such a task has, beside those of `core.counts`.
+    `revision` rises when the same outputs give other scores. `has_boxes`: whether outputs have
+    places in the frame, so that `cut` is there.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     revision: ClassVar[int] = 1
+    has_boxes: ClassVar[bool] = False
     quantities: ClassVar[tuple[Quantity, ...]]
+    counted: ClassVar[tuple[Quantity, ...]] = ()
 
     @classmethod
     def headline(cls) -> Quantity:
@@ -76,6 +82,17 @@ class Task(ABC):
         """Return an output in the pixels of its own frame; one without places is as it was."""
         del placed
         return output
+
+    def cut(self, output: Any, content: Size) -> Any:
+        """Return an output cut at the border of the frame, which fills `content` of the input.
+
+        Raises UsageError where outputs have no boxes.
+        """
+        del output, content
+        raise UsageError(
+            f"outputs of the task {self.name} have no boxes to cut",
+            remedy="leave dataset.clip_boxes out",
+        )
 
     def stored_hints(
         self, outputs: Arrays, placed: Placement, frames: int

@@ -25,6 +25,37 @@ MAP = Quantity(
     spare=8,
 )
 DETECTION = (MAP50, MAP)
+TOP1 = Quantity(
+    "top1",
+    "top-1",
+    "%",
+    2,
+    True,
+    "videos whose best class is the right one, logits averaged over looks, per cent",
+    comparison="difference",
+    spare=1,
+)
+TOP5 = Quantity(
+    "top5",
+    "top-5",
+    "%",
+    2,
+    True,
+    "videos with the right class among the best five, per cent",
+    comparison="difference",
+    spare=8,
+)
+RECOGNITION = (TOP1, TOP5)
+TMACS_VIDEO = Quantity(
+    "tmacs_video",
+    "TMACs/video",
+    "TMACs",
+    3,
+    False,
+    "1e12 multiply-accumulates of all looks at a video, under the counter of the papers: backbone "
+    "and what concludes each look",
+    spare=2,
+)
 
 
 def change_of(headline: Quantity) -> Quantity:

@@ -9,5 +9,11 @@ from maskvd_cli.tasks.base import Task
 FIRST = "detection"
 
 tasks: Registry[Task] = Registry(
-    "task", Task, "maskvd.tasks", {FIRST: "maskvd_cli.tasks.detection:Detection"}
+    "task",
+    Task,
+    "maskvd.tasks",
+    {
+        FIRST: "maskvd_cli.tasks.detection:Detection",
+        "recognition": "maskvd_cli.tasks.recognition:Recognition",
+    },
 )

@@ -5,34 +5,65 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from maskvd_cli.core.quantity import Quantity
+from maskvd_cli.core.shown import markdown_code as code
+from maskvd_cli.core.shown import markdown_text, shown
+from maskvd_cli.core.words import counted
+from maskvd_cli.training.frames import LookList
 from maskvd_cli.training.setup import Training
 
 _NO_LICENCE = "none stated; the terms of the training data and of initial weights apply"
 
 
 def model_card(training: Training, result: dict[str, Any]) -> str:
-    """Return the card in Markdown: data, seed, command, steps, hardware, mAP50, sha256, licence."""
+    """Return the card in Markdown: data, course, hardware, scores, sha256, licence."""
     recipe = training.recipe
     accuracy = result["accuracy"]
     rows = [*_model(training, result), *_data(training), *_course(training, result)]
-    by_class = [(name, f"{value:.1f}") for name, value in accuracy["map50_by_class"].items()]
-    scores = [("all", f"{accuracy['map50']:.1f}"), *by_class]
+    whole, of_classes = (accuracy[name] for name in training.scores)
+    scores = [("all", whole), *((_plain(name), value) for name, value in of_classes.items())]
+    headline, *others = training.task.quantities
+    beside = [f"{one.header} {accuracy[one.name]:.1f}" for one in others if one.name in accuracy]
+    also = f" ({', '.join(beside)})" if beside else ""
     evaluated = training.evaluated
+    extent = counted(len(evaluated), evaluated.unit)
+    where = f"{code(evaluated.dataset.name)} {code(evaluated.dataset.split)}"
     text = [
         f"# {recipe.name}",
-        *([recipe.description] if recipe.description else []),
+        *([_plain(recipe.description)] if recipe.description else []),
         _table(("", ""), rows),
-        f"mAP50 on {len(evaluated)} frames of `{evaluated.dataset.name}` "
-        f"`{evaluated.dataset.split}`, {_computed(training)}, single frames, weights as stored "
-        f"(mAP 0.5:0.95: {accuracy['map']:.1f}):",
-        _table(("class", "mAP50"), scores),
-        f"Licence: {recipe.licence or _NO_LICENCE}",
+        f"{headline.header} on {extent} of {where}, {_conditions(training)}, "
+        f"weights as stored{also}:",
+        _table(("class", headline.header), [(name, f"{value:.1f}") for name, value in scores]),
+        *([_without_method(result, headline)] if training.learner else []),
+        f"Licence: {_plain(recipe.licence or _NO_LICENCE)}",
     ]
     return "\n\n".join(text) + "\n"
 
 
-def _computed(training: Training) -> str:
+def _conditions(training: Training) -> str:
     """Return what was computed of the frames that were evaluated."""
+    if (learner := training.learner) is None:
+        looks = "all looks" if _has_looks(training) else "single frames"
+        return f"{_computed(training)}, {looks}"
+    frames = "single frames" if learner.frames == 1 else f"the last of {learner.frames} frames each"
+    return f"tokens as {learner.method.name} chooses them, {frames}"
+
+
+def _has_looks(training: Training) -> bool:
+    return isinstance(training.learnt, LookList)
+
+
+def _without_method(result: dict[str, Any], headline: Quantity) -> str:
+    shares = ", ".join(f"{100 * share:.0f}" for share in result["kept"])
+    return (
+        f"Share of the tokens that each block computed, in per cent: {shares}. With every token "
+        f"computed the {headline.header} of the same model is "
+        f"{result['baseline'][headline.name]:.1f}."
+    )
+
+
+def _computed(training: Training) -> str:
     reduction = training.reduction
     if reduction is None:
         return "every token computed"
@@ -43,29 +74,57 @@ def _computed(training: Training) -> str:
 
 def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
     model, geometry = training.recipe.model, training.geometry
+    size, parameters = result["bytes"] / 1e6, result["parameters"] / 1e6
+    heads = [("heads", f"{model.channels} channels, {model.hidden} hidden units")]
     return [
-        ("file", f"`{result['file']}`, {result['bytes'] / 1e6:.1f} MB, {training.recipe.export}"),
+        (
+            "file",
+            f"{code(result['file'])}, {size:.{_digits(size)}f} MB, {training.recipe.export}",
+        ),
         ("sha256", f"`{result['sha256']}`"),
-        ("architecture", f"{model.name}, {result['parameters'] / 1e6:.2f} M parameters"),
-        ("heads", f"{model.channels} channels, {model.hidden} hidden units"),
+        *_method(training, result),
+        ("architecture", f"{model.name}, {parameters:.{_digits(parameters) + 1}f} M parameters"),
+        *([] if _has_looks(training) else heads),
         ("input", f"{geometry.input}, frames {geometry.frame or 'keep their aspect'}"),
-        ("classes", ", ".join(training.learnt.dataset.classes)),
+        ("classes", _plain(", ".join(training.learnt.dataset.classes))),
     ]
+
+
+def _digits(millions: float) -> int:
+    return 1 if millions >= 1 else 2
+
+
+def _method(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows on the method whose weights these are; none for a detector."""
+    section = training.recipe.method
+    if section is None:
+        return []
+    settings = ", ".join(f"{name} {_plain(str(value))}" for name, value in section.settings.items())
+    detector = f"frozen, sha256 `{training.init_sha256}`"
+    if not section.frozen:
+        learnt = result["detector"]
+        detector = f"learnt too: {code(learnt['file'])}, sha256 `{learnt['sha256']}`"
+    return [("weights of", f"{section.name} ({settings})"), ("detector", detector)]
 
 
 def _data(training: Training) -> list[tuple[str, str]]:
     recipe, learnt = training.recipe, training.learnt
-    dataset = learnt.dataset
+    dataset, stride = learnt.dataset, f", every {recipe.dataset.stride} of a clip"
     rows = [
         ("data", f"{dataset.name}, split {dataset.split}, protocol {dataset.protocol}"),
-        ("frames", f"{len(learnt)}, every {recipe.dataset.stride} of a clip"),
+        (f"{learnt.unit}s", str(len(learnt)) + ("" if _has_looks(training) else stride)),
         ("annotations", f"sha256 `{learnt.fingerprint}`"),
         ("seed", str(recipe.seed)),
     ]
     if recipe.init is not None:
         new = ", ".join(recipe.allow_missing) if training.fresh else "none"
         name = Path(recipe.init).name
-        rows.append(("initial weights", f"{name}, sha256 `{training.init_sha256}`; new: {new}"))
+        rows.append(
+            (
+                "initial weights",
+                f"{_plain(name)}, sha256 `{training.init_sha256}`; new: {_plain(new)}",
+            )
+        )
     if recipe.mask is not None:
         rows.append(("mask", f"static, keep rate {recipe.mask.static_keep_rate}"))
     if (reduction := training.reduction) is not None:
@@ -77,15 +136,21 @@ def _data(training: Training) -> list[tuple[str, str]]:
 def _course(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
     recipe, where = training.recipe, result["environment"]
     size = recipe.batch * recipe.accumulate
-    steps = f"{result['steps']} of {size} frames ({result['frames_learnt']} in all)"
-    hardware = f"{result['device']}; {where['processor']}, {where['cores']} cores"
+    unit = f"{training.learnt.unit}s"
+    steps = f"{result['steps']} of {size} {unit} ({result['frames_learnt']} in all)"
+    hardware = _plain(f"{result['device']}; {where['processor']}, {where['cores']} cores")
     return [
-        ("command", f"`{where['command']}`"),
+        ("command", code(where["command"])),
         ("steps", steps),
         ("time", f"{result['seconds'] / 60:.0f} min of steps"),
         ("hardware", hardware),
         ("software", f"maskvd {where['tool_version']}, torch {where['packages']['torch']}"),
     ]
+
+
+def _plain(text: str) -> str:
+    """Return text of recipes and datasets as text of the card."""
+    return markdown_text(shown(" ".join(text.split())))
 
 
 def _table(header: tuple[str, str], rows: list[tuple[str, str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
@@ -51,11 +52,15 @@ def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
 
 
 def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
-    """Return the recipe's detector with weights drawn from its seed.
+    """Return the recipe's detector with weights drawn from its seed, or its recogniser.
 
     Raises UsageError for sizes that do not fit, and for a family that cannot be trained.
     """
     model = entry(recipe.model.name)
     check_trainable(model.family, recipe.model.name)
+    if model.family.looks(model.arch) is not None:
+        shape, size = model.family.random_shape(model.arch, classes), Size.parse(recipe.model.input)
+        recogniser: Any = model.family.build(model.arch, shape, size, seed=recipe.seed)
+        return recogniser
     heads = head_arch(recipe.model, model.arch, classes)
     return Detector(model.arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)

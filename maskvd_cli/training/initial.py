@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from torch import Tensor
 
 from maskvd_cli.families.checkpoints import differences, load_into, read_tensors, shapes_of
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, FINAL_NORM
-from maskvd_cli.families.vitdet.renaming import CheckpointError, to_our_names
+from maskvd_cli.families.vitdet.renaming import CheckpointError, Converted, to_our_names
+from maskvd_cli.families.vivit import renaming as recogniser
 
 
 def load_initial(detector: Detector, path: Path, allow_missing: Sequence[str]) -> list[str]:
@@ -28,7 +31,7 @@ def load_initial(detector: Detector, path: Path, allow_missing: Sequence[str]) -
                 where="allow_missing",
                 remedy="write it as box_head.classes.* or pyramid.*",
             )
-    converted = to_our_names(read_tensors(path), where=path)
+    converted = _converted(read_tensors(path), path)
     found = dict(converted.tensors)
     if converted.naming == "timm":
         for name in (CLASS_TOKEN, *FINAL_NORM):
@@ -49,3 +52,12 @@ def load_initial(detector: Detector, path: Path, allow_missing: Sequence[str]) -
         )
     load_into(detector, complete, path)
     return fresh
+
+
+def _converted(tensors: Mapping[str, Tensor], path: Path) -> Converted:
+    """Return the tensors under our names, of a detector, a backbone or a recogniser."""
+    if recogniser.is_published(tensors):
+        return Converted(recogniser.to_our_names(tensors, where=path), recogniser.NAMING, {})
+    if recogniser.is_own(tensors):
+        return Converted(dict(tensors), recogniser.NAMING, {})
+    return to_our_names(tensors, where=path)

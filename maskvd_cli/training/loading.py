@@ -6,18 +6,21 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.types import Frame
 from maskvd_cli.data.resize import resized
 from maskvd_cli.tasks.detections import Targets
-from maskvd_cli.training.augmentation import augmented, drawn
-from maskvd_cli.training.frames import FrameList, frame_at
+from maskvd_cli.training.augmentation import Draw, augmented, drawn
+from maskvd_cli.training.frames import FrameList, LookList, frame_at
 from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.looks import learnt_look, placed_looks
 from maskvd_cli.training.recipe import TrainingRecipe
 
 T = TypeVar("T")
@@ -44,12 +47,56 @@ class TrainingFrames(_Frames[Sample]):
     def __init__(self, listed: FrameList, geometry: Geometry, recipe: TrainingRecipe) -> None:
         self.listed, self.geometry, self.recipe = listed, geometry, recipe
 
-    def made(self, position: int) -> Sample:
-        """Return pixels (3, rows, cols) uint8 and targets."""
+    def made(self, position: int) -> Any:
+        """Return pixels (3, rows, cols) uint8 and targets, of videos a look and its class."""
         seed = self.recipe.seed
-        frame = self.listed.frames[frame_at(position, len(self.listed), seed)]
         draw = drawn(self.recipe.augmentation, seed, position)
+        if isinstance(self.listed, LookList):
+            return self._look(self.listed, position, draw)
+        frame = self.listed.frames[frame_at(position, len(self.listed), seed)]
         return augmented(self.listed.dataset.image(frame), frame.boxes, self.geometry, draw)
+
+    def _look(self, listed: LookList, position: int, draw: Draw) -> tuple[Tensor, int]:
+        seed = self.recipe.seed
+        index = frame_at(position, len(listed), seed)
+        # The word keeps this number apart from those of the changes and of the order.
+        chance = float(np.random.default_rng([seed, position, 0x100C]).random())
+        return learnt_look(listed, index, self.geometry.input, draw, chance)
+
+
+class PlacedLooks(_Frames[Tensor]):
+    """All looks at each video of a list, as they are at test."""
+
+    def __init__(self, listed: LookList, geometry: Geometry) -> None:
+        self.listed, self.geometry = listed, geometry
+
+    def made(self, position: int) -> Tensor:
+        """Return the frames (looks, frames, 3, rows, cols)."""
+        return placed_looks(self.listed, position, self.geometry.input)
+
+
+class TrainingSequences(_Frames[list[Sample]]):
+    """The same with frames of the clip before each, all changed alike, the earliest first.
+
+    `count` frames, the earlier ones drawn among the `reach` before the last.
+    """
+
+    def __init__(self, frames: TrainingFrames, count: int, reach: int) -> None:
+        self.of, self.count, self.reach = frames, count, reach
+
+    def made(self, position: int) -> list[Sample]:
+        """Return pixels (3, rows, cols) uint8 and targets of each frame."""
+        listed, recipe = self.of.listed, self.of.recipe
+        index = frame_at(position, len(listed), recipe.seed)
+        draw = drawn(recipe.augmentation, recipe.seed, position)
+        # The word keeps these numbers apart from those of the changes and of the order.
+        chance = np.random.default_rng([recipe.seed, position, 0x5E9])
+        gaps = chance.choice(self.reach, self.count - 1, replace=False) + 1
+        chosen = [listed.before(index, int(gap)) for gap in sorted(gaps, reverse=True)]
+        return [
+            augmented(listed.dataset.image(frame), frame.boxes, self.of.geometry, draw)
+            for frame in (*chosen, listed.frames[index])
+        ]
 
 
 class PlacedFrames(_Frames[Tensor]):
@@ -60,8 +107,23 @@ class PlacedFrames(_Frames[Tensor]):
 
     def made(self, position: int) -> Tensor:
         """Return the pixels (3, rows, cols) uint8."""
-        frame = self.listed.frames[position]
+        return self.placed(self.listed.frames[position])
+
+    def placed(self, frame: Frame) -> Tensor:
+        """Return the pixels of a frame as the detector sees them."""
         return resized(self.listed.dataset.image(frame), self.geometry.placed(frame.size).content)
+
+
+class PlacedSequences(_Frames[list[Tensor]]):
+    """The same with the `count` - 1 frames right before each, the earliest first."""
+
+    def __init__(self, frames: PlacedFrames, count: int) -> None:
+        self.of, self.count = frames, count
+
+    def made(self, position: int) -> list[Tensor]:
+        """Return the pixels (3, rows, cols) uint8 of each frame."""
+        gaps = range(self.count - 1, -1, -1)
+        return [self.of.placed(self.of.listed.before(position, gap)) for gap in gaps]
 
 
 def batches(

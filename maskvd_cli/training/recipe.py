@@ -33,7 +33,7 @@ class TrainingDataset(Section):
 
 
 class EvaluationSection(Section):
-    """When mAP50 is measured, and on which frames."""
+    """When the scores of the model are measured, and on which frames."""
 
     split: str | None = Field(default=None, description="default: the dataset's evaluation split")
     stride: int = Field(default=1, ge=1, description="take every so many-th frame of a clip")
@@ -134,6 +134,26 @@ class ReductionSection(Section):
     )
 
 
+class MethodSection(Section):
+    """Learn the weights that a method brings, beside a detector whose tokens it chooses."""
+
+    name: str = Field(description="a method with weights of its own: maskvd ls methods")
+    frozen: bool = Field(
+        default=True,
+        description="leave the detector as init gives it; false: it learns too, and is exported "
+        "as NAME-detector.safetensors",
+    )
+    detector_rate: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="the detector's learning rate, as a share of that of the method's weights",
+    )
+    settings: dict[str, Any] = Field(
+        default={}, description="what the method's own page says of its training"
+    )
+
+
 class TrainingRecipe(Section):
     """One training run."""
 
@@ -166,6 +186,7 @@ class TrainingRecipe(Section):
     augmentation: AugmentationSection = AugmentationSection()
     mask: MaskSection | None = None
     reduction: ReductionSection | None = None
+    method: MethodSection | None = None
     evaluation: EvaluationSection = EvaluationSection()
     checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
     log_every: int = Field(default=20, ge=1, description="steps between two lines of the log")
@@ -182,9 +203,16 @@ class TrainingRecipe(Section):
 
     @model_validator(mode="after")
     def _one_way_to_leave_out(self) -> TrainingRecipe:
-        if self.mask is not None and self.reduction is not None:
-            raise ValueError("mask and reduction both leave tokens out; give one of them")
+        given = [name for name in ("mask", "reduction", "method") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} all leave tokens out; give one of them")
         section = self.reduction
         if section is not None and section.begin + section.length > self.schedule.length:
             raise ValueError("reduction is not whole before the schedule ends; shorten it")
+        return self
+
+    @model_validator(mode="after")
+    def _a_detector_for_the_method(self) -> TrainingRecipe:
+        if self.method is not None and self.init is None:
+            raise ValueError("method needs init, the detector that its weights are learnt beside")
         return self

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.records import DamagedResultError
 from maskvd_cli.store.schema import Count, Real
-from maskvd_cli.store.sealed import finite_json, read_object, unsealed, without_seal
+from maskvd_cli.store.sealed import read_object, readable_json, unsealed, without_seal
 
 # 2: initial weights by their sha256; 3: with a checksum.
 FOLDER_VERSION = 3
 _LARGEST = 16 << 20
 _ELSEWHERE = "choose another folder with -o"
+REMEDY = "remove it, and the same command writes it again from the last checkpoint"
 Percent = Annotated[float, Field(ge=0, le=100)]
 Version = Annotated[int, Field(ge=1)]
 
@@ -30,13 +31,22 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class StoredAccuracy(_Strict):
-    """mAP in percent, of all classes together and of each."""
+class StoredScores(_Strict):
+    """The task's quantities in percent, of all classes together and of each.
 
-    map50: Percent
-    map: Percent
-    map50_by_class: dict[str, Percent]
-    frames: Count
+    They stand on so many `frames` or `videos`.
+    """
+
+    __pydantic_extra__: dict[str, Percent | dict[str, Percent]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    frames: Count | None = None
+    videos: Count | None = None
+
+    @model_validator(mode="after")
+    def _stands_on_something(self) -> Self:
+        if (self.frames is None) == (self.videos is None):
+            raise ValueError("the number of frames, or of videos, is missing")
+        return self
 
 
 class StoredResult(_Strict):
@@ -51,7 +61,7 @@ class StoredResult(_Strict):
     seconds: Annotated[Real, Field(ge=0)]
     device: str
     threads: Count
-    accuracy: StoredAccuracy
+    accuracy: StoredScores
     environment: dict[str, Any]
 
 
@@ -76,16 +86,23 @@ class StoredIdentity(_Strict):
     annotations: str
 
 
-def read_result(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path, scores: Collection[str]) -> dict[str, Any] | None:
     """Return what a finished training wrote, None where nothing is there.
 
-    Raises DamagedTrainingError, and ResultError for a file of a newer maskvd.
+    `scores`: the names that its scores must have. Raises DamagedTrainingError, and ResultError for
+    a file of a newer maskvd.
     """
-    remedy = "remove it, and the same command writes it again from the last checkpoint"
-    content = _object(path, remedy)
-    if content is None or "version" not in content:
-        return content and _checked(path, StoredResult, remedy, content)
-    return _sealed(path, StoredEnd, remedy, content)["result"]
+    content = _object(path, REMEDY)
+    if content is None:
+        return None
+    if "version" in content:
+        result = _sealed(path, StoredEnd, REMEDY, content)["result"]
+    else:
+        result = _checked(path, StoredResult, REMEDY, content)
+    if missing := [name for name in scores if name not in result["accuracy"]]:
+        reason = f"damaged (accuracy.{missing[0]} is missing)"
+        raise DamagedTrainingError(reason, where=path, remedy=REMEDY)
+    return result
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:
@@ -109,7 +126,8 @@ def changed(earlier: Mapping[str, Any], now: Mapping[str, Any], where: Path) -> 
 def read_log(path: Path) -> Iterator[tuple[int, str]]:
     """Yield step and text of every line of the log; a half line at the end is left out.
 
-    A killed process leaves such a line, without its newline. Raises DamagedTrainingError.
+    Each line has its checksum; those of before have none. A killed process leaves a half line,
+    without its newline. Raises DamagedTrainingError.
     """
     if not path.exists():
         return
@@ -130,10 +148,9 @@ def read_log(path: Path) -> Iterator[tuple[int, str]]:
 
 def _step_of(line: bytes) -> int | None:
     try:
-        entry = finite_json(line.decode())
+        step: object = unsealed(read_object(line.decode())).get("step")
     except (ValueError, RecursionError):
         return None
-    step = cast(dict[str, object], entry).get("step") if isinstance(entry, dict) else None
     return step if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
 
 
@@ -151,7 +168,7 @@ def _checked(
     path: Path, kind: type[BaseModel], remedy: str, content: dict[str, Any]
 ) -> dict[str, Any]:
     try:
-        kind.model_validate_json(json.dumps(content))
+        kind.model_validate_json(readable_json(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])

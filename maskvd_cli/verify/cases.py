@@ -20,9 +20,12 @@ from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.checkpoints import read_tensors
 from maskvd_cli.families.vitdet.renaming import Converted, to_our_names
+from maskvd_cli.families.vivit import renaming as vivit
 
 _WEIGHTS = "sd/"
 _MOST_BYTES = 1 << 31
+# What only the configuration of a recogniser has.
+RECOGNISER = "spatial_config"
 TOLERANCE = {torch.float32: 2e-4, torch.float64: 1e-9}
 
 
@@ -43,7 +46,7 @@ class UnknownKindError(GoldenError):
 
 
 @dataclass
-class Verdict:
+class Agreement:
     """How far we are from the authors' outputs on one case.
 
     `deviation` by precision: the largest absolute difference, where outputs of that precision are
@@ -175,26 +178,31 @@ def describe(path: Path) -> Description:
         return Description(path.stem, config, frozenset(file.files))
 
 
-def read_case(path: Path, *, rename: bool = True) -> Golden:
+def read_case(path: Path, *, of_model: bool = True) -> Golden:
     """Read a case with its weights, from the file itself or from the one that it names.
 
-    Without `rename` they keep their names there, and need not make up a backbone; there may be
-    none. Raises GoldenError for a damaged file, CheckpointError for unusable weights.
+    `of_model`: whether they are a model's; those of another module keep the names that they have,
+    and there may be none. Raises GoldenError for a damaged file, CheckpointError for unusable
+    weights.
     """
     # numpy leaves a file open that it cannot read.
     with _reading(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files if not name.startswith(_WEIGHTS)}
         own_weights = any(name.startswith(_WEIGHTS) for name in file.files)
         config = json.loads(str(arrays.pop("config")))
-        if not rename and not own_weights and "weights" not in config:
+        if not of_model and not own_weights and "weights" not in config:
             return Golden(path.stem, config, arrays, Converted({}, "none", {}))
         weights = path if own_weights else path.parent / Path(str(config["weights"])).name
     # Renaming adds positions to class tokens; in float32 that would round before float64 runs.
     wide = {name: tensor.double() for name, tensor in read_tensors(weights).items()}
-    if not rename:
-        return Golden(path.stem, config, arrays, Converted(wide, "as they are", {}))
-    sides = (config.get("backbone_config") or config).get("position_encoding_size")
+    if not of_model:
+        return Golden(path.stem, config, arrays, Converted(wide, "as it is", {}))
+    parts = config.get("backbone_config") or config.get("spatial_config") or config
+    sides = parts.get("position_encoding_size")
     table = Size(*sides) if sides else None
+    if RECOGNISER in config:
+        renamed = vivit.to_our_names(wide, where=weights, table=table)
+        return Golden(path.stem, config, arrays, Converted(renamed, vivit.NAMING, {}))
     return Golden(path.stem, config, arrays, to_our_names(wide, where=weights, table=table))
 
 

@@ -22,7 +22,7 @@ from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.matching import match, mergeable
 from maskvd_cli.methods.merging import Merging
 from maskvd_cli.methods.tome import ToMeParams
-from maskvd_cli.verify.cases import Golden, GoldenError, Verdict, precisions
+from maskvd_cli.verify.cases import Agreement, Golden, GoldenError, precisions
 from maskvd_cli.verify.plain import embedded, grid_of
 
 _PRECISIONS = ((torch.float32, ""), (torch.float64, "_f64"))
@@ -37,11 +37,11 @@ _LAYERS = {
 }
 
 
-def verify_matching(case: Golden, verdict: Verdict) -> None:
+def verify_matching(case: Golden, agreement: Agreement) -> None:
     """ToMe's matching on given metrics, tokens and sizes: what is merged, and how it goes back."""
     config = case.config
     lead = int(config["class_token"]) + int(config["distill_token"])
-    verdict.method = f"tome r={config['r']}"
+    agreement.method = f"tome r={config['r']}"
     for dtype, suffix in _PRECISIONS:
         metric, x, size = (
             torch.from_numpy(case.arrays[name]).to(dtype) for name in ("metric", "x", "size")
@@ -64,7 +64,7 @@ def verify_matching(case: Golden, verdict: Verdict) -> None:
             found["unmerged"] = matching.unmerged(merged)
         for name, ours in found.items():
             if case.has(name + suffix):
-                verdict.compare(ours, case.arrays[name + suffix])
+                agreement.compare(ours, case.arrays[name + suffix])
 
 
 def _source(to: Tensor, left: int, dtype: torch.dtype) -> Tensor:
@@ -72,11 +72,11 @@ def _source(to: Tensor, left: int, dtype: torch.dtype) -> Tensor:
     return one_hot(to, left).mT.to(dtype)
 
 
-def verify_merging(case: Golden, verdict: Verdict) -> None:
+def verify_merging(case: Golden, agreement: Agreement) -> None:
     """ToMe's own classifier: blocks, sizes, which token stands for which, logits."""
     proportional, head = bool(case.config["prop_attn"]), case.weights.tensors
     counts = _schedule(case.config)
-    verdict.method = f"tome r={'-'.join(map(str, counts))}"
+    agreement.method = f"tome r={'-'.join(map(str, counts))}"
     case = replace(case, weights=to_our_names(head, where=case.name))
     for dtype, suffix in _PRECISIONS:
         if not case.has(f"logits{suffix}"):
@@ -87,17 +87,17 @@ def verify_merging(case: Golden, verdict: Verdict) -> None:
         moving = Merging.begin(model.backbone, model.embedding(images), grid)
         for number, (block, count) in enumerate(zip(model.backbone.blocks, counts, strict=True)):
             moving = moving.through(block, grid, count, proportional=proportional)
-            verdict.compare(moving.tokens, case.arrays[f"block{suffix}/{number}"])
-            verdict.compare(moving.sizes[..., None].to(dtype), case.arrays[f"size/{number}"])
+            agreement.compare(moving.tokens, case.arrays[f"block{suffix}/{number}"])
+            agreement.compare(moving.sizes[..., None].to(dtype), case.arrays[f"size/{number}"])
         if case.has(f"source{suffix}"):
             own = torch.cat([torch.zeros_like(moving.owner[:, :1]), moving.owner], dim=1)
             source = _source(own, moving.tokens.shape[1], dtype)
-            verdict.compare(source, case.arrays[f"source{suffix}"])
+            agreement.compare(source, case.arrays[f"source{suffix}"])
         norm = model.backbone.final_norm
         assert norm is not None
         weight, bias = (head[f"head.{part}"].to(dtype) for part in ("weight", "bias"))
         logits = linear(norm(moving.tokens)[:, 0], weight, bias)
-        verdict.compare(logits, case.arrays[f"logits{suffix}"])
+        agreement.compare(logits, case.arrays[f"logits{suffix}"])
 
 
 def _schedule(config: Mapping[str, Any]) -> list[int]:
@@ -115,24 +115,24 @@ def _schedule(config: Mapping[str, Any]) -> list[int]:
     raise GoldenError(f"r {r} is no schedule of {depth} blocks")
 
 
-def verify_sampling(case: Golden, verdict: Verdict) -> None:
+def verify_sampling(case: Golden, agreement: Agreement) -> None:
     """One block of ATS over the frames of a clip, alone or with Eventful's gates.
 
     Tokens that stay are compared slot by slot, class token first.
     """
     policy = case.config.get("policy")
-    verdict.method = "ats" if policy is None else "eventful+ats"
+    agreement.method = "ats" if policy is None else "eventful+ats"
     for dtype, output in precisions(case, "outputs"):
         run = _Sampled(case, dtype) if policy is None else _Gated(case, dtype)
         run.ats.clips_for_heads = bool(case.config.get("published_sum_over_batch"))
         for index, frame in enumerate(torch.from_numpy(case.arrays["inputs"]).to(dtype)):
             found, slots = run(frame)
-            verdict.compare(found, case.arrays[output][index])
+            agreement.compare(found, case.arrays[output][index])
             first = torch.zeros_like(slots[:, :1])
-            verdict.select(torch.cat([first, slots + 1], dim=1), case.arrays[f"ats/{index}"])
+            agreement.select(torch.cat([first, slots + 1], dim=1), case.arrays[f"ats/{index}"])
             for name, chosen in run.gates.items():
                 if case.has(f"index/{index}/{name}_gate"):
-                    verdict.select(chosen, case.arrays[f"index/{index}/{name}_gate"])
+                    agreement.select(chosen, case.arrays[f"index/{index}/{name}_gate"])
 
 
 class _Sampled:

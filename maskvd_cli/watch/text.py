@@ -7,13 +7,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from maskvd_cli.core.counts import SHARE
+from maskvd_cli.core.shown import shown
 from maskvd_cli.judge.labels import short_labels
 from maskvd_cli.judge.legend import Legend
+from maskvd_cli.render.safe_console import literal
 from maskvd_cli.render.tables import Column, HumanTable
 from maskvd_cli.store.schema import PlannedPoint, StoredQuantity
 from maskvd_cli.watch.pace import time_left
@@ -40,14 +41,14 @@ def duration(seconds: float) -> str:
 
 def status_of(snapshot: Snapshot, point: PlannedPoint) -> str:
     """Return done, failed, damaged, pending, running, or how many passes have ended."""
-    found = snapshot.steps.get(("point", point.key))
+    point_step = snapshot.steps.get(("point", point.key))
     if (of := _running(snapshot, point)) is not None:
         mark = "" if snapshot.sweep == "running" else "?"
         return f"running{'' if of == 'point' else f' {of}'}{mark}"
-    if found is None:
+    if point_step is None:
         return "pending"
-    if found.status != "ok":
-        return found.status
+    if point_step.status != "ok":
+        return point_step.status
     passes = [snapshot.steps.get((of, point.key)) for of in snapshot.passes]
     if any(step is not None and step.status != "ok" for step in passes):
         return "failed"
@@ -85,11 +86,11 @@ def headline(snapshot: Snapshot) -> list[str]:
 def _left(snapshot: Snapshot) -> str:
     if snapshot.done == snapshot.total:
         return "nothing left"
-    found = time_left(snapshot)
-    if found.seconds is None:
+    rest = time_left(snapshot)
+    if rest.seconds is None:
         return "time left unknown yet"
-    without = f", without {', '.join(found.without)}" if found.without else ""
-    return f"about {duration(found.seconds)} left (estimate{without})"
+    without = f", without {', '.join(rest.without)}" if rest.without else ""
+    return f"about {duration(rest.seconds)} left (estimate{without})"
 
 
 def _sweep(snapshot: Snapshot) -> str:
@@ -99,7 +100,7 @@ def _sweep(snapshot: Snapshot) -> str:
     if snapshot.done == snapshot.total:
         return "all done"
     if snapshot.sweep == "unknown":
-        return f"cannot be told here whether the sweep is running; last file {age} ago"
+        return f"it is not known here whether the sweep is running; last file {age} ago"
     return f"no sweep is writing from this machine, last file {age} ago"
 
 
@@ -119,24 +120,24 @@ def live_table(snapshot: Snapshot, console: Console) -> RenderableType:
             max_width=None if number else max(_NARROWEST_NAME, console.width - rest - _GAP),
         )
     for cells, style in zip(fitted.cells, styles, strict=True):
-        table.add_row(*(escape(cell) for cell in cells), style=style)
+        table.add_row(*(literal(cell) for cell in cells), style=style)
     hidden = len(snapshot.plan.points) - len(human.cells)
     more = [Text(f"and {hidden} more", style="dim")] if hidden else []
     first, *others = headline(snapshot)
-    lines = [Text(first, style="bold"), *(Text(line) for line in others)]
+    lines = [Text(shown(first), style="bold"), *(Text(shown(line)) for line in others)]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines, table, *more)
 
 
 def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]:
-    shown = _shown(snapshot)
+    seen = _shown(snapshot)
     columns = [
         Column("point", "point", str, text=True, wraps=38),
         Column("status", "status", str, text=True),
     ]
     columns += [
-        Column(quantity.name, quantity.header, str, spare=quantity.spare) for _, quantity in shown
+        Column(quantity.name, quantity.header, str, spare=quantity.spare) for _, quantity in seen
     ]
     names = short_labels(point.label for point in snapshot.plan.points)
     points = _window(snapshot, room)
@@ -144,8 +145,8 @@ def _table(snapshot: Snapshot, room: int) -> tuple[HumanTable, list[str | None]]
     styles: list[str | None] = []
     for point in points:
         status = status_of(snapshot, point)
-        values = [_value(snapshot, point.key, of, quantity) for of, quantity in shown]
-        cells.append([names[point.label], status, *values])
+        values = [_value(snapshot, point.key, of, quantity) for of, quantity in seen]
+        cells.append([shown(names[point.label]), status, *values])
         styles.append(_STYLES.get(status))
     return HumanTable(tuple(columns), cells), styles
 
@@ -179,8 +180,8 @@ def step_lines(snapshot: Snapshot) -> Iterator[str]:
     """Yield a line for each step that has ended since the last look."""
     before = snapshot.done - len(snapshot.new)
     for number, step in enumerate(snapshot.new, start=before + 1):
-        told = f"{step.of:<8}  {step.label}: {_said(snapshot, step)}"
-        yield f"{max(0, number)}/{snapshot.total}  {told}"
+        text = f"{step.of:<8}  {step.label}: {_said(snapshot, step)}"
+        yield f"{max(0, number)}/{snapshot.total}  {text}"
 
 
 def _said(snapshot: Snapshot, step: Step) -> str:
@@ -221,7 +222,7 @@ def step_event(snapshot: Snapshot, step: Step) -> dict[str, Any]:
 
 def state_event(event: str, snapshot: Snapshot) -> dict[str, Any]:
     """Return where the run stands as a JSON object."""
-    found = time_left(snapshot)
+    left = time_left(snapshot)
     return {
         "event": event,
         "run": str(snapshot.run.folder),
@@ -232,6 +233,6 @@ def state_event(event: str, snapshot: Snapshot) -> dict[str, Any]:
         "failed": len(snapshot.failed),
         "sweep": snapshot.sweep,
         "elapsed_s": round(snapshot.elapsed, 1),
-        "left_s_estimate": None if found.seconds is None else round(found.seconds, 1),
-        "left_without": list(found.without),
+        "left_s_estimate": None if left.seconds is None else round(left.seconds, 1),
+        "left_without": list(left.without),
     }

@@ -108,7 +108,7 @@ def test_mask_keeps_int_keep_rate_times_n_tokens(labels: Path) -> None:
 def test_mask_of_a_heatmap_on_the_input_needs_the_same_input(labels: Path) -> None:
     assert run("heatmap", "--root", labels, "--canvas", "input").exit_code == 0
     assert run("mask", "heatmap.npz").exit_code == 0
-    refused = run("mask", "heatmap.npz", "--input", "320x320", "--frame", "160x320")
+    refused = run("mask", "heatmap.npz", "--input", "320x320", "--frame", "160x320", "--force")
     assert refused.exit_code == 2
     assert "use --input 672x672" in refused.stderr
 
@@ -132,7 +132,7 @@ def test_a_heatmap_on_the_input_takes_another_frame(labels: Path) -> None:
 
 def test_a_heatmap_of_the_first_clips_says_so(labels: Path) -> None:
     whole = json.loads(run("heatmap", "--root", labels, "--json").stdout)
-    part = json.loads(run("heatmap", "--root", labels, "--json", "--clips", 1).stdout)
+    part = json.loads(run("heatmap", "--root", labels, "--json", "--clips", 1, "--force").stdout)
     assert "subset" not in whole
     assert (part["subset"], part["clips"]) == ("first 1 clip", 1)
     assert part["boxes"] < whole["boxes"]

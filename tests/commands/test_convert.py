@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pickle
@@ -19,8 +20,8 @@ from typer.testing import CliRunner, Result
 from maskvd_cli import app as maskvd
 from maskvd_cli.commands.convert import convert
 from maskvd_cli.core.size import Size
-from maskvd_cli.families import zoo
 from maskvd_cli.families.checkpoints import read_metadata, read_tensors, save, sha256_of
+from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.store.runs import runs_below
 
@@ -44,7 +45,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("small-global", get_arch("vitdet-ti-global"), None),
     ):
         made = replace(arch, name=name, relative_table=relative, **square)
-        monkeypatch.setitem(zoo.ARCHS, name, made)
+        monkeypatch.setitem(ARCHS, name, made)
 
 
 def run(*arguments: object) -> Result:
@@ -231,15 +232,52 @@ def test_a_converted_detector_is_worth_what_the_original_is() -> None:
         (found,) = runs_below(results / "swept")
         (point,) = found.plan().points
         measured = found.measured("accuracy", point.key)
-        assert measured is not None and measured.accuracy is not None
-        assert measured.accuracy.map50 is not None
+        assert measured is not None and measured.value("map50") is not None
         assert found.parts(point.key) == {0, 1}
         outputs = [found.piece(point.key, number).outputs for number in (0, 1)]
         boxes = [{name: array.tolist() for name, array in clip.items()} for clip in outputs]
         assert all(len(clip["box"]) for clip in boxes)
-        swept.append((measured.accuracy.map50, boxes))
+        swept.append((measured.values["map50"].value, boxes))
     assert swept[0] == swept[1]
     assert swept[0][0] > 20
+
+
+def test_a_file_that_is_converted_again_keeps_where_it_came_from(source: Path) -> None:
+    names = [source, *(Path(f"{word}.safetensors") for word in ("one", "two", "three"))]
+    for before, after in itertools.pairwise(names):
+        assert run(before, after).exit_code == 0
+    metadata = read_metadata(names[3])
+    assert (metadata["source_naming"], metadata["dropped"]) == ("own", "{}")
+    assert metadata["source_sha256"] == sha256_of(names[2])
+    first, second = json.loads(metadata["earlier_sources"])
+    assert (first["naming"], first["sha256"]) == ("timm", sha256_of(source))
+    assert set(first["dropped"]) == {"head.weight", "head.bias"}
+    assert second == {"naming": "own", "sha256": sha256_of(names[1]), "dropped": {}}
+    assert "earlier_sources" not in read_metadata(names[1])
+    done = run(names[2], "again.safetensors")
+    assert Path("again.safetensors").read_bytes() == names[3].read_bytes()
+    assert done.stdout.index(sha256_of(names[1])) < done.stdout.index(sha256_of(source))
+    told = json.loads(run(names[2], "json.safetensors", "--json").stdout)
+    assert told["earlier_sources"] == [first, second]
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        "{}", "[", "5", "[1]", "[[]]", '[{"naming": "timm"}]', json.dumps([{}] * 101),
+        '[{"naming": 1, "sha256": "", "dropped": {}}]',
+        '[{"naming": "", "sha256": "", "dropped": {"a": 1}}]',
+        '[{"naming": "", "sha256": "", "dropped": {}, "more": 1}]',
+    ],
+)  # fmt: skip
+def test_a_chain_of_sources_that_cannot_be_is_refused(chain: str) -> None:
+    metadata = read_metadata(SHIPPED) | {"earlier_sources": chain}
+    save(Path("odd.safetensors"), read_tensors(SHIPPED), metadata)
+    done = run("odd.safetensors", "c.safetensors")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: odd.safetensors: metadata earlier_sources ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not Path("c.safetensors").exists()
 
 
 def test_a_detector_that_does_not_say_its_anchors_is_told() -> None:

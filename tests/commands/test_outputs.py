@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+import typer.main
 from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
 from maskvd_cli.data.synthetic import write_labels
+
+from ..compare import compared_runs
 
 
 def run(*words: object) -> Result:
@@ -70,9 +75,77 @@ def test_a_link_is_written_through(dataset: Path, tmp_path: Path) -> None:
     target, link = tmp_path / "target.npz", tmp_path / "link.npz"
     target.write_bytes(b"old")
     link.symlink_to(target)
-    assert run("mask", "heatmap.npz", "-o", link).exit_code == 0
+    assert run("mask", "heatmap.npz", "-o", link).exit_code == 2
+    assert target.read_bytes() == b"old"
+    assert run("mask", "heatmap.npz", "-o", link, "--force").exit_code == 0
     assert link.is_symlink()
     assert target.read_bytes() != b"old"
+
+
+# Of each command that writes a file, words that end in `-o FILE`, and all that they write.
+WRITERS = (
+    (("heatmap", "-o", "out.npz"), ("out.npz", "out.png")),
+    (("mask", "heatmap.npz", "-o", "out.npz"), ("out.npz", "out.png")),
+    (("report", "run", "-o", "out.md"), ("out.md",)),
+    (("report", "run", "-o", "out.html"), ("out.html",)),
+    (("report", "run", "-o", "out.svg"), ("out.svg",)),
+    (("compare", "run", "run", "-o", "out.csv"), ("out.csv",)),
+)
+
+
+@pytest.fixture
+def measured(dataset: Path, tmp_path: Path) -> Path:
+    """A small measured run in `run`, beside the dataset."""
+    del dataset
+    compared_runs.write_measured(tmp_path / "run", compared_runs.Spec(seed=1))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "files"), WRITERS, ids=[words[-1] for words, _ in WRITERS])
+def test_an_output_that_is_there_is_overwritten_with_force_alone(
+    measured: Path, words: tuple[str, ...], files: tuple[str, ...]
+) -> None:
+    for name in files:
+        (measured / name).write_bytes(b"mine")
+        done = run(*words)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert f"{name}: exists; choose another name, or --force" in done.stderr
+        assert [file for file in files if (measured / file).exists()] == [name]
+        assert (measured / name).read_bytes() == b"mine"
+        assert run(*words, "--force").exit_code == 0
+        for file in files:
+            assert (measured / file).read_bytes() != b"mine"
+            (measured / file).unlink()
+    assert run(*words).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("film", "-o", "out.mp4"), ("film", "-o", "out"), ("convert", "in.pth", "out.safetensors")],
+)
+def test_a_long_work_is_refused_before_it_begins(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for suffix in ("mp4", "safetensors"):
+        (tmp_path / f"out.{suffix}").write_bytes(b"mine")
+    done = run(*words)
+    assert done.exit_code == 2
+    assert "exists; choose another name, or --force" in done.stderr
+    done = run(*words, "--force", *(("--point", "none") if words[0] == "film" else ()))
+    assert done.exit_code == 2
+    assert "exists" not in done.stderr
+
+
+def test_every_command_that_writes_a_file_has_force() -> None:
+    commands: Any = typer.main.get_command(app)
+    writes, folders = set[str](), {"synth", "train"}
+    for name, command in commands.commands.items():
+        options = {option for one in command.params for option in one.opts}
+        if "--output" in options or name == "convert":
+            writes.add(name)
+            assert ("--force" in options) == (name not in folders), name
+    assert writes == {"compare", "convert", "film", "heatmap", "mask", "report", "tune"} | folders
 
 
 def test_the_current_empty_folder_takes_a_synthetic_set(
@@ -140,3 +213,25 @@ def test_paths_that_cannot_be_are_told_in_one_line(
     assert done.exit_code == 2
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_paths_that_are_no_utf_8_cost_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = os.fsencode(tmp_path) + b"/\xff\xfe \xe4"
+    os.mkdir(folder)
+    monkeypatch.chdir(os.fsdecode(folder))
+    recipe, results = os.fsdecode(b"\xff.yaml"), os.fsdecode(b"\xffout")
+    Path(recipe).write_text(
+        "schema: 1\nname: odd\nmethods: [{name: dense}]\n"
+        "dataset: {name: imagenet-vid, statistics: {clips: 3, frames: 30}}\n"
+    )
+    for words in (
+        ("sweep", recipe, "--results", results), ("sweep", recipe, "--results", results),
+        ("report", results), ("report", results, "--json"), ("watch", results, "--json"),
+        ("compare", results, results), ("validate", recipe),
+        *(("report", results, "-o", f"x.{kind}") for kind in ("html", "md", "json", "csv", "tex")),
+    ):  # fmt: skip
+        done = run(*words)
+        assert done.exit_code == 0, (words, done.output)
+    assert b"\\udcff.yaml" in next(Path(results).rglob("plan.json")).read_bytes()

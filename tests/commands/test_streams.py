@@ -81,3 +81,10 @@ def test_what_a_stream_cannot_show_is_replaced(encoding: str, tmp_path: Path) ->
         PYTHONIOENCODING=encoding,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    done = shell(
+        f"{MASKVD} validate kitti-table1 --root {shlex.quote(folder.name)}", tmp_path,
+        PYTHONIOENCODING=encoding,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Stra" in done.stdout
+    assert "Traceback" not in done.stderr

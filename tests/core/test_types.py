@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import Clip, Frame
+from maskvd_cli.core.types import BoxTally, Clip, Frame
 from maskvd_cli.data.base import fingerprint, make_boxes
 
 FRAMES = (
@@ -27,3 +27,17 @@ def test_a_label_enters_the_fingerprint_where_there_is_one() -> None:
     found = {fingerprint(["x"], [Clip("a", FRAMES, label=label)]) for label in labels}
     assert len(found) == len(labels)
     assert BEFORE in found
+
+
+def test_the_note_on_boxes_follows_their_numbers() -> None:
+    assert BoxTally(read=3).note() is None
+    assert BoxTally(1, 1, 0, "a:1").note() == (
+        "1 of 1 box reached outside its image and was clipped (first: a:1)"
+    )
+    assert BoxTally(20240, 1, 0, "a:1").note() == (
+        "1 of 20240 boxes reached outside its image and was clipped (first: a:1)"
+    )
+    assert BoxTally(9, 5, 1, "a:1").note() == (
+        "5 of 9 boxes reached outside their image and were clipped, 1 without area inside it was "
+        "dropped (first: a:1)"
+    )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from maskvd_cli.core.words import counted
+from maskvd_cli.core.words import counted, every
 
 
 @pytest.mark.parametrize(
@@ -15,3 +15,10 @@ def test_nouns_follow_their_number(number: int, expected: str) -> None:
 
 def test_irregular_plurals_are_given() -> None:
     assert [counted(number, "box", "boxes") for number in (1, 2)] == ["1 box", "2 boxes"]
+
+
+def test_all_of_one_is_the_only_one() -> None:
+    assert [every(number, "point") for number in (1, 2000)] == [
+        "the only point",
+        "all 2,000 points",
+    ]

@@ -330,7 +330,7 @@ def test_the_note_where_no_box_was_dropped_and_where_none_was_cut(tmp_path: Path
     assert len([*whole.clips(), *cut.clips()]) == 2
     assert (whole.tally.read, whole.tally.note()) == (1, None)
     assert cut.tally.note() == (
-        "1 of 1 boxes reached outside their image and were clipped (first: 0000.txt frame 1)"
+        "1 of 1 box reached outside its image and was clipped (first: 0000.txt frame 1)"
     )
 
 
@@ -346,7 +346,7 @@ def test_boxes_without_area_are_dropped_and_counted(tmp_path: Path) -> None:
     (clip,) = dataset.clips()
     assert clip.frames[0].boxes.xyxy.tolist() == [[10, 20, 30, 40]]
     assert dataset.tally.note() == (
-        "0 of 2 boxes reached outside their image and were clipped, 1 without area inside it were "
+        "0 of 2 boxes reached outside their image and were clipped, 1 without area inside it was "
         "dropped (first: 0000.txt frame 0)"
     )
 

@@ -533,7 +533,13 @@ def test_table_c_and_the_spatial_tables_are_complete() -> None:
     assert sizes == [
         ("Table C", "1024x1024", 19), ("Table C", "672x672", 19), ("Table 1", "1024x1024", 8),
         ("Table E", "672x672", 8), ("Table B", "1024x1024", 4),
+        ("Table D, tuned at r = 200", "320x320", 6), ("Table D, tuned at r = 100", "320x320", 6),
+        ("Table D, tuned at r = 50", "320x320", 6), ("Table A", "224x224", 4),
     ]  # fmt: skip
     rows = [row for table in paper.tables for row in table.rows]
     assert sum(row.values.get("gmacs", 0) for row in rows) == pytest.approx(8808.7)
     assert sum(row.values.get("map50", 0) for row in rows) == pytest.approx(4631.36)
+    of_videos = [table for table in paper.tables if table.table.startswith(("Table D", "Table A"))]
+    printed = [row.values for table in of_videos for row in table.rows]
+    assert sum(values["tmacs_video"] for values in printed) == pytest.approx(66.528)
+    assert sum(values["top1"] for values in printed) == pytest.approx(1446.97)

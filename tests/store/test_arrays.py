@@ -182,9 +182,9 @@ def test_archives_without_what_is_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [
-        ("[]", "metadata is no JSON object"),
-        ("5", "metadata is no JSON object"),
-        ("null", "metadata is no JSON object"),
+        ("[]", "no heatmap file (metadata is no JSON object)"),
+        ("5", "no heatmap file (metadata is no JSON object)"),
+        ("null", "no heatmap file (metadata is no JSON object)"),
         ("", "no heatmap file ("),
         ("{", "no heatmap file ("),
         ("[" * 100_000, "no heatmap file ("),
@@ -299,3 +299,62 @@ def test_counts_are_counts(tmp_path: Path) -> None:
     np.savez(path, heatmap=np.full((2, 2), 1e308), metadata=np.array("{}"))
     with pytest.raises(ResultError, match="outside"):
         load_heatmap(path)
+
+
+def members(path: Path) -> dict[str, NDArray[Any]]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: np.asarray(file[name]) for name in file.files}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"heatmap": COUNTS + (COUNTS == 4)}, "the checksum of heatmap does not fit"),
+        ({"heatmap": COUNTS.astype(np.float32)}, "the checksum of heatmap does not fit"),
+        ({"heatmap": COUNTS.reshape(3, 2)}, "the checksum of heatmap does not fit"),
+        ({"more": None}, "an array is missing, or one too many"),
+        ({"extra": np.zeros(1)}, "an array is missing, or one too many"),
+    ],
+)
+def test_a_changed_array_is_told(
+    change: dict[str, NDArray[Any] | None], said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "h.npz"
+    save_arrays(path, {"heatmap": COUNTS, "more": np.ones(4)}, {"dataset": "kitti"})
+    changed = {name: array for name, array in (members(path) | change).items() if array is not None}
+    np.savez_compressed(path, **changed)  # pyright: ignore[reportArgumentType]
+    assert refusal(path).startswith(f"no heatmap file ({said}")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kitti", "kitty"),
+        ('"sha256": "', '"sha256": "0'),
+        ('"sealed": {', '"sealed": [], "other": {'),
+        ('"sealed": {"arrays"', '"sealed": {"others"'),
+        ('"arrays": {', '"arrays": {"x": 1, '),
+    ],
+)
+def test_changed_metadata_are_told(old: str, new: str, tmp_path: Path) -> None:
+    path = tmp_path / "h.npz"
+    save_arrays(path, {"heatmap": COUNTS}, {"dataset": "kitti"})
+    stored = members(path)
+    text = str(stored["metadata"])
+    assert old in text
+    np.savez(path, heatmap=stored["heatmap"], metadata=np.array(text.replace(old, new, 1)))
+    assert refusal(path).startswith("no heatmap file (")
+
+
+def test_files_of_before_have_no_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "h.npz"
+    np.savez_compressed(path, heatmap=COUNTS, more=np.ones(4), metadata='{"dataset": "kitti"}')
+    heatmap, metadata = load_heatmap(path)
+    np.testing.assert_array_equal(heatmap, COUNTS)
+    assert metadata == {"dataset": "kitti"}
+
+
+def test_the_place_of_checksums_is_not_given_away(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="metadata hold sealed"):
+        save_arrays(tmp_path / "h.npz", {"heatmap": COUNTS}, {"sealed": 1})
+    assert not list(tmp_path.iterdir())

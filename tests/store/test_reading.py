@@ -35,9 +35,30 @@ def test_pipes_devices_folders_and_links_are_refused(tmp_path: Path) -> None:
         assert not is_regular(path)
         with pytest.raises((ValueError, OSError)):
             read_regular(path, 10)
+    with pytest.raises(ValueError, match="is a link, no regular file"):
+        read_regular(link, 10)
     assert read_regular(link, 10, follow=True) == b"1"
     with pytest.raises(ValueError, match="is no regular file"):
         read_regular(pipe, 10, follow=True)
+    with pytest.raises(ValueError, match="is no regular file"):
+        read_regular(tmp_path, 10)
+
+
+def test_a_file_is_refused_by_the_size_that_it_states(tmp_path: Path) -> None:
+    """Not one byte of it is read: no memory holds as many as are allowed here."""
+    sparse = tmp_path / "sparse"
+    sparse.touch()
+    os.truncate(sparse, 1 << 42)
+    with pytest.raises(ValueError, match="larger than 2048 GiB"):
+        read_regular(sparse, 1 << 41)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="there is no /proc here")
+def test_a_file_that_holds_more_than_it_states_is_refused() -> None:
+    status = Path("/proc/self/status")
+    assert status.stat().st_size == 0
+    with pytest.raises(ValueError, match="larger than 0 MiB"):
+        read_regular(status, 4)
 
 
 @pytest.mark.parametrize("name", ["plan.json", "environment.json"])

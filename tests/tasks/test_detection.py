@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip, Frame
 from maskvd_cli.data.base import make_boxes
+from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.boxes import output_rows
 from maskvd_cli.tasks.coco import evaluate, ground_truth
 from maskvd_cli.tasks.detection import Detection
@@ -156,3 +158,34 @@ def test_the_registry_knows_detection_and_its_headline() -> None:
     assert task is Detection
     assert task.headline().name == "map50"
     assert [quantity.name for quantity in task.quantities] == ["map50", "map"]
+
+
+def test_boxes_are_cut_at_the_frame_and_those_in_the_padding_left_out() -> None:
+    boxes = [
+        [-5.0, -3.0, 10.0, 20.0],  # beyond the corner
+        [600.0, 300.0, 672.0, 500.0],  # into the padding
+        [10.0, 370.0, 60.0, 400.0],  # wholly in it, from its first row on
+        [20.0, 30.0, 40.0, 60.0],  # inside
+    ]
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    found = Detections(torch.tensor(boxes), scores, torch.arange(4), proposals=9)
+    cut = TASK.cut(found, PLACED.content)
+    expected = [[0, 0, 10, 20], [600, 300, 672, 370], [20, 30, 40, 60]]
+    assert cut.xyxy.tolist() == expected
+    assert cut.labels.tolist() == [0, 1, 3]
+    assert cut.scores.tolist() == scores[[0, 1, 3]].tolist()
+    assert cut.proposals == 9
+    again = TASK.cut(cut, PLACED.content)
+    assert again.xyxy.tolist() == expected
+    assert found.xyxy.tolist() == boxes, "what came in is left as it was"
+    assert len(TASK.cut(Detections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0)), NATIVE)) == 0
+
+
+def test_a_task_without_boxes_has_nothing_to_cut() -> None:
+    class Label(Detection):
+        name = "label"
+        has_boxes = False
+        cut = Task.cut
+
+    with pytest.raises(UsageError, match="outputs of the task label have no boxes to cut"):
+        Label().cut(cast(Any, None), NATIVE)

@@ -17,7 +17,7 @@ from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.records import DamagedTrainingError
-from maskvd_cli.training.runner import Outcome, run_training
+from maskvd_cli.training.runner import FinishedTraining, run_training
 from maskvd_cli.training.setup import Training, prepare
 
 from .trainings import write_kitti, write_recipe
@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(home: Path, output: Path, *changes: str) -> Outcome:
+def run(home: Path, output: Path, *changes: str) -> FinishedTraining:
     training = prepare(
         load_training(home / "tiny.yaml", [*CHANGES, *changes]), resolve_device("cpu")
     )
@@ -97,9 +97,13 @@ def edited(path: Path, *keys: str, to: Any = None) -> None:
         (("seconds",), -1),
         (("accuracy",), None),
         (("accuracy",), [1]),
+        (("accuracy", "map50"), None),
         (("accuracy", "map50"), 1e308),
         (("accuracy", "map50"), "high"),
+        (("accuracy", "map50_by_class"), None),
         (("accuracy", "map50_by_class"), {"car": None, "bus": "x"}),
+        (("accuracy", "frames"), None),
+        (("accuracy", "videos"), 2),
         (("environment",), "here"),
     ],
     ids=str,
@@ -189,6 +193,29 @@ def test_a_damaged_log(home: Path, folder: Path, line: str) -> None:
     content = line.encode("utf-8", "surrogateescape") + b"\n"
     log.write_bytes(content + log.read_bytes())
     assert "line 1 is damaged" in damaged(home, folder, log)
+
+
+@pytest.mark.parametrize("name", ["step", "loss", "sha256"])
+def test_a_changed_line_of_the_log(home: Path, folder: Path, name: str) -> None:
+    (folder / "result.json").unlink()
+    log = folder / "log.jsonl"
+    first, _, rest = log.read_text().partition("\n")
+    entry = json.loads(first)
+    assert set(entry) > {"step", "loss", "sha256"}
+    entry[name] = "0" * 64 if name == "sha256" else entry[name] + 1
+    log.write_text(f"{json.dumps(entry)}\n{rest}")
+    assert "line 1 is damaged" in damaged(home, folder, log)
+
+
+def test_a_log_of_before_has_no_checksums(home: Path, folder: Path) -> None:
+    (folder / "result.json").unlink()
+    log = folder / "log.jsonl"
+    entries = [json.loads(line) for line in log.read_text().splitlines()]
+    for entry in entries:
+        del entry["sha256"]
+    log.write_text("".join(f"{json.dumps(entry)}\n" for entry in entries))
+    run(home, folder)
+    assert log.read_text().startswith(json.dumps(entries[0]))
 
 
 def test_half_a_line_at_the_end_of_the_log_is_left_out(home: Path, folder: Path) -> None:

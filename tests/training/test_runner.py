@@ -21,13 +21,14 @@ from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.machine.device import resolve_device
+from maskvd_cli.store.sealed import unsealed
 from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import evaluate
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.optimiser import decays
-from maskvd_cli.training.runner import Outcome, run_training
+from maskvd_cli.training.runner import FinishedTraining, run_training
 from maskvd_cli.training.setup import Training, prepare
 from maskvd_cli.training.steps import run_step
 
@@ -84,7 +85,7 @@ def made(home: Path, *assignments: str) -> Training:
 
 def run(
     home: Path, output: Path, *assignments: str, watcher: Silent | None = None, **options: bool
-) -> Outcome:
+) -> FinishedTraining:
     training = made(home, *assignments)
     return run_training(training, TrainingFolder(output), watcher or Silent(), **options)
 
@@ -98,7 +99,10 @@ def same(first: Path, second: Path) -> bool:
 
 
 def lines(output: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    """Return the entries of the log, whose checksums are compared."""
+    entries = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    assert all("sha256" in entry for entry in entries)
+    return [unsealed(entry) for entry in entries]
 
 
 def test_a_short_training_learns(tmp_path: Path) -> None:
@@ -138,9 +142,12 @@ def test_the_accuracy_is_that_of_the_stored_weights(home: Path, tmp_path: Path) 
     told = run(home, tmp_path, *changes).result["accuracy"]
     training = made(home, *changes)
     load_into(training.detector, weights(tmp_path), "test")
-    found = evaluate(training.detector, training.evaluated, training.geometry, batch=5)
-    assert found.map50 == told["map50"] > 0
-    assert found.map50 >= found.map > 0
+    found = evaluate(
+        training.detector, training.task, training.evaluated, training.geometry, batch=5
+    )
+    assert found.content()["map50"] == told["map50"] > 0
+    assert set(found.content()) == set(told)
+    assert found.values["map50"] >= found.values["map"] > 0
 
 
 @pytest.mark.parametrize("changes", [(), ("accumulate=2", "mask.static_keep_rate=0.5", "ema=0")])

@@ -47,6 +47,10 @@ def test_without_a_dataset_the_rest_is_still_checked(recipe_file: Path, tmp_path
     found = checked(recipe_file, f"dataset.root={tmp_path / 'nowhere'}")
     assert [name for name, check in found.items() if not check.ok] == ["dataset"]
     assert "fit is not checked" in found["weights of vitdet-ti"].found
+    drawn = f"dataset.root={tmp_path / 'nowhere'}", "model.weights=random"
+    found = checked(recipe_file, *drawn)
+    assert [name for name, check in found.items() if not check.ok] == ["dataset"]
+    assert found["weights of vitdet-ti"].found.startswith("random; of how many classes")
 
 
 def test_weights_of_another_shape_are_told(recipe_file: Path) -> None:

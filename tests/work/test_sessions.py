@@ -27,6 +27,7 @@ from maskvd_cli.work.runner import SweepOutcome, choose_run, prepare, run_sweep
 from .measured_runs import write_recipe
 
 MEMORY = ("metrics=[memory]", "detections=labels")
+ONE_FRAME = (*MEMORY, "memory.frames=1")
 LATENCY = ("metrics=[latency]", "detections=labels")
 
 
@@ -74,18 +75,18 @@ def test_a_record_carries_what_decides_it(recipe_file: Path, tmp_path: Path) -> 
 def test_under_other_conditions_all_is_measured_again(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any]
 ) -> None:
-    first = sweep(recipe_file, tmp_path, *MEMORY)
-    assert not sweep(recipe_file, tmp_path, *MEMORY).measured
+    first = sweep(recipe_file, tmp_path, *ONE_FRAME)
+    assert not sweep(recipe_file, tmp_path, *ONE_FRAME).measured
     on_another_machine(monkeypatch, **change)
-    again = sweep(recipe_file, tmp_path, *MEMORY)
+    again = sweep(recipe_file, tmp_path, *ONE_FRAME)
     assert (again.run, again.ran) == (first.run, [])
     assert len(again.measured) == 3
     # A grown grid takes over what was measured under these conditions, and only that.
     wider = "methods.maskvd.static_keep_rate=[0.5, 0.2, 0.8]"
-    grown = sweep(recipe_file, tmp_path, *MEMORY, wider)
+    grown = sweep(recipe_file, tmp_path, *ONE_FRAME, wider)
     assert len(grown.measured) == 1
     monkeypatch.undo()
-    back = sweep(recipe_file, tmp_path, *MEMORY, wider)
+    back = sweep(recipe_file, tmp_path, *ONE_FRAME, wider)
     assert len(back.measured) == 4
     conditions = [record(back.run, "memory", p.key).conditions for p in back.run.plan().points]
     assert all(found == conditions[0] for found in conditions)
@@ -94,9 +95,9 @@ def test_under_other_conditions_all_is_measured_again(
 def test_under_another_estimator_all_is_measured_again(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = sweep(recipe_file, tmp_path, *MEMORY)
+    first = sweep(recipe_file, tmp_path, *ONE_FRAME)
     monkeypatch.setattr(Memory, "estimator", Memory.estimator + 1)
-    again = sweep(recipe_file, tmp_path, *MEMORY)
+    again = sweep(recipe_file, tmp_path, *ONE_FRAME)
     assert again.run != first.run
     assert again.ran == []
     assert [found.estimator for found in again.measured] == [2, 2, 2]
@@ -164,7 +165,7 @@ def test_a_bug_in_one_metric_costs_no_other(
 
 
 def test_a_killed_session_loses_one_round_at_most(recipe_file: Path, tmp_path: Path) -> None:
-    given = [*LATENCY, "latency.rounds=60"]
+    given = [*LATENCY, "latency.rounds=20"]
     options = [word for text in given for word in ("--set", text)]
     command = [
         sys.executable, "-m", "maskvd_cli", "sweep", str(recipe_file), "--results", str(tmp_path),
@@ -179,7 +180,7 @@ def test_a_killed_session_loses_one_round_at_most(recipe_file: Path, tmp_path: P
     (run,) = [Run(path.parent) for path in tmp_path.glob("*/*/plan.json")]
     (session,) = open_sessions(run.folder, "latency")
     before = {path: path.read_bytes() for path in session.folder.glob("part-round-*.npz")}
-    assert 3 <= len(before) < 60
+    assert 3 <= len(before) < 20
     assert not list(run.folder.glob("measured/latency/*.json"))
     again = subprocess.run(
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=500
@@ -189,11 +190,11 @@ def test_a_killed_session_loses_one_round_at_most(recipe_file: Path, tmp_path: P
     (samples,) = [run.session(path.stem.removeprefix("session-"))
                   for path in run.folder.glob("measured/latency/session-*.parquet")]  # fmt: skip
     assert path_names(run) == {session.name}
-    assert samples["round"].nunique() == 60
+    assert samples["round"].nunique() == 20
     for path, content in before.items():
         assert content, path
     records = [json.loads(p.read_text()) for p in run.folder.glob("measured/latency/*.json")]
-    assert {found["details"]["rounds"] for found in records} == {60}
+    assert {found["details"]["rounds"] for found in records} == {20}
 
 
 def path_names(run: Run) -> set[str]:

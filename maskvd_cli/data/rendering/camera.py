@@ -23,7 +23,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the camera stands (x, height, z) and how it looks: yaw to the right, pitch down."""
+    """Where the camera stands (x, height, z) and how it looks: yaw to the right, pitch down.
+
+    The optical axis meets the image at `centre_x_px` and `centre_y_px`.
+    """
 
     x: float = 0.0
     height: float = CAMERA_HEIGHT_M
@@ -32,12 +35,14 @@ class Camera:
     pitch: float = 0.0
     focal_px: float = FOCAL_PX
     size: Size = SIZE
+    centre_x_px: float = CENTRE_X_PX
+    centre_y_px: float = CENTRE_Y_PX
 
     @property
     def matrix(self) -> Floats:
         """The (3, 4) projection of homogeneous world points (x, height, z, 1) to pixels."""
         intrinsic = np.array(
-            [[self.focal_px, 0, CENTRE_X_PX], [0, self.focal_px, CENTRE_Y_PX], [0, 0, 1]]
+            [[self.focal_px, 0, self.centre_x_px], [0, self.focal_px, self.centre_y_px], [0, 0, 1]]
         )
         return intrinsic @ self._pose()
 
@@ -61,13 +66,13 @@ class Camera:
         """
         seen = self.to_camera(points)
         scale = self.focal_px / np.maximum(seen[:, 2], NEAR_M)
-        pixels = seen[:, :2] * scale[:, None] + (CENTRE_X_PX, CENTRE_Y_PX)
+        pixels = seen[:, :2] * scale[:, None] + (self.centre_x_px, self.centre_y_px)
         return pixels, seen[:, 2]
 
     @property
     def horizon_row(self) -> float:
         """The image row in which the ground ends."""
-        return CENTRE_Y_PX - self.focal_px * math.tan(self.pitch)
+        return self.centre_y_px - self.focal_px * math.tan(self.pitch)
 
     def ground_map(self) -> Floats:
         """Return the (3, 3) map of ground points (x, z, 1) to pixels."""

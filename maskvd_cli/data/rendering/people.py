@@ -23,6 +23,8 @@ _BOTTOMS: tuple[Colour, ...] = (
     (38, 48, 78), (26, 26, 30), (104, 92, 74), (150, 138, 116), (70, 74, 80), (60, 40, 36),
 )  # fmt: skip
 _SHOE, _METAL, _RUBBER = (34, 30, 30), (120, 122, 128), (22, 22, 24)
+# The rows of a walker's limbs that are its right arm: upper arm, forearm, hand.
+RIGHT_ARM = slice(9, 12)
 _TURN = np.linspace(0, 2 * math.pi, 11)[:-1]
 _CAP = np.column_stack([np.cos(_TURN), np.sin(_TURN)])
 _RING = np.linspace(0, 2 * math.pi, 15)

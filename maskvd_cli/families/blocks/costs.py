@@ -42,6 +42,11 @@ def ones(frames: int) -> NDArray[np.int64]:
     return np.ones(frames, dtype=np.int64)
 
 
+def sequence_length(arch: ViTArch, grid: Size) -> int:
+    """Return n, the tokens that pass through the blocks: those of the grid and of the lead."""
+    return grid.area + arch.lead
+
+
 def qkv(arch: ViTArch, tokens: Tokens) -> Macs:
     """Query, key and value layer of one block: 3nD^2, biases 3nD."""
     matrix = 3 * tokens * arch.dim**2
@@ -60,8 +65,11 @@ def residuals(arch: ViTArch, tokens: Tokens) -> Macs:
 
 
 def position_add(arch: ViTArch, grid: Size) -> Macs:
-    """Adding the absolute positions to all N tokens: ND additions."""
-    return Macs(0, grid.area * arch.dim)
+    """Adding the absolute positions to all n tokens: nD additions.
+
+    A class token has no position here, but one in the code that this counter stands for.
+    """
+    return Macs(0, sequence_length(arch, grid) * arch.dim)
 
 
 def windowed_attention(arch: ViTArch, grid: Size) -> Macs:
@@ -108,9 +116,9 @@ def global_attention(
 
 def dense(arch: ViTArch, grid: Size, pool: int = 1) -> Macs:
     """The whole backbone on all tokens of one frame."""
-    tokens = grid.area
     if arch.torchprofiled:
-        return plain_vit(arch, grid, tokens)
+        return plain_vit(arch, grid, grid.area)
+    tokens = sequence_length(arch, grid)
     layers = qkv(arch, tokens) + projection_and_mlp(arch, tokens) + residuals(arch, tokens)
     global_blocks = global_attention(arch, grid, tokens, tokens // pool**2, pool)
     return (

@@ -22,6 +22,8 @@ TRAIL_TOKENS: Final = "trail-tokens"
 TAPS: Final = "taps"
 # A token covers several frames, or tokens of several frames attend to each other.
 TIME: Final = "time"
+# Features are those of the class token alone, nothing lies on the grid.
+CLASS_FEATURES: Final = "class-features"
 
 WORDS: Final = frozenset(
     (
@@ -34,6 +36,7 @@ WORDS: Final = frozenset(
         TRAIL_TOKENS,
         TAPS,
         TIME,
+        CLASS_FEATURES,
     )
 )
 # What the blocks of `families/blocks/vit` can be made of.

@@ -38,8 +38,10 @@ class Converted:
     dropped: dict[str, str]
 
     @property
-    def contains(self) -> Literal["detector", "backbone"]:
+    def contains(self) -> Literal["detector", "backbone", "recogniser"]:
         """What the tensors make up: a backbone alone has no pyramid, RPN and box head."""
+        if "classifier.bias" in self.tensors:
+            return "recogniser"
         return "detector" if _has_heads(self.tensors) else "backbone"
 
 
@@ -59,7 +61,7 @@ def to_our_names(
     unknown naming, CheckpointError (about `where`) for names that no rule knows, models that maskvd
     does not run, missing names and unusable position tables.
     """
-    plain = _without_wrapper(tensors)
+    plain = without_wrapper(tensors)
     rules = _recognised(plain, where) if naming is None else get_naming(naming)
     if refused := [name for name in plain if rules.refusal(name)]:
         raise CheckpointError(
@@ -93,7 +95,8 @@ def listed(names: Sequence[str], most: int = 10) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def without_wrapper(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without a prefix that all names have."""
     for wrapper in _WRAPPERS:
         if tensors and all(name.startswith(wrapper) for name in tensors):
             return {name.removeprefix(wrapper): value for name, value in tensors.items()}

@@ -24,6 +24,8 @@ _WIDTHS = {
 _ANCHORS = ("anchor_sizes", "anchor_ratios")
 # Of the file itself, not of its detector.
 _OF_THE_FILE = ("format_version", "tool_version")
+# Of the file that a converted one was made from, and the files before that.
+_LAST, _EARLIER, _MOST_SOURCES = ("source_naming", "source_sha256"), "earlier_sources", 100
 _TRAINING_ALONE = ("rpn_sampling", "box_sampling")
 _MOST, _LARGEST_ROI, _MOST_RATIOS, _LARGEST_NUMBER = 1 << 20, 64, 64, 1e6
 _REMEDY = "train or convert it again, or give another file"
@@ -112,6 +114,35 @@ def carried_over(
         _check_widths(parts, dict(widths), where)
         stated_classes(metadata, widths["classes"], where)
     return {key: value for key, value in metadata.items() if key not in _OF_THE_FILE}
+
+
+def earlier_sources(metadata: Mapping[str, str], where: object) -> list[dict[str, Any]]:
+    """Return the files that a converted file came from, the first one first, itself left out.
+
+    Each with `naming`, `sha256` and what was `dropped` of it (name to reason); none for a file that
+    was not converted. Raises CheckpointError for metadata that are damaged.
+    """
+    chain: object = _json(_EARLIER, metadata, where) if _EARLIER in metadata else []
+    if not isinstance(chain, list) or len(cast(list[object], chain)) > _MOST_SOURCES:
+        _refuse(_EARLIER, f"is no list of at most {_MOST_SOURCES} sources", where)
+    every = [*cast(list[object], chain)]
+    if _LAST[1] in metadata:
+        naming, sha256 = (metadata.get(key, "") for key in _LAST)
+        dropped = _json("dropped", metadata, where) or {}
+        every.append({"naming": naming, "sha256": sha256, "dropped": dropped})
+    if not all(map(_is_source, every)):
+        _refuse(_EARLIER, "holds something that is no source", where)
+    return cast(list[dict[str, Any]], every)
+
+
+def _is_source(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    entry = cast(dict[str, object], value)
+    texts, dropped = [entry.get("naming"), entry.get("sha256")], entry.get("dropped")
+    if set(entry) != {"naming", "sha256", "dropped"} or not isinstance(dropped, dict):
+        return False
+    return all(isinstance(t, str) for t in [*texts, *cast(dict[str, object], dropped).values()])
 
 
 def _check_widths(parts: Mapping[str, Any], expected: Mapping[str, Any], where: object) -> None:

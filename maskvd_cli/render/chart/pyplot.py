@@ -6,14 +6,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
+from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
+from maskvd_cli.core.shown import escaped, shown
 from maskvd_cli.render.chart.description import Axis, Level, Line, Look, Panel, Place
 
 _DASHES = ("-", "--", ":", "-.")
 _MARK_POINTS = 4.0
+
+
+def harmless(figure: Figure) -> None:
+    """Let all texts of a figure be what they say: no mathematics, nothing that steers.
+
+    What DejaVu Sans lacks is written as an escape.
+    """
+    for text in figure.findobj(Text):
+        written = shown(text.get_text(), "\n")
+        lacking = {each for each in written if ord(each) not in _written() and each != "\n"}
+        spelled = (escaped(each) if each in lacking else each for each in written)
+        text.set_text("".join(spelled))
+        text.set_parse_math(False)
+
+
+@cache
+def _written() -> frozenset[int]:
+    file = files("matplotlib") / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return frozenset(FT2Font(str(file)).get_charmap())
 
 
 def draw_panel(axes: Any, panel: Panel) -> None:

@@ -20,6 +20,7 @@ from matplotlib.legend import Legend
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.judge.measured import subset_text
 from maskvd_cli.judge.rows import Report
+from maskvd_cli.render.chart.pyplot import harmless
 from maskvd_cli.store.atomic import write_atomic
 
 COLUMN_INCHES = 3.5
@@ -88,9 +89,11 @@ def legend(figure: Figure, handles: Sequence[Artist], columns: int = 2) -> None:
     In one column where the labels need it, so that none is cut off at the figure's edge.
     """
     drawn = _legend(figure, handles, min(columns, len(handles)))
+    harmless(figure)
     if drawn.get_window_extent().width > figure.bbox.width:
         drawn.remove()
         drawn = _legend(figure, handles, 1)
+        harmless(figure)
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + drawn.get_window_extent().height / figure.dpi)
 
@@ -108,6 +111,7 @@ def save(figure: Figure, path: Path) -> None:
 
     Call it within `page_style`. Raises ResultError where the place cannot be written.
     """
+    harmless(figure)
     kind = path.suffix.removeprefix(".")
     write_atomic(
         path,

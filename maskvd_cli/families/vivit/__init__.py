@@ -1,0 +1,1 @@
+"""ViViT's factorised encoder: a spatial transformer on steps, a temporal one on their classes."""
