@@ -85,6 +85,20 @@ class AttentionMaps:
         self._write(number, torch.cat(fused), grid, rows)
         return Block.merge(torch.cat(outputs, dim=2))
 
+    def see(self, number: int, weights: Tensor, index: Tensor, grid: Size, lead: int) -> None:
+        """Write the rows of a map from attention that somebody else computed.
+
+        `weights` (1, H, lead + m, lead + m) of tokens `index` (m,) of the grid among themselves and
+        `lead` ones before them; N: a token without a place, which is passed over.
+        """
+        placed = torch.cat([index.new_ones(lead, dtype=torch.bool), index < grid.area])
+        rows = torch.cat([torch.arange(lead, device=index.device), index + lead])[placed]
+        among = weights[0][:, placed][:, :, placed]
+        spread = among.new_zeros(len(among), len(rows), grid.area + lead)
+        spread.index_copy_(2, rows, among)
+        whole = number not in self.maps and len(rows) == grid.area + lead
+        self._write(number, self._fused(spread, grid), grid, None if whole else rows)
+
     def flow_back(self, leaving: Tensor) -> Tensor:
         """Return the distribution over entering tokens, or cells, for one over leaving ones, (n,).
 

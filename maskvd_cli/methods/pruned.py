@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Self, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -25,12 +27,12 @@ from maskvd_cli.methods.base import (
     Params,
     Selection,
     Stages,
-    TokenMethod,
     TokenTrace,
 )
 from maskvd_cli.methods.params import TOKEN_COUNTS, Varied
 from maskvd_cli.methods.pruned_costs import PRUNED
 from maskvd_cli.methods.pruned_execution import PrunedExecution
+from maskvd_cli.methods.selecting import SelectingMethod
 from maskvd_cli.methods.trace import MASK
 
 
@@ -80,7 +82,7 @@ class ChosenTokens:
     index: Tensor | None
 
 
-class PrunedMethod(TokenMethod[P]):
+class PrunedMethod(SelectingMethod[P]):
     """Frame t is full where t % period == 0; others recompute the K tokens of `choose`.
 
     MACs: `pruned_costs.executed`; state: `pruned_costs.state_bytes`. Keeping all N tokens equals
@@ -103,6 +105,19 @@ class PrunedMethod(TokenMethod[P]):
 
         `tokens` (N, D) are its embedded patches.
         """
+
+    def chosen(self, tokens: Tensor, frame: FrameContext) -> Tensor:
+        count = self.params.count(frame.grid.area)
+        if frame.index % self.params.period == 0:
+            return torch.ones(frame.grid.area, dtype=torch.bool)
+        kept = torch.zeros(frame.grid.area, dtype=torch.bool)
+        kept[self.choose(tokens[0], frame, count).cpu()] = True
+        return kept
+
+    @classmethod
+    def entering(cls, params: P, view: ClipView) -> NDArray[np.int64]:
+        pruned = np.arange(view.frames) % params.period != 0
+        return np.where(pruned, params.count(view.tokens), view.tokens)
 
     def forget(self) -> None:
         self.execution.reset()

@@ -35,6 +35,14 @@ class MethodRegistry(Registry[Method[Params]]):
             )
         return combined(first, second)
 
+    def why_broken(self, name: str) -> str | None:
+        """Return why a method cannot be loaded, also one that two registered ones would make."""
+        try:
+            self.load(name)
+        except MaskvdError as error:
+            return str(error) if self.knows(name) else None
+        return None
+
     def pairs(self) -> list[str]:
         """Return the names of all combinations that are not registered themselves."""
         from maskvd_cli.methods.composing import why_not  # noqa: PLC0415 - heavy
@@ -80,8 +88,8 @@ methods = MethodRegistry(
         "rgtp": "maskvd_cli.methods.rgtp:RGTP",
         "stgt": "maskvd_cli.methods.stgt:STGT",
         "svit": "maskvd_cli.methods.svit:SViT",
-        "vpp": "maskvd_cli.methods.vpp:VPP",
         "tome": "maskvd_cli.methods.tome:ToMe",
+        "vpp": "maskvd_cli.methods.vpp:VPP",
     },
 )
 

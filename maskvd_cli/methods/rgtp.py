@@ -32,7 +32,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
@@ -60,7 +62,7 @@ from maskvd_cli.methods.base import (
 )
 from maskvd_cli.methods.params import Varied
 from maskvd_cli.methods.pruned import PrunedMethod, PrunedParams
-from maskvd_cli.methods.pruned_costs import PRUNED
+from maskvd_cli.methods.pruned_costs import PRUNED, state_bytes
 from maskvd_cli.methods.tracking import best, tracked
 
 
@@ -103,6 +105,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         "rollout": "rollout",
     }  # fmt: skip
     colour, mark = "#7b3294", "D"
+    watches = True
 
     def __init__(self, params: RGTPParams, backbone: VisionTransformer) -> None:
         self._maps = AttentionMaps(params.fusion, params.rollout)
@@ -111,6 +114,8 @@ class RGTP(PrunedMethod[RGTPParams]):
         # Unpooled: the importance that tokens had, (N,), and which the last frame recomputed.
         self._earlier: Tensor | None = None
         self._recomputed: Tensor | None = None
+        # The grid of the frame whose attention is watched in a combination.
+        self._watched: Size | None = None
 
     def maps(self) -> AttentionMaps:
         return self._maps
@@ -164,6 +169,21 @@ class RGTP(PrunedMethod[RGTPParams]):
         if self._maps.pooled:
             check_poolable_grid(frame.grid)
         features, trace = super().compute(tokens, frame, selection)
+        self.passed(tokens, frame, trace)
+        return features, trace
+
+    def chosen(self, tokens: Tensor, frame: FrameContext) -> Tensor:
+        if self._maps.pooled:
+            check_poolable_grid(frame.grid)
+        self._watched = frame.grid
+        return super().chosen(tokens, frame)
+
+    def watch(self, number: int, weights: Tensor, index: Tensor) -> None:
+        """Take attention among the tokens that are there: to others it is none."""
+        assert self._watched is not None
+        self._maps.see(number, weights, index, self._watched, self.backbone.arch.lead)
+
+    def passed(self, tokens: Tensor, frame: FrameContext, trace: FrameTrace) -> None:
         self.before = tokens[0].clone()
         if not self._maps.pooled:
             if self._earlier is None:
@@ -172,7 +192,11 @@ class RGTP(PrunedMethod[RGTPParams]):
             self._recomputed = torch.zeros(
                 frame.grid.area, dtype=torch.bool, device=tokens.device
             ).index_fill_(0, trace.selected["mask"], True)
-        return features, trace
+
+    def remembered(self) -> Iterable[Tensor]:
+        yield from self._maps.state()
+        kept = (self.before, self._earlier, self._recomputed)
+        yield from (tensor for tensor in kept if tensor is not None)
 
     @property
     def _device(self) -> torch.device:
@@ -201,9 +225,26 @@ class RGTP(PrunedMethod[RGTPParams]):
     @classmethod
     def macs(cls, arch: ViTArch, grid: Size, params: RGTPParams, trace: TokenTrace) -> Macs:
         macs = super().macs(arch, grid, params, trace)
-        tracking, pruned = tracking_macs(arch, grid, params), trace.counts[PRUNED]
+        return macs + cls._choosing_macs(arch, grid, params, trace.counts[PRUNED])
+
+    @classmethod
+    def choosing_macs(
+        cls, arch: ViTArch, grid: Size, params: RGTPParams, trace: TokenTrace
+    ) -> Macs:
+        pruned = (np.arange(len(trace.tokens)) % params.period != 0).astype(np.int64)
+        return cls._choosing_macs(arch, grid, params, pruned)
+
+    @classmethod
+    def _choosing_macs(
+        cls, arch: ViTArch, grid: Size, params: RGTPParams, pruned: NDArray[np.int64]
+    ) -> Macs:
+        tracking = tracking_macs(arch, grid, params)
         executed, published = rollout_macs(arch, grid, params)
-        return macs + Macs((tracking + executed) * pruned, tracking * pruned + published)
+        return Macs((tracking + executed) * pruned, tracking * pruned + published)
+
+    @classmethod
+    def remembered_bytes(cls, params: RGTPParams, arch: ViTArch, grid: Size) -> int:
+        return cls.planned_state_bytes(arch, grid, params) - state_bytes(arch, grid)
 
     @classmethod
     def published_at(cls, arch: ViTArch, grid: Size, params: RGTPParams, tokens: int) -> int | None:

@@ -9,7 +9,7 @@ until it has moved enough. Features of tokens that are gone are zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.traits import CLASS_FEATURES, CLASS_TOKEN, TOKENS
@@ -41,13 +42,16 @@ from maskvd_cli.methods.joined_params import Half, joined
 from maskvd_cli.methods.reducing import STEPS, frame_extras
 from maskvd_cli.methods.trace import SetsWhenAsked
 
+_COUNTS = (*GATES, "logits", "values", "columns")
+
 
 class SlottedGates(TokenMethod[Params]):
     """Gates of `first` on the tokens that `second` keeps.
 
     Counts of the trace, each summed over blocks: tokens through the gates of `qkv`, `projection`
     and `mlp`; `logits`, entries of q k^T, and `values`, products of entries of A with rows of v,
-    that were computed for each head; `dense`, 1 on the first frame of a clip.
+    that were computed for each head; `columns` of attention that were recomputed; `dense`, 1 on the
+    first frame of a clip.
     """
 
     first: ClassVar[type[Eventful]]
@@ -217,7 +221,7 @@ class _Tally:
         chosen = SetsWhenAsked(self.sets, len(first), grid.area, first.device, self.slots)
         sizes = chosen.sizes()
         dense = all(index is None for index in self.sets.values())
-        counts = dict.fromkeys((*GATES, "logits", "values"), 0)
+        counts = dict.fromkeys(_COUNTS, 0)
         for number, (a, b, columns) in enumerate(self.blocks):
             for gate in GATES:
                 counts[gate] += sizes[f"blocks.{number}.{gate}"]
@@ -225,6 +229,7 @@ class _Tally:
             logits, values = _attention(a, b, through, columns, None if dense else update)
             counts["logits"] += logits
             counts["values"] += values
+            counts["columns"] += columns
         mean = sum(counts[gate] for gate in GATES) / len(chosen)
         lost = self.blocks[-1][1] < self.blocks[0][0]
         return FrameTrace(
@@ -251,7 +256,7 @@ def _attention(a: int, b: int, through: int, columns: int, update: str | None) -
 def _foretold(
     params: EventfulParams, arch: ViTArch, stages: list[Stage], *, dense: bool
 ) -> FrameTrace:
-    counts = dict.fromkeys((*GATES, "logits", "values"), 0)
+    counts = dict.fromkeys(_COUNTS, 0)
     for stage in stages:
         a, b = stage.entering + arch.lead, stage.leaving + arch.lead
         into, out = (n if dense else _through(params, n) for n in (a, b))
@@ -260,6 +265,7 @@ def _foretold(
         logits, values = _attention(a, b, into, into, None if dense else params.update)
         counts["logits"] += logits
         counts["values"] += values
+        counts["columns"] += into
     tokens = sum(counts[gate] for gate in GATES) / (len(GATES) * len(stages))
     whole = not any(stage.drops for stage in stages)
     mean = min(tokens, float(stages[0].entering))

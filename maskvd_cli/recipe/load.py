@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, create_model
 
-from maskvd_cli.core.errors import RecipeError, UsageError, unknown
+from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path, files_in
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, RETIRED, EntrySection, ModelSection, Recipe
@@ -204,11 +204,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
     file: Path,
     problems: list[str],
 ) -> Iterator[BaseModel]:
-    try:
-        kind = catalog.params_of(name)
-    except UsageError as error:
-        problems.append(document.problem((*path, "name"), str(error)))
-        return
+    kind = catalog.params_of(name)
     if (total := grid.count(params, kind.model_fields)) > _MOST_POINTS:
         message = f"the grid has {total} points, more than {_MOST_POINTS}; split the recipe"
         problems.append(document.problem(path, message))

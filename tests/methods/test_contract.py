@@ -161,8 +161,13 @@ CASES = (
 # What chooses, with something left out and with nothing; what runs it, where it is not gates.
 CHOOSING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "maskvd": (MASKED | {"static_keep_rate": 0.2}, ALL_TOKENS),
+    "boxes-k": (MASKED | {"k": 17}, MASKED | {"k": N}),
     "oracle": (MASKED, {"period": 3, "margin": 16384}),
     "random": (MASKED | {"keep_rate": 0.4}, {"keep_rate": 1.0, "period": 3}),
+}
+# Who also watches attention, which gates and merging do not show.
+WATCHING: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "rgtp": (MASKED | {"k": 17}, MASKED | {"k": N}),
 }
 REDUCING: dict[str, dict[str, Any]] = {
     "ats": {"fraction": 0.8},
@@ -172,8 +177,8 @@ REDUCING: dict[str, dict[str, Any]] = {
 CASES += tuple(
     Case(f"{first}+{second}", some | params, everything | params, (PLAIN, RELATIVE))
     for second, params in REDUCING.items()
-    for first, (some, everything) in CHOOSING.items()
-    if first != "maskvd" or second != "evit"
+    for first, (some, everything) in (CHOOSING | WATCHING).items()
+    if (first, second) not in (("maskvd", "evit"), ("rgtp", "tome"))
 )
 CASES += tuple(
     Case(f"{first}+{second}", some | {"r": 7}, everything | {"r": N + lead}, (arch,))
@@ -182,6 +187,10 @@ CASES += tuple(
     for arch, lead in ((WINDOWED, 0), (PLAIN, 1))
 )
 CASES += (
+    Case("rgtp+evit", MASKED | {"keep_rate": 0.4, "evit_keep_rate": 0.5, "drop_blocks": [1],
+         "fuse": True, "rollout": "pooled", "fusion": "mean"}, None, (RELATIVE,)),
+    Case("rgtp+ats", MASKED | {"k": 11, "fraction": 0.6, "score": "row", "rollout": "matrix"},
+         None, (PLAIN,)),
     Case("random+evit", CHOOSING["random"][0] | {"evit_keep_rate": 0.5, "drop_blocks": [0, 3],
          "fuse": True}, None, (PLAIN, RELATIVE)),
     Case("maskvd+eventful", ALL_TOKENS | {"policy": "threshold", "threshold": 1.0}, None, BOTH,
