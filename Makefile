@@ -3,6 +3,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 DEMO   := demo
 LOCK   := requirements/dev.lock
+WORKERS ?= logical
 # uv installs in a fraction of pip's time; `make setup UV=` does without it.
 UV     := $(shell uv --version >/dev/null 2>&1 && echo uv)
 
@@ -28,8 +29,10 @@ lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --extra energy \
 	  --constraints requirements/torch.txt --output-file $(LOCK) --quiet $(UPGRADE)
 
+# One process per core, one thread each: many small tensors gain nothing from more.
+test: export OMP_NUM_THREADS = 1
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist worksteal
 
 demo: setup
 	$(BIN)/maskvd sweep demo --results $(DEMO)/results

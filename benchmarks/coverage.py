@@ -147,7 +147,7 @@ def main() -> None:
         "speed-up by rounds": {n: speedup_coverage(n, 4000, n) for n in ROUNDS},
         "Gaussian clips": {n: gaussian_coverage(n, 4000, n) for n in CLIPS},
         **{
-            f"mAP50, {name}": {n: change_coverage(n, 500, n, kind) for n in CLIPS}
+            f"mAP50, {name}": {n: change_coverage(n, 2000, n, kind) for n in CLIPS}
             for name, kind in KINDS.items()
         },
     }

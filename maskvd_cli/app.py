@@ -24,12 +24,14 @@ from maskvd_cli.commands.score import score
 from maskvd_cli.commands.streams import install
 from maskvd_cli.commands.sweep import sweep
 from maskvd_cli.commands.synth import synth
+from maskvd_cli.commands.terminal import say
 from maskvd_cli.commands.train import train
 from maskvd_cli.commands.tune import tune
 from maskvd_cli.commands.validate import validate
 from maskvd_cli.commands.verify import verify
 from maskvd_cli.commands.watch import watch
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_INTERRUPTED, MaskvdError, RecipeError
+from maskvd_cli.core.registry import Registry
 from maskvd_cli.core.shown import shown
 
 
@@ -103,6 +105,12 @@ def maskvd(
 
     Exit codes: 0 ok, 1 bug, 2 bad input, 3 some points failed, 4 regression, 130 interrupted.
     """
+    # A plug-in that cannot be imported costs only itself.
+    Registry.on_broken = _warn
+
+
+def _warn(error: MaskvdError) -> None:
+    say(f"warning: {error}")
 
 
 for command in (

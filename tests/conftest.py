@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,10 @@ from hypothesis import settings
 
 # Tests keep nothing in the cache of whoever runs them; those about it name a folder of their own.
 os.environ["MASKVD_CACHE"] = "off"
+
+# Shells start background jobs with Ctrl-C ignored; commands that tests interrupt would inherit it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("maskvd", deadline=None)
 settings.load_profile("maskvd")

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,16 @@ def test_scenes_and_work_name_no_family(path: Path) -> None:
 
 
 # What is registered by name is told apart by what it says of itself, never by its name.
-NAMELESS = ("metrics", "work", "scenes", "judge", "compare", "watch", "render")
+NAMELESS = ("metrics", "work", "scenes", "judge", "compare", "watch", "render", "tuning")
 NAMED: dict[str, Registry[Any]] = {"methods": methods, "families": families, "tasks": tasks}
 # Also a word of English, and the tool's own: these name a method only where they stand alone.
 AMBIGUOUS = {"random", "maskvd"}
-# Where the tool's name does stand alone.
-SELF = {"compare/conditions.py": {"maskvd"}, "render/plots/page.py": {"maskvd"}}
+# Where the tool's name does stand alone, and where files of before had a key of a method's name.
+SELF = {
+    "compare/conditions.py": {"maskvd"},
+    "render/plots/page.py": {"maskvd"},
+    "tuning/earlier.py": {"dense"},
+}
 # Parts of one task that are files of their own.
 PARTS = {f"maskvd_cli.tasks.{part}" for part in ("boxes", "coco", "detections", "matching")}
 
@@ -146,6 +151,77 @@ def test_names_are_noticed(code: str, names: set[str]) -> None:
     assert strange_names(ast.parse(code)) == names
 
 
+# Rooms that may know families and tasks, but are handed their methods.
+METHODLESS = (*NAMELESS, "film", "training", "recipe", "tasks", "store", "machine", "masks")
+# Words of before, of the modules that translate them; the tool's name; weights that are drawn.
+OTHER_WORDS = {
+    **SELF,
+    "machine/environment.py": {"maskvd"},
+    "recipe/schema.py": {"random"},
+}
+
+
+def of_rooms(*rooms: str) -> list[Path]:
+    """Return the modules of rooms, without those that translate files of before."""
+    return [
+        path
+        for path in MODULES
+        if path.relative_to(PACKAGE).parts[0] in rooms and not path.stem.startswith("earlier")
+    ]
+
+
+def words_of(path: Path, words: Iterable[str]) -> set[str]:
+    """Return which of the words a module writes in its texts, each standing alone."""
+    either = "|".join(re.escape(name) for name in sorted(words, key=len, reverse=True))
+    word = re.compile(rf"(?<![\w+-])(?:{either})(?![\w+-])", re.IGNORECASE)
+    return {name for text in texts_of(path) for name in word.findall(text)}
+
+
+def texts_of(path: Path) -> set[str]:
+    return {
+        node.value
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+@pytest.mark.parametrize(
+    "path", of_rooms(*METHODLESS), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_no_method_is_named(path: Path) -> None:
+    names = set(methods.names())
+    written = words_of(path, names - AMBIGUOUS) | (texts_of(path) & AMBIGUOUS)
+    assert written == OTHER_WORDS.get(path.relative_to(PACKAGE).as_posix(), set())
+
+
+@pytest.mark.parametrize(
+    "path",
+    of_rooms(*(room for room in METHODLESS if room != "tasks")),
+    ids=lambda path: str(path.relative_to(PACKAGE)),
+)
+def test_no_headline_is_named(path: Path) -> None:
+    headlines = [tasks.load(name).headline() for name in tasks.names()]
+    words = {word for quantity in headlines for word in (quantity.name, quantity.header)}
+    assert not words_of(path, words)
+
+
+# Names that two rooms have for two things. The list gets shorter, never longer.
+TWINS = {
+    "Annotations", "Document", "Finding", "Geometry", "Look", "Matches", "Stage",
+    "Video",
+}  # fmt: skip
+
+
+def test_a_class_name_means_one_thing() -> None:
+    homes: dict[str, set[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, set()).add(path.relative_to(PACKAGE).as_posix())
+    twins = {name: sorted(places) for name, places in homes.items() if len(places) > 1}
+    assert not {name: places for name, places in twins.items() if name not in TWINS}
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_modules_stay_short(path: Path) -> None:
     assert len(path.read_text("utf-8").splitlines()) <= 400
@@ -170,6 +246,19 @@ def test_reports_do_without_torch() -> None:
     names = "console, figures, formats"
     statement = f"from maskvd_cli.render import {names}; import maskvd_cli.judge.rows"
     assert "torch" not in modules_after(statement)
+
+
+def test_only_the_picture_of_a_search_is_drawn() -> None:
+    """All else of `tuning` has its words from `judge`, so that a search waits for no drawing."""
+    rooms = {
+        path.stem: {room_of(name) for name in imported(ast.parse(path.read_text("utf-8")))}
+        for path in MODULES
+        if path.parent.name == "tuning"
+    }
+    assert {stem for stem, below in rooms.items() if "render" in below} == {"picture"}
+    names = ", ".join(sorted(rooms.keys() - {"picture", "__init__"}))
+    found = modules_after(f"from maskvd_cli.tuning import {names}")
+    assert not found & {"matplotlib", "plotly", "maskvd_cli.render"}
 
 
 def test_planning_does_without_what_measuring_needs(tmp_path: Path) -> None:

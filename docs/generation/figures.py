@@ -14,12 +14,14 @@ from generation.svg import Panel, drawing
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.masks.padding import real_tokens
+from maskvd_cli.methods.association import best_share, similarity, smoothed
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.dropping import stages_of
 from maskvd_cli.methods.gates import GateParams, TokenGate
 from maskvd_cli.methods.registry import methods
+from maskvd_cli.methods.tracking import best, tracked
 
-PATCH, FRAMES = 16, 6
+PATCH, FRAMES, KEPT = 16, 6, 30
 GRID, REAL = Size(10, 14), Size(7, 14)
 ARCH = get_arch("vitdet-ti")
 CAR = [(1 + 1.5 * t, 3.2, 4.4 + 1.5 * t, 5.8) for t in range(FRAMES)]
@@ -40,8 +42,18 @@ def figures() -> dict[str, str]:
         "random": _masked("random", {"period": 4, "keep_rate": 0.3}, "chosen", "drawn at random"),
         "eventful": _gate("eventful", forgets=False),
         "stgt": _gate("stgt", forgets=True),
+        "rgtp": _rgtp(),
+        "boxes-k": _masked(
+            "boxes-k",
+            {"period": 4, "k": KEPT},
+            "dynamic",
+            f"{KEPT} tokens in and around the boxes before",
+            before=True,
+        ),
         "evit": _evit(),
         "maskvd-evit": _maskvd_evit(),
+        "svit": _svit(),
+        "vpp": _vpp(),
     }
     return {f"{name}.svg": text for name, text in drawn.items()}
 
@@ -110,14 +122,16 @@ def _unpadded() -> str:
                  legend)  # fmt: skip
 
 
-def _masked(method: str, params: dict[str, Any], colour: str, meaning: str) -> str:
+def _masked(
+    method: str, params: dict[str, Any], colour: str, meaning: str, *, before: bool = False
+) -> str:
     cells = [
         ["full"] * GRID.area if all(row) else [colour if on else "kept" for on in row]
         for row in _kept(method, params).tolist()
     ]
     legend = [("full", "full frame, period 4"), (colour, f"recomputed: {meaning}"), _LEFT_OUT]
-    return _draw(f"Tokens that {method} recomputes over six frames", _panels(cells),
-                 [*legend, _BOXES])  # fmt: skip
+    return _draw(f"Tokens that {method} recomputes over six frames", _panels(cells, before=before),
+                 [*legend, _BOXES_BEFORE if before else _BOXES])  # fmt: skip
 
 
 def _maskvd() -> str:
@@ -169,18 +183,50 @@ def _gate(method: str, *, forgets: bool) -> str:
     return _draw(f"Tokens through one gate of {method} over six frames", _panels(cells), legend)
 
 
-def _survivors(entering: list[int], count: int) -> list[int]:
-    """Return the `count` tokens nearest to an object: a stand-in for attention scores."""
+def _distance(token: int, frame: int) -> float:
+    """Return the square of how far a token lies from the nearest object of a frame."""
+    row, col = token // GRID.cols + 0.5, token % GRID.cols + 0.5
+    return min(
+        max(x1 - col, 0, col - x2) ** 2 + max(y1 - row, 0, row - y2) ** 2
+        for x1, y1, x2, y2 in _boxes(frame)
+    )
 
-    def distance(token: int) -> tuple[float, int]:
-        row, col = token // GRID.cols + 0.5, token % GRID.cols + 0.5
-        away = [
-            max(x1 - col, 0, col - x2) ** 2 + max(y1 - row, 0, row - y2) ** 2
-            for x1, y1, x2, y2 in _boxes(1)
-        ]
-        return min(away), token
 
-    return sorted(entering, key=distance)[:count]
+def _survivors(entering: list[int], count: int, frame: int = 1) -> list[int]:
+    """Return the `count` tokens nearest to an object: a stand-in for scores."""
+    return sorted(entering, key=lambda token: (_distance(token, frame), token))[:count]
+
+
+def _patches(frame: int) -> torch.Tensor:
+    """Return an embedding for each token; objects take theirs along."""
+    drawn = torch.randn(2, GRID.area, 64, generator=torch.Generator().manual_seed(0))
+    patches = drawn[0].reshape(*GRID, 64).clone()
+    for number, (x1, y1, x2, y2) in enumerate(_boxes(frame)):
+        rows, cols = int(y2) + 1 - int(y1), int(x2) + 1 - int(x1)
+        part = drawn[1, 50 * number : 50 * number + rows * 4].reshape(rows, 4, 64)
+        patches[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1] = part[:, :cols]
+    return patches.flatten(0, 1)
+
+
+def _rgtp() -> str:
+    cells: list[list[str]] = []
+    for frame in range(FRAMES):
+        names = ["full" if frame % 4 == 0 else "kept"] * GRID.area
+        if frame % 4:
+            away = [_distance(token, frame - 1) for token in range(GRID.area)]
+            importance = 1 / (1 + torch.tensor(away))
+            follows = tracked(importance, _patches(frame), _patches(frame - 1), GRID, 2)
+            untracked = set(best(importance, KEPT).tolist())
+            for token in best(follows, KEPT).tolist():
+                names[token] = "chosen" if token in untracked else "drift"
+        cells.append(names)
+    legend = [
+        ("full", "full frame, period 4"),
+        ("chosen", f"among the {KEPT} most important tokens; nearness stands for attention"),
+        ("drift", "only because importance follows what the car looks like, radius 2"),
+        _LEFT_OUT, _BOXES_BEFORE,
+    ]  # fmt: skip
+    return _draw("Tokens that RGTP recomputes over six frames", _panels(cells, before=True), legend)
 
 
 def _stages(start: list[int], colour: str, rest: str) -> list[Panel]:
@@ -217,3 +263,72 @@ def _maskvd_evit() -> str:
     panels = _stages(kept.nonzero().flatten().tolist(), "dynamic", "kept")
     about = "Tokens of a masked frame that MaskVD with EViT keeps, block by block"
     return _draw(about, panels, legend, across=2)
+
+
+def _blocks_panel(place: str, alive: list[int], colour: str, frame: int) -> Panel:
+    inside = set(alive)
+    names = [colour if token in inside else "kept" for token in range(GRID.area)]
+    return Panel(_title(place, len(alive)), names, [(box, False) for box in _boxes(frame)])
+
+
+def _svit() -> str:
+    everything = list(range(GRID.area))
+    panels = [_blocks_panel("blocks 0-2", everything, "full", 1)]
+    for first, target in ((3, 0.7), (6, 0.49), (9, 0.343)):
+        chosen = _survivors(everything, round(target * GRID.area))
+        panels.append(_blocks_panel(f"blocks {first}-{first + 2}", chosen, "chosen", 1))
+    legend = [
+        ("full", "computed: these blocks have no selector"),
+        ("chosen", "computed: as many as selectors are trained to keep"),
+        ("kept", "skipped: stays as the block before left it, and may come back"),
+        ("#111111", "objects; nearness to them stands for the scores of selectors"),
+    ]
+    about = "Tokens of one frame that SViT's blocks compute"
+    return _draw(about, panels, legend, across=2)
+
+
+def _vpp() -> str:
+    everything = list(range(GRID.area))
+    panels = [_blocks_panel("frame 0, blocks 0-2", everything, "full", 0)]
+    before = _survivors(everything, int(0.56 * GRID.area), 0)
+    panels.append(_blocks_panel("frame 0, blocks 3-5", before, "chosen", 0))
+    panels.append(_blocks_panel("frame 1, block 0", everything, "full", 1))
+    mapped = _mapped_tokens(before)
+    panels.append(_blocks_panel("frame 1, blocks 1-2", mapped, "dynamic", 1))
+    for first, target in ((3, 0.56), (6, 0.448)):
+        mapped = _survivors(mapped, int(target * GRID.area))
+        panels.append(_blocks_panel(f"frame 1, blocks {first}-{first + 2}", mapped, "chosen", 1))
+    legend = [
+        ("full", "computed: nothing is known yet"),
+        ("dynamic", "computed: worth it in the frame before, and found again here, keep_rate 0.7"),
+        ("chosen", "computed: what a selector leaves of these"),
+        ("kept", "skipped for the rest of the frame"),
+        ("#111111", "objects; nearness to them stands for the scores of selectors"),
+    ]
+    about = "Tokens that VPP's blocks compute on a clip's first two frames"
+    return _draw(about, panels, legend)
+
+
+def _mapped_tokens(active: list[int]) -> list[int]:
+    """Return what VPP's own association finds again of a frame in which `active` were computed.
+
+    Tokens are alike where they lie under the same object, or under none.
+    """
+    tokens = [_kinds(frame) for frame in (0, 1)]
+    computed = torch.zeros(GRID.area, dtype=torch.bool)
+    computed[active] = True
+    source = similarity(tokens[1], tokens[0], GRID, computed).argmax(1)
+    worth = 1.0 - tokens[0][source, 0] / _ALIKE
+    scores = torch.stack([worth, -worth], dim=1).log_softmax(-1)
+    return best_share(smoothed(scores, GRID)[:, 0], 0.7).nonzero().squeeze(1).tolist()
+
+
+_ALIKE = 4.0
+
+
+def _kinds(frame: int) -> torch.Tensor:
+    """Return tokens (N, 3): under no object, under the car, under the pedestrian."""
+    kinds = torch.zeros(*GRID, dtype=torch.int64)
+    for number, (x1, y1, x2, y2) in enumerate(_boxes(frame)):
+        kinds[int(y1) : int(y2) + 1, int(x1) : int(x2) + 1] = 1 + number
+    return _ALIKE * torch.nn.functional.one_hot(kinds.flatten(), 3).float()

@@ -34,7 +34,7 @@ from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
     from maskvd_cli.compare.changes import Change, Limit
-    from maskvd_cli.compare.comparison import Comparison, Opened, Row
+    from maskvd_cli.compare.comparison import Comparison, OpenedRuns, Row
 
 
 def compare(
@@ -78,9 +78,9 @@ def compare(
 
     Points are paired by label, model and input. On latency the speed-up against the session's own
     baseline decides, since raw milliseconds of two sessions hold the machine's drift as well; a
-    change no larger than what the baseline against itself showed is noise. The headline, as mAP50,
-    is paired over videos. Counts and memory have no noise. With --quiet only regressions beyond
-    --fail-on are told.
+    change no larger than what the baseline against itself showed is noise. The headline (mAP50 of
+    detection) is paired over videos. Counts and memory have no noise. With --quiet only regressions
+    beyond --fail-on are told.
 
     Exit codes: 2 where the runs must not be compared (see --allow), 3 where a file is damaged or,
     with --fail-on, a point that was ok in A failed in B, 4 for a regression beyond --fail-on.
@@ -130,7 +130,7 @@ def _check(allow: list[str], output: Path | None, *, force: bool) -> None:
         refuse_existing(output, force=force)
 
 
-def _refuse(opened: Opened, allow: list[str]) -> None:
+def _refuse(opened: OpenedRuns, allow: list[str]) -> None:
     """End with one line per reason where the runs must not be compared."""
     reasons = opened.forbidding(allow)
     for reason in reasons:
@@ -141,7 +141,7 @@ def _refuse(opened: Opened, allow: list[str]) -> None:
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _compared(opened: Opened) -> Comparison:
+def _compared(opened: OpenedRuns) -> Comparison:
     """Compare, and say that it goes on, on a terminal at which point: scoring may take minutes."""
     from maskvd_cli.compare.comparison import compare as compared
     from maskvd_cli.render.safe_console import literal

@@ -86,14 +86,14 @@ def film(
 ) -> None:
     """Film a point at work: kept tokens, detections, misses, cost.
 
-    The detector runs with the point's method, and densely beside it. Tokens that the method does
-    not recompute are dark. An object that dense finds (IoU 0.5, right class, --score) and the
-    method does not is red: it is missed because of skipping. Objects that both miss are grey and
-    dashed, all others white. GMACs are the backbone's. With gates or dropping, a token is the
-    brighter the more gates or blocks recompute it.
+    The detector runs with the point's method, and with the baseline beside it. Tokens that the
+    method does not recompute are dark. An object that the baseline finds (IoU 0.5, right class,
+    --score) and the method does not is red: it is missed because of skipping. Objects that both
+    miss are grey and dashed, all others white. GMACs are the backbone's. With gates or dropping, a
+    token is the brighter the more gates or blocks recompute it.
 
-    With --video there is no truth, and red is what only dense detects; the heatmap of the static
-    mask is still the recipe's. Random weights detect nothing that means anything.
+    With --video there is no truth, and red is what only the baseline detects; the heatmap of the
+    static mask is still the recipe's. Random weights detect nothing that means anything.
 
     Examples: maskvd film demo --point "maskvd period=16 static_keep_rate=0.1" -o clip.mp4
     · maskvd film demo --point "stgt r=60" --video street.mp4 -o street.gif
@@ -104,7 +104,7 @@ def film(
     loaded = load_named(recipe, dataset, root, list(set_ or []))
 
     from maskvd_cli.film.opening import choose_point, open_film
-    from maskvd_cli.film.render import Style, make_film
+    from maskvd_cli.film.render import FilmStyle, make_film
 
     choose_point(loaded, point)
     with at_work("reading annotations and making the heatmap"):
@@ -117,7 +117,12 @@ def film(
         say(f"note: {remark}")
     with sign_of_life("drawing frames"), _progress(len(opened.footage.clip)) as on_frame:
         made = make_film(
-            output, opened.task, opened.scene, opened.footage, Style(score, fps, width), on_frame
+            output,
+            opened.task,
+            opened.scene,
+            opened.footage,
+            FilmStyle(score, fps, width),
+            on_frame,
         )
     annotated = opened.footage.objects is not None
     if as_json:
@@ -125,7 +130,7 @@ def film(
             {
                 "point": opened.task.label, "film": output, "frames": made.frames,
                 "missed": made.missed, "of": made.met, "annotated": annotated,
-                "gmacs": made.gmacs, "dense_gmacs": made.dense_gmacs,
+                "gmacs": made.gmacs, "baseline_gmacs": made.baseline_gmacs,
             }
         )  # fmt: skip
     _say_made(made, output, annotated=annotated)
@@ -166,7 +171,7 @@ def _progress(frames: int) -> Generator[Callable[[], None]]:
 
 def _say_made(made: Summary, output: Path, *, annotated: bool) -> None:
     size = output.stat().st_size / 1e6
-    of = "objects" if annotated else "that dense detects"
+    of = "objects" if annotated else "that the baseline detects"
     say(f"missed because of skipping: {made.missed} of {made.met} {of}")
-    say(f"GMACs: mean {made.gmacs:.2f}, dense {made.dense_gmacs:.2f}")
+    say(f"GMACs: mean {made.gmacs:.2f}, baseline {made.baseline_gmacs:.2f}")
     say(f"film: {output} ({counted(made.frames, 'frame')}, {size:.1f} MB)")

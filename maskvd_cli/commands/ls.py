@@ -49,7 +49,7 @@ def ls(
 def _methods() -> Listing:
     from maskvd_cli.methods.registry import methods
 
-    loaded = [methods.load(name) for name in methods.names()]
+    loaded = methods.working()
     rows = [
         (kind.name, kind.description, ", ".join(kind.params_type.model_fields), kind.paper)
         for kind in loaded
@@ -68,7 +68,7 @@ def _models() -> Listing:
 def _datasets() -> Listing:
     from maskvd_cli.data.registry import datasets
 
-    loaded = [datasets.load(name) for name in datasets.names()]
+    loaded = datasets.working()
     rows = [
         (kind.name, kind.description, ", ".join(kind.splits), ", ".join(kind.protocols), kind.env)
         for kind in loaded
@@ -91,7 +91,7 @@ def _recipes() -> Listing:
 def _families() -> Listing:
     from maskvd_cli.families.registry import families
 
-    loaded = [families.load(name) for name in families.names()]
+    loaded = families.working()
     rows = [
         (kind.name, kind.description, kind.task, ", ".join(arch.name for arch in kind.archs()))
         for kind in loaded
@@ -102,7 +102,7 @@ def _families() -> Listing:
 def _tasks() -> Listing:
     from maskvd_cli.tasks.registry import tasks
 
-    loaded = [tasks.load(name) for name in tasks.names()]
+    loaded = tasks.working()
     rows = [(kind.name, kind.description, kind.headline().header) for kind in loaded]
     return ("task", "what a model is asked for", "headline"), rows
 
@@ -120,8 +120,8 @@ def _metrics() -> Listing:
 def _executors() -> Listing:
     from maskvd_cli.work.executors.registry import executors
 
-    loaded = [executors.load(name) for name in executors.names()]
-    return ("executor", "where units run"), [(kind.name, kind.description) for kind in loaded]
+    rows = [(kind.name, kind.description) for kind in executors.working()]
+    return ("executor", "where units run"), rows
 
 
 _LISTINGS: dict[str, Callable[[], Listing]] = {

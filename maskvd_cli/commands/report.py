@@ -86,7 +86,7 @@ def report(
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
         draw_tradeoff(Path(os.path.realpath(picture)), made)
-        say(f"mAP50 against latency and GMACs drawn to {picture}")
+        say(f"{made.legend.quality} against latency and GMACs drawn to {picture}")
     elif kind == "console":
         if figures is None or format_ == "console":
             print_report(made, table_console())

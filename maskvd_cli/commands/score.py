@@ -70,7 +70,7 @@ def score(
 ) -> None:
     """Score a run again from its stored outputs, and compare.
 
-    Recomputes the task's scores, such as mAP50, and compares them with what the run says.
+    Recomputes the task's scores (mAP50 of detection) and compares them with what the run says.
     Reads result files only: no model runs, no dataset is needed, nothing is written. Exit code 3
     where a number differs from the stored one.
 
@@ -133,7 +133,7 @@ def _differs(run: Run, scored: _Scored) -> bool:
     ours, theirs = scored.plain(), {name: record.value(name) for name in scored.plain()}
     if any(_apart(ours[name], theirs[name]) for name in ours):
         return True
-    stored = record.details.get(_BY_CLASS) or {}
+    stored = record.known_details.by_class
     return any(
         _apart(one.get(name), stored.get(label, {}).get(name))
         for label, one in (scored.finding.details.get(_BY_CLASS) or {}).items()

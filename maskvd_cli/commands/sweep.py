@@ -32,7 +32,6 @@ from maskvd_cli.core.shown import shown
 from maskvd_cli.core.words import counted, every
 
 _LONGEST_TALK = 48
-_PICTURE = "map50-latency.png"
 
 if TYPE_CHECKING:
     from maskvd_cli.judge.rows import Report
@@ -94,9 +93,9 @@ def sweep(
 ) -> None:
     """Run a recipe's points and store one result file per point.
 
-    With model weights the detector runs, and the recipe's metrics are measured: mAP50, latency,
-    peak memory. Without, the annotated boxes stand for the detector's, and tokens, GMACs and state
-    are planned.
+    With weights the model runs, and the recipe's metrics are measured: the headline of its task
+    (mAP50 of detection), latency, peak memory. Without, the annotated boxes stand for the model's,
+    and tokens, GMACs and state are planned.
 
     The same command goes on where it stopped: finished points, clips and latency rounds are kept.
     Ctrl-C leaves a valid folder. With `--executor process` a point that crashes, hangs or runs out
@@ -260,13 +259,18 @@ def _print_outcome(outcome: SweepOutcome, *, quiet: bool, as_json: bool) -> None
             "--retry-failed makes them again"
         )
     made = read_report(outcome.run)
-    if outcome.ran or outcome.measured or not is_regular(made.run.folder / _PICTURE):
+    if outcome.ran or outcome.measured or not is_regular(_picture(made)):
         _draw(made)
     if as_json:
         sys.stdout.write(to_json(made))
     elif not quiet:
         print_report(made, table_console())
         say(f"as a file: maskvd report {outcome.run.folder} -o {outcome.run.folder.parent.name}.md")
+
+
+def _picture(made: Report) -> Path:
+    """Return where the picture of a run lies: named after the headline."""
+    return made.run.folder / f"{made.legend.headline}-latency.png"
 
 
 def _draw(made: Report) -> None:
@@ -276,7 +280,7 @@ def _draw(made: Report) -> None:
     if has_tradeoff(made.rows, made.legend).any():
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
-        picture = made.run.folder / _PICTURE
+        picture = _picture(made)
         try:
             draw_tradeoff(picture, made)
         except ResultError as error:  # a finished run on a read-only disk, say

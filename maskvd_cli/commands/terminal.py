@@ -188,7 +188,8 @@ def refuse_datasets(output: Path, dataset_root: Path | None = None) -> None:
     from maskvd_cli.data.registry import datasets
     from maskvd_cli.store.atomic import refuse_inside
 
-    kinds = [datasets.load(name) for name in datasets.names()]
-    named = [kind.home(Path(root)) for kind in kinds if (root := os.environ.get(kind.env))]
+    named = [
+        kind.home(Path(root)) for kind in datasets.working() if (root := os.environ.get(kind.env))
+    ]
     for root in [*named, *([dataset_root] if dataset_root else [])]:
         refuse_inside(output, root)

@@ -24,7 +24,8 @@ from maskvd_cli.core.errors import EXIT_INTERRUPTED
 from maskvd_cli.core.words import counted
 
 if TYPE_CHECKING:
-    from maskvd_cli.training.runner import Outcome
+    from maskvd_cli.core.quantity import Quantity
+    from maskvd_cli.training.runner import FinishedTraining
     from maskvd_cli.training.setup import Training
 
 
@@ -73,10 +74,12 @@ def train(
         kept = "its checkpoints are kept" if folder.has_checkpoint() else "before a checkpoint"
         say(f"interrupted: {kept}; go on with: {command}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    _print_outcome(outcome, output, as_json=as_json)
+    _print_outcome(outcome, training, output, as_json=as_json)
 
 
-def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
+def _print_outcome(
+    outcome: FinishedTraining, training: Training, output: Path, *, as_json: bool
+) -> None:
     result = outcome.result
     for note in outcome.notes:
         say(f"note: {note}")
@@ -86,18 +89,31 @@ def _print_outcome(outcome: Outcome, output: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"folder": output, **result})
         return
-    accuracy = result["accuracy"]
+    accuracy, (_, of_classes) = result["accuracy"], training.scores
+    headline, *others = training.task.quantities
     print_facts(
         [
             ("weights", weights),
             ("sha256", result["sha256"]),
             ("model card", weights.with_suffix(".md")),
             ("steps", result["steps"]),
-            ("mAP50", f"{accuracy['map50']:.1f}"),
-            *[(f"  {name}", f"{value:.1f}") for name, value in accuracy["map50_by_class"].items()],
-            ("mAP", f"{accuracy['map']:.1f}"),
+            (headline.header, f"{accuracy[headline.name]:.1f}"),
+            *[(f"  {name}", f"{value:.1f}") for name, value in accuracy[of_classes].items()],
+            *[(one.header, f"{accuracy[one.name]:.1f}") for one in others if one.name in accuracy],
+            *_beside_method(result, headline.name, headline.header),
         ]
     )
+
+
+def _beside_method(result: dict[str, Any], name: str, header: str) -> list[tuple[str, str]]:
+    """Return what is told of a method's weights beside their accuracy; nothing of a detector's."""
+    if "kept" not in result:
+        return []
+    shares = " ".join(f"{100 * share:.0f}" for share in result["kept"])
+    return [
+        (f"{header} with every token", f"{result['baseline'][name]:.1f}"),
+        ("tokens computed by block, %", shares),
+    ]
 
 
 class _Display:
@@ -121,6 +137,7 @@ class _Display:
         )
         self._task = self._bar.add_task("steps", total=None, facts="")
         self._every, self._said = 1, 0
+        self._headline: Quantity | None = None
 
     def __enter__(self) -> _Display:
         self._bar.start()
@@ -131,7 +148,7 @@ class _Display:
 
     def begins(self, training: Training, step: int) -> None:
         """Say where the training begins or goes on."""
-        steps = training.schedule.steps
+        steps, self._headline = training.schedule.steps, training.task.headline()
         self._bar.update(self._task, total=steps, completed=step)
         self._every, self._said = max(steps // 20, 1), step
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
@@ -148,7 +165,9 @@ class _Display:
     def logged(self, entry: dict[str, Any]) -> None:
         """Show a line of the log."""
         if entry["kind"] == "evaluation":
-            text = f"step {entry['step']}: mAP50 {entry['map50']:.1f}"
+            assert self._headline is not None
+            text = f"step {entry['step']}: {self._headline.header} "
+            text += f"{entry[self._headline.name]:.1f}"
             self._bar.console.print(text) if self._live else say(text)
             return
         facts = _facts(entry)
@@ -159,9 +178,9 @@ class _Display:
 
 
 def _facts(entry: dict[str, Any]) -> str:
+    named = ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas", "kept_shares")
     parts = " ".join(
-        f"{name.replace('_', ' ')} {entry[name]:.3f}"
-        for name in ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas")
+        f"{name.replace('_', ' ')} {entry[name]:.3f}" for name in named if name in entry
     )
     return (
         f"loss {entry['loss']:.3f} ({parts}), learning rate {entry['learning_rate']:.1e}, "

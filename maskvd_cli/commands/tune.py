@@ -1,13 +1,14 @@
-"""`maskvd tune`: search a method's parameters under a constraint on mAP50."""
+"""`maskvd tune`: search a method's parameters under a limit on what the headline loses."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,8 +33,12 @@ from maskvd_cli.core.errors import (
 if TYPE_CHECKING:
     from maskvd_cli.recipe.load import LoadedRecipe
     from maskvd_cli.tuning.bench import Bench, OnTalk
-    from maskvd_cli.tuning.journal import Journal, Objective, Trial
+    from maskvd_cli.tuning.goal import Goal
+    from maskvd_cli.tuning.journal import Journal, Trial
     from maskvd_cli.tuning.search import Outcome
+
+# Seconds between two lines on what a trial is doing, where no terminal shows it.
+_BETWEEN = 30.0
 
 
 def tune(
@@ -42,14 +47,20 @@ def tune(
     ] = "demo",
     method: Annotated[str, typer.Option(help="The method whose parameters vary.")] = "maskvd",
     objective: Annotated[
-        str, typer.Option(help="What becomes small: latency, gmacs, tokens or peak.")
+        str,
+        typer.Option(
+            help="What becomes small: latency, gmacs, tokens, peak, or the name of another "
+            "quantity that has no noise and is better when lower."
+        ),
     ] = "latency",
-    max_map_drop: Annotated[
+    max_loss: Annotated[
         float | None,
         typer.Option(
+            "--max-loss",
+            "--max-map-drop",
             min=0,
-            help="Most points of mAP50 that may be lost against dense. Default: 1 where mAP50 is "
-            "measured.",
+            help="Most that may be lost of the headline quantity (mAP50 points for detection) "
+            "against the baseline. Default: 1 where it is measured.",
         ),
     ] = None,
     space: Annotated[
@@ -89,23 +100,27 @@ def tune(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search a method's parameters under a limit on lost mAP50.
+    """Search a method's parameters under a limit on what the headline quantity loses.
 
-    Finds the point that is fastest, or best by --objective, and loses no more than --max-map-drop.
+    Finds the point that is fastest, or best by --objective, and loses no more than --max-loss of
+    the task's headline quantity: points of mAP50 for detection. Points that hold the limit with
+    their whole 95 % interval come first; where none does, the choice holds it in the mean only,
+    and the verdict says so.
 
-    RECIPE gives dataset, model, weights and protocols; dense and the trials take the place of its
-    methods. Each trial is an ordinary point: mAP50 comes first, and what loses too much is not
-    timed. Latency counts as a share of dense's in the same session, since milliseconds drift.
-    Without weights, --objective gmacs and tokens are planned, and there is no mAP50 to hold.
+    RECIPE gives dataset, model, weights and protocols; the baseline and the trials take the place
+    of its methods. Each trial is an ordinary point: the headline comes first, and what loses too
+    much is not timed. Latency counts as a share of the baseline's in the same session, since
+    milliseconds drift. Without weights, counted objectives such as gmacs and tokens are planned,
+    and there is no headline to hold.
 
-    At the end the finalists, at most five of the front, are measured again, interleaved with dense,
-    and the choice is made from that: the best of many noisy measurements is partly luck. Points
-    that noise cannot tell apart are decided by mAP50.
+    At the end the finalists of a timed objective, at most five of the front, are measured again,
+    interleaved with the baseline, and the choice is made from that: the best of many noisy
+    measurements is partly luck. Points that noise cannot tell apart are decided by the headline.
 
     Ctrl-C, or a kill, loses at most the running trial; the same command goes on. More --trials go
     on, too. Exit code 3 where no trial is allowed.
 
-    Examples: maskvd tune demo --max-map-drop 1.0 -o best.yaml
+    Examples: maskvd tune demo --max-loss 1.0 -o best.yaml
     · maskvd tune demo --method eventful --objective gmacs --space r=60:480:60 --trials 8
     """
     from maskvd_cli.tuning.search import Budget
@@ -117,7 +132,7 @@ def tune(
         if output is not None:
             given = loaded.recipe.dataset.root
             target = new_file(output, ".yaml", Path(given) if given else None, force=force)
-        bench = _bench(loaded, method, objective, max_map_drop, model, space or [])
+        bench = _bench(loaded, method, objective, max_loss, model, space or [])
         journal = bench.open(results, seed)
     except KeyboardInterrupt:
         say("interrupted before the first trial; nothing was lost")
@@ -148,7 +163,7 @@ def _bench(
     loaded: LoadedRecipe,
     method: str,
     objective: str,
-    max_map_drop: float | None,
+    max_loss: float | None,
     model: str | None,
     given: list[str],
 ) -> Bench:
@@ -156,25 +171,30 @@ def _bench(
     from maskvd_cli.scenes.geometry import Geometry
     from maskvd_cli.tuning.bench import Bench, tuned_recipe
     from maskvd_cli.tuning.goal import goal_of
-    from maskvd_cli.tuning.journal import Objective
     from maskvd_cli.tuning.space import declared_ranges, space_of
     from maskvd_cli.work.plan import detections_of
 
-    if objective not in get_args(Objective):
-        raise UsageError(unknown("objective", objective, get_args(Objective)))
-    wanted: Objective = objective  # pyright: ignore[reportAssignmentType] - checked above
     if method not in methods.names():
         raise UsageError(unknown("method", method, methods.names()))
     single = tuned_recipe(loaded, method, model)
-    goal = goal_of(single.recipe, wanted, max_map_drop)
+    goal = goal_of(single.recipe, objective, max_loss)
     geometry = Geometry.of(single.recipe, single.recipe.model.input[0])
     with_scores = detections_of(single.recipe)[0] == "model"
     declared = declared_ranges(
         method, geometry.grid.area, geometry.arch.patch, with_scores=with_scores
     )
     space = space_of(method, methods.load(method).params_type, declared, given)
-    with reading_annotations():
+    with _reading():
         return Bench(single, method, space, goal)
+
+
+@contextmanager
+def _reading() -> Generator[None]:
+    """Say on stderr that annotations are being read; on a terminal only while they are."""
+    if not shows_progress(talk_console()):
+        say("reading annotations")
+    with reading_annotations():
+        yield
 
 
 def _search(bench: Bench, journal: Journal, budget: object) -> Outcome:
@@ -193,14 +213,26 @@ def _search(bench: Bench, journal: Journal, budget: object) -> Outcome:
 
 @contextmanager
 def _talking() -> Generator[OnTalk]:
-    """Show on a terminal's stderr what is being done."""
+    """Say on stderr what is being done: on a terminal always, else now and then."""
 
     console = talk_console()
     if not shows_progress(console):
-        yield lambda text: None
+        yield _Seldom()
         return
     with console.status("starting") as status:
         yield status.update
+
+
+class _Seldom:
+    """Says what is being done, at most every `_BETWEEN` seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        if time.monotonic() - self._last >= _BETWEEN:
+            say(text)
+            self._last = time.monotonic()
 
 
 class _Heard:
@@ -208,25 +240,31 @@ class _Heard:
 
     def __init__(self, bench: Bench, trials: int) -> None:
         self._bench, self._trials = bench, trials
-        self._best: Trial | None = None
+        self._measured: list[Trial] = []
 
     def __call__(self, trial: Trial, is_new: bool) -> None:
-        from maskvd_cli.tuning.ending import cost_header, cost_text, trial_text
+        from maskvd_cli.tuning.words import noted_text
 
-        goal, best = self._bench.goal, self._best
-        if trial.number and trial.cost is not None and goal.allows(trial):
-            below = best is None or best.cost is None or trial.cost.value < best.cost.value
-            best = self._best = trial if below else best
+        if trial.number and trial.cost is not None:
+            self._measured.append(trial)
         if not is_new:
             return
-        head = f"trial {trial.number}/{self._trials}: " if trial.number else ""
-        tail = ""
-        if trial.number:
-            tail = "; none allowed so far" if best is None else (
-                f"; best so far: {cost_header(goal)} {cost_text(goal, best.cost)}, "
-                f"trial {best.number}"
-            )  # fmt: skip
-        say(f"{head}{trial_text(goal, trial)}{tail}")
+        head, tail = f"trial {trial.number}/{self._trials}: ", f"; {self._best()}"
+        text = noted_text(self._bench.goal, trial)
+        say(f"{head}{text}{tail}" if trial.number else text)
+
+    def _best(self) -> str:
+        """Return the cheapest of those that the choice would be made from."""
+        from maskvd_cli.tuning.choice import cost_of
+        from maskvd_cli.tuning.words import MEAN_ONLY, cost_header, cost_text
+
+        goal = self._bench.goal
+        best = min(goal.accepted(self._measured), key=cost_of, default=None)
+        if best is None:
+            return "none allowed so far"
+        mark = "" if goal.holds(best) else f" ({MEAN_ONLY})"
+        cost = f"{cost_header(goal)} {cost_text(goal, best.cost)}"
+        return f"best so far: {cost}, trial {best.number}{mark}"
 
 
 def _say_interrupted(journal: Journal) -> None:
@@ -261,28 +299,40 @@ def _print_table(bench: Bench, outcome: Outcome) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from maskvd_cli.tuning.ending import change_text, cost_header, cost_text, shown_trials
+    from maskvd_cli.tuning.ending import shown_trials
+    from maskvd_cli.tuning.words import NONE, change_text, cost_header, cost_text, quality_text
 
     goal = bench.goal
     table = Table(box=None, pad_edge=False, title_justify="left")
     table.add_column("trial", justify="right")
     table.add_column("point", overflow="fold")
-    for name in (cost_header(goal), "mAP50", "change (points)"):
+    change = f"change ({goal.change.unit})"
+    for name in (cost_header(goal), goal.headline.header, change):
         table.add_column(name, justify="right")
     table.add_column("")
     chosen = outcome.choice.trial.number if outcome.choice else None
-    for trial in shown_trials(outcome):
-        note = "chosen" if trial.number == chosen else "" if goal.allows(trial) else "over"
+    for trial in shown_trials(goal, outcome):
         table.add_row(
-            str(trial.number or ""), escape(trial.label), cost_text(goal, trial.cost),
-            "-" if trial.map50 is None else f"{trial.map50:.2f}",
-            change_text(trial) if trial.number else "-", note,
-        )  # fmt: skip
+            str(trial.number or ""),
+            escape(trial.label),
+            cost_text(goal, trial.cost),
+            quality_text(goal, trial),
+            change_text(goal, trial) if trial.number else NONE,
+            _note(goal, trial, is_chosen=trial.number == chosen),
+        )
     table_console().print(table)
 
 
+def _note(goal: Goal, trial: Trial, *, is_chosen: bool) -> str:
+    """Return whether a trial was chosen, and how it stands to the limit."""
+    from maskvd_cli.tuning.words import note_of
+
+    standing = note_of(goal, trial) if trial.number else ""
+    return ", ".join(word for word in ("chosen" if is_chosen else "", standing) if word)
+
+
 def _draw(bench: Bench, outcome: Outcome) -> Path | None:
-    """Draw what was explored beside the results; None where that has no mAP50."""
+    """Draw what was explored beside the results; None where that has no headline."""
     from maskvd_cli.tuning.picture import draw_search
 
     folder = outcome.journal.folder

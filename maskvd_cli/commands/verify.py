@@ -23,7 +23,7 @@ from maskvd_cli.commands.terminal import (
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, UsageError
 
 if TYPE_CHECKING:
-    from maskvd_cli.verify.cases import Verdict
+    from maskvd_cli.verify.cases import Agreement
 
 _VARIABLE = "MASKVD_GOLDEN"
 
@@ -61,65 +61,65 @@ def verify(
     from maskvd_cli.verify.run import verify as verify_case
 
     files, console = case_files(folder), talk_console()
-    verdicts: list[Verdict] = []
+    agreements: list[Agreement] = []
     with (
-        sign_of_life(lambda: f"case {len(verdicts) + 1} of {len(files)}"),
+        sign_of_life(lambda: f"case {len(agreements) + 1} of {len(files)}"),
         console.status("") as status,
     ):
         if not shows_progress(console):
             status.stop()
         for path in files:
             name = path.relative_to(folder).with_suffix("").as_posix()
-            status.update(literal(f"{len(verdicts) + 1} of {len(files)}: {name}"))
-            verdicts.append(verify_case(path, name))
-    known = [verdict for verdict in verdicts if verdict.unknown is None]
+            status.update(literal(f"{len(agreements) + 1} of {len(files)}: {name}"))
+            agreements.append(verify_case(path, name))
+    known = [agreement for agreement in agreements if agreement.unknown is None]
     if as_json:
-        print_json([_plain(verdict) for verdict in verdicts])
+        print_json([_plain(agreement) for agreement in agreements])
     elif known:
         _print(known)
-    _conclude(folder, verdicts, known)
+    _conclude(folder, agreements, known)
 
 
-def _conclude(folder: Path, verdicts: list[Verdict], known: list[Verdict]) -> None:
+def _conclude(folder: Path, agreements: list[Agreement], known: list[Agreement]) -> None:
     """Say what failed and what is unknown. Raises GoldenError where nothing is known."""
     from maskvd_cli.verify.cases import GoldenError
 
-    kinds = Counter(verdict.unknown for verdict in verdicts if verdict.unknown is not None)
+    kinds = Counter(agreement.unknown for agreement in agreements if agreement.unknown is not None)
     for kind, cases in sorted(kinds.items()):
         say(f"not known to this version: {kind} ({cases} case{'s' if cases > 1 else ''})")
     if not known:
         raise GoldenError("holds no case of a kind that this version knows", where=folder)
-    failed = [verdict for verdict in known if not verdict.passed]
-    for verdict in failed:
-        if verdict.problem:
-            say(f"{verdict.case}: {verdict.problem}")
+    failed = [agreement for agreement in known if not agreement.passed]
+    for agreement in failed:
+        if agreement.problem:
+            say(f"{agreement.case}: {agreement.problem}")
     say(f"{len(known) - len(failed)} of {len(known)} cases passed")
     if failed:
         raise typer.Exit(EXIT_POINTS_FAILED)
 
 
-def _plain(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as JSON values.
+def _plain(agreement: Agreement) -> dict[str, Any]:
+    """Return an agreement as JSON values.
 
     A deviation that is infinite is null, and so is `passed` of a kind that is unknown.
     """
     found = {str(dtype).removeprefix("torch."): deviation
-             for dtype, deviation in (verdict.deviation or {}).items()}  # fmt: skip
+             for dtype, deviation in (agreement.deviation or {}).items()}  # fmt: skip
     return {
-        "case": verdict.case,
-        "method": verdict.method,
+        "case": agreement.case,
+        "method": agreement.method,
         "deviation": {dtype: x if math.isfinite(x) else None for dtype, x in found.items()},
-        "selections": verdict.selections,
-        "mismatches": verdict.mismatches,
-        "counted": verdict.counted,
-        "miscounted": verdict.miscounted,
-        "passed": None if verdict.unknown is not None else verdict.passed,
-        "unknown": verdict.unknown,
-        "problem": verdict.problem,
+        "selections": agreement.selections,
+        "mismatches": agreement.mismatches,
+        "counted": agreement.counted,
+        "miscounted": agreement.miscounted,
+        "passed": None if agreement.unknown is not None else agreement.passed,
+        "unknown": agreement.unknown,
+        "problem": agreement.problem,
     }
 
 
-def _print(verdicts: list[Verdict]) -> None:
+def _print(agreements: list[Agreement]) -> None:
     import torch
     from rich import box
     from rich.table import Table
@@ -132,19 +132,19 @@ def _print(verdicts: list[Verdict]) -> None:
     for header in ("float32", "float64", "selections", "counts"):
         table.add_column(header, justify="right")
     table.add_column("verdict")
-    for verdict in verdicts:
-        found = verdict.deviation or {}
+    for agreement in agreements:
+        found = agreement.deviation or {}
         deviations = [
             f"{found[dtype]:.1e}" if dtype in found else ""
             for dtype in (torch.float32, torch.float64)
         ]
         table.add_row(
-            literal(verdict.case),
-            literal(verdict.method),
+            literal(agreement.case),
+            literal(agreement.method),
             *deviations,
-            _of(verdict.mismatches, verdict.selections),
-            _of(verdict.miscounted, verdict.counted),
-            "[green]equal[/green]" if verdict.passed else "[red]FAILED[/red]",
+            _of(agreement.mismatches, agreement.selections),
+            _of(agreement.miscounted, agreement.counted),
+            "[green]equal[/green]" if agreement.passed else "[red]FAILED[/red]",
         )
     table_console().print(table)
 

@@ -110,8 +110,8 @@ def exact_change(metric: Compared, old: float, new: float, basis: str = "exact")
 def quantities_of(plans: Sequence[Plan]) -> dict[str, Compared]:
     """Return what points of these plans are compared in, by name: times first, then the headline.
 
-    Left out is what follows from the others, as the change against the baseline and the parts of a
-    frame's time, and what tables leave out early.
+    Left out are quantities that follow from others (the change against the baseline, parts of a
+    frame's time), and those that tables leave out early.
     """
     metrics = {metric.name: metric for metric in TIMES}
     legends = [Legend(plan) for plan in plans]

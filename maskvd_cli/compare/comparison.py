@@ -31,7 +31,7 @@ from maskvd_cli.store.schema import Plan
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedRuns:
     """The old run A and the new run B with their points paired, and what else differs."""
 
     a: Run
@@ -63,7 +63,7 @@ class Row:
 class Comparison:
     """What changed from A to B. `notes`: what the reader must know; `damaged`: unreadable files."""
 
-    opened: Opened
+    opened: OpenedRuns
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
@@ -79,7 +79,7 @@ class Comparison:
         ]
 
     def unjudged(self, limit: Limit) -> int:
-        """Return of how many points a limit's metric cannot be told from noise, or compared."""
+        """Return the number of points where a limit's metric has no interval or no comparison."""
         vague = (Verdict.NO_INTERVAL, Verdict.NOT_COMPARABLE)
         return sum(
             change.metric == limit.metric and change.verdict in vague
@@ -96,14 +96,14 @@ class Comparison:
         return [row for row in self.rows if row.state == "failed in B"]
 
 
-def open_pairs(a: Run, b: Run) -> Opened:
+def open_pairs(a: Run, b: Run) -> OpenedRuns:
     """Read both runs and pair their points; raises ResultError where a plan is damaged."""
     plans = a.plan(), b.plan()
     pairs = paired(read_sides(a, plans[0]), read_sides(b, plans[1]))
-    return Opened(a, b, plans, tuple(pairs), tuple(differences(pairs)))
+    return OpenedRuns(a, b, plans, tuple(pairs), tuple(differences(pairs)))
 
 
-def compare(opened: Opened, on_point: Callable[[str], None] = lambda label: None) -> Comparison:
+def compare(opened: OpenedRuns, on_point: Callable[[str], None] = lambda label: None) -> Comparison:
     """Judge every metric of every pair. `on_point` hears of each before it is judged."""
     pairs = opened.pairs
     same_hardware = all(one.kind != "hardware" for one in opened.differences)
@@ -150,7 +150,7 @@ class _Judging:
     same_hardware: bool
 
     @classmethod
-    def of(cls, opened: Opened, same_hardware: bool) -> _Judging:
+    def of(cls, opened: OpenedRuns, same_hardware: bool) -> _Judging:
         metrics, legend = quantities_of(opened.plans), Legend(opened.plans[1])
         own = legend.quantities.get(legend.headline or "")
         headline = None
@@ -202,10 +202,10 @@ def _plain_change(metric: Compared, a: Side, b: Side) -> Change | None:
 def _way(side: Side) -> tuple[object, object]:
     """Return how memory was measured, and over how many frames."""
     details = side.details("memory")
-    return details.get("measured_by"), details.get("frames")
+    return (None, None) if details is None else (details.measured_by, details.frames)
 
 
-def _notes(opened: Opened, rows: Sequence[Row], same_hardware: bool) -> list[str]:
+def _notes(opened: OpenedRuns, rows: Sequence[Row], same_hardware: bool) -> list[str]:
     notes = [
         f"{'ALLOWED: ' if one.kind else ''}{_sentence(str(one))}" for one in opened.differences
     ]
@@ -227,8 +227,9 @@ def _notes(opened: Opened, rows: Sequence[Row], same_hardware: bool) -> list[str
         ("A", [a.latency for a, _ in both]),
         ("B", [b.latency for _, b in both]),
     ):
-        told = {text for latency in latencies if latency for text in latency.disturbances}
-        notes += [f"Latency of {name} was disturbed: {'; '.join(sorted(told))}."] if told else []
+        causes = {text for latency in latencies if latency for text in latency.disturbances}
+        if causes:
+            notes.append(f"Latency of {name} was disturbed: {'; '.join(sorted(causes))}.")
     if any(a.latency and b.latency and a.latency.session == b.latency.session for a, b in both):
         notes.append("Some latencies are of the same session in both runs: taken over, not anew.")
     if any(a.protocol("latency") != b.protocol("latency") for a, b in both if a.latency):

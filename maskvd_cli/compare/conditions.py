@@ -50,10 +50,10 @@ def differences(pairs: Sequence[Pair]) -> list[Difference]:
     for pair in pairs:
         if pair.a is None or pair.b is None or pair.a.record is None or pair.b.record is None:
             continue
-        for found in _between(pair.a, pair.b):
-            counted[found] = counted.get(found, 0) + 1
-    made = [Difference(*found, points) for found, points in counted.items()]
-    return sorted(made, key=lambda one: KINDS.index(one.kind) if one.kind else len(KINDS))
+        for difference in _between(pair.a, pair.b):
+            counted[difference] = counted.get(difference, 0) + 1
+    every = [Difference(*difference, points) for difference, points in counted.items()]
+    return sorted(every, key=lambda one: KINDS.index(one.kind) if one.kind else len(KINDS))
 
 
 def _between(a: Side, b: Side) -> Iterator[Found]:
@@ -101,7 +101,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str
 
 
 def _short(text: str) -> str:
-    # Fingerprints are told apart by their beginning.
+    # The beginning of a fingerprint is enough.
     if len(text) == 64 and set(text) <= set("0123456789abcdef"):
         return text[:12]
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
@@ -114,10 +114,10 @@ def _setting_kind(path: str) -> str | None:
 
 
 def _surroundings(a: Side, b: Side, names: Iterable[str], kind: str) -> Iterator[Found]:
-    """Yield what the machines differ in; what one of the runs did not tell is left out."""
+    """Yield the differences of the machines; facts that one of the runs lacks are left out."""
     for name in names:
         old, new = (
-            {str(made[name]) for made in side.environments if made.get(name) is not None}
+            {str(one[name]) for one in side.environments if one.get(name) is not None}
             for side in (a, b)
         )
         lacks_gpu = name == "gpu" and old != new

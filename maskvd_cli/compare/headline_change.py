@@ -1,4 +1,4 @@
-"""Whether the headline changed between two runs: what clips left out of both change in it."""
+"""Whether the headline changed between two runs, by leaving the same clips out of both."""
 
 from __future__ import annotations
 
@@ -92,15 +92,16 @@ class HeadlineComparison:
         return paired_change(value, self._left_out(self._truths[1], b), first)
 
     def _left_out(self, truth: StoredTruth, side: Side) -> Sequence[float | None]:
-        """Return the headline with each group of videos left out in turn, of every run alike.
+        """Return the headline with each group of videos left out in turn.
 
-        Runs keep it with their scores; those of before are matched again.
+        Runs keep these values with their scores; outputs of older runs are matched again.
         """
-        kept: list[float | None] = side.details(self._of).get("left_out") or []
-        if kept:
-            return kept
+        details = side.details(self._of)
+        if details is not None and details.left_out:
+            return details.left_out
         task = tasks.load(side.run.plan().task)()
-        made = evaluation(truth, side.planned.key, task)
+        matched = evaluation(truth, side.planned.key, task)
         return [
-            made.headline(weights.astype(np.float64)) for weights in cluster_weights(truth.videos)
+            matched.headline(weights.astype(np.float64))
+            for weights in cluster_weights(truth.videos)
         ]

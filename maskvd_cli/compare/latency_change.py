@@ -1,9 +1,9 @@
 """Whether a point became faster or slower between two runs that were not measured side by side.
 
-Between two sessions the machine may drift, and raw milliseconds drift with it. The
-baseline ran interleaved with every point of its session: times divided by its own decide. Intervals
-are Student's t over rounds, of two sessions that are not paired in time (Welch). What the baseline
-against itself showed (the A/A control) is the least that counts as a change.
+Between two sessions the machine may drift, and raw milliseconds drift with it. The baseline ran
+interleaved with every point of its session, so times divided by the baseline's decide. Intervals
+are Student's t over rounds of two sessions that are not paired in time (Welch). A change smaller
+than the ratio of the baseline to itself (the A/A control) is noise.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from maskvd_cli.compare.changes import (
 from maskvd_cli.compare.latency_samples import Timed
 from maskvd_cli.compare.pairing import Side
 from maskvd_cli.metrics.statistics import Uncertain
-from maskvd_cli.store.measured import Latency, StoredEstimate
+from maskvd_cli.store.details import TOTAL, KnownDetails
+from maskvd_cli.store.measured import StoredEstimate
 
 
-def noise_floor(a: Latency, b: Latency) -> float:
+def noise_floor(a: KnownDetails, b: KnownDetails) -> float:
     """Return the largest ratio, 1 or more, that the baseline against itself showed."""
     controls = [latency.control for latency in (a, b) if latency.control is not None]
     bounds = [bound for control in controls for bound in _bounds(control)]
@@ -49,13 +50,13 @@ def latency_changes(
         return []
     floor = noise_floor(a.latency, b.latency)
     if of_a is None or of_b is None:
-        made = _from_summaries(a.latency, b.latency, floor)
+        changes = _from_summaries(a, b, floor)
     else:
-        made = _from_samples(a.latency, b.latency, of_a, of_b, floor)
-    return made if comparable else [_not_comparable(change) for change in made]
+        changes = _from_samples(a, b, of_a, of_b, floor)
+    return changes if comparable else [_not_comparable(change) for change in changes]
 
 
-def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float) -> list[Change]:
+def _from_samples(a: Side, b: Side, of_a: Timed, of_b: Timed, floor: float) -> list[Change]:
     over = f"Student's t over {of_a.number} and {of_b.number} rounds"
     raw = f"raw ms of two sessions, {over}"
     pairs = (
@@ -74,31 +75,34 @@ def _from_samples(a: Latency, b: Latency, of_a: Timed, of_b: Timed, floor: float
 def _judged(metric: Compared, a: Uncertain, b: Uncertain, floor: float, basis: str) -> Change:
     """Judge a ratio of times by its interval and by the noise floor.
 
-    `a` and `b`: logarithms of times, of latency of the share of the baseline's.
+    `a` and `b`: logarithms of times; for latency, of times divided by the baseline's.
     """
     sign = -1.0 if metric == LATENCY else 1.0
     old, new = math.exp(sign * a.value), math.exp(sign * b.value)
-    found = (b - a).ratio()
-    change = Change(metric, old, new, new - old, found.value, Verdict.NOISE, basis)
-    if found.low is None or found.high is None:
-        verdict = Verdict.SAME if found.value == 1.0 else Verdict.NO_INTERVAL
+    estimate = (b - a).ratio()
+    change = Change(metric, old, new, new - old, estimate.value, Verdict.NOISE, basis)
+    if estimate.low is None or estimate.high is None:
+        verdict = Verdict.SAME if estimate.value == 1.0 else Verdict.NO_INTERVAL
         return replace(change, verdict=verdict, basis=f"{basis}: too few")
-    if not found.low <= 1.0 <= found.high and max(found.value, 1 / found.value) > floor:
-        verdict = Verdict.REGRESSION if found.value > 1 else Verdict.IMPROVEMENT
+    if not estimate.low <= 1.0 <= estimate.high and max(estimate.value, 1 / estimate.value) > floor:
+        verdict = Verdict.REGRESSION if estimate.value > 1 else Verdict.IMPROVEMENT
         change = replace(change, verdict=verdict)
-    return replace(change, low=found.low, high=found.high)
+    return replace(change, low=estimate.low, high=estimate.high)
 
 
-def _from_summaries(a: Latency, b: Latency, floor: float) -> list[Change]:
+def _from_summaries(a: Side, b: Side, floor: float) -> list[Change]:
     """Compare stored summaries where raw samples are missing: intervals that overlap are noise."""
-    means = [x.expected_ms or x.parts["total"].mean for x in (a, b)]
-    medians = [x.parts["total"].median for x in (a, b)]
     basis = "raw ms, no raw samples"
+    times = (
+        (MEAN_MS, _mean_ms(a), _mean_ms(b)),
+        (MEDIAN_MS, a.value("latency_ms"), b.value("latency_ms")),
+    )
     raw = [
         Change(metric, old, new, new - old, ratio_of(old, new), Verdict.NO_INTERVAL, basis)
-        for metric, (old, new) in ((MEAN_MS, means), (MEDIAN_MS, medians))
+        for metric, old, new in times
+        if old is not None and new is not None
     ]
-    first, second = a.speedup, b.speedup
+    first, second = (side.values.get("speedup") for side in (a, b))
     if first is None or second is None or min(first.value, second.value) <= 0:
         return raw
     if first.value == second.value == 1.0:
@@ -106,6 +110,14 @@ def _from_summaries(a: Latency, b: Latency, floor: float) -> list[Change]:
     if (ratio := ratio_of(second.value, first.value)) is None or not ratio:
         return raw
     return [_from_speedups(first, second, ratio, floor), *raw]
+
+
+def _mean_ms(side: Side) -> float | None:
+    """Return the mean that stands for all data, else that of the frames that were timed."""
+    mean = side.value("latency_mean_ms")
+    if mean is None and side.latency is not None and side.latency.parts is not None:
+        return side.latency.parts[TOTAL].mean
+    return mean
 
 
 def _from_speedups(a: StoredEstimate, b: StoredEstimate, ratio: float, floor: float) -> Change:

@@ -26,7 +26,7 @@ Series = dict[tuple[int, int], tuple[float, bool]]
 class Sessions:
     """The raw samples of a run's latency sessions, each read once.
 
-    `damaged` gathers why samples cannot be read; what needs them then does without.
+    `damaged` gathers why samples cannot be read; comparisons then do without them.
     """
 
     def __init__(self, run: Run) -> None:
@@ -55,25 +55,24 @@ class Sessions:
         table = self._run.session(session, record)
         if not set(_COLUMNS) <= set(table.columns):
             raise damaged
-        found: dict[str, Series] = {}
+        by_name: dict[str, Series] = {}
         columns: list[list[Any]] = [table[name].to_numpy().tolist() for name in _COLUMNS]
         for name, number, frame, full, total in zip(*columns, strict=True):
             if not (isinstance(total, float) and np.isfinite(total) and total > 0):
                 raise damaged
-            series = found.setdefault(str(name), {})
+            series = by_name.setdefault(str(name), {})
             if (number, frame) in series:
                 raise damaged
             series[number, frame] = (total, bool(full))
-        return found
+        return by_name
 
 
 @dataclass(frozen=True)
 class Timed:
     """Times in ms of one point, (n,), and of its session's baseline on the same frames.
 
-    `baseline` is None without one. `rounds` (n,) tells in which round, `full` (n,) whether the
-    frame was full, and `full_share` how many of all the data's frames are; None where that is not
-    known.
+    `baseline` is None without one. `rounds` (n,): the round of each frame. `full` (n,): whether it
+    was full. `full_share`: the share of full frames in all of the data, None where unknown.
     """
 
     own: NDArray[np.float64]
@@ -92,7 +91,7 @@ class Timed:
         return self._log_mean(None)
 
     def log_cost(self) -> Uncertain | None:
-        """Return that of the weighted mean / baseline's; None without baseline, and as above."""
+        """Return the logarithm of the weighted mean / the baseline's; None without either."""
         return None if self.baseline is None else self._log_mean(self.baseline)
 
     def _log_mean(self, below: NDArray[np.float64] | None) -> Uncertain | None:
@@ -101,7 +100,7 @@ class Timed:
         )
 
     def log_median(self) -> Uncertain:
-        """Return that of the median of all frames, as sure as the rounds' own medians are."""
+        """Return the logarithm of the median of all frames, as certain as the medians of rounds."""
         logs = np.log(self.own)
         parts = [np.median(logs[self.rounds == one]) for one in np.unique(self.rounds)]
         return Uncertain.mean(float(np.median(logs)), parts)
@@ -109,10 +108,10 @@ class Timed:
 
 def timed(side: Side, sessions: Sessions) -> Timed | None:
     """Return the raw samples of a point, None where there are none or they cannot be read."""
-    record = next((record for record in side.passes.records if record.latency), None)
+    record = side.record_of("latency")
     samples: dict[str, Series] = {}
-    if record is not None and record.latency is not None:
-        samples = sessions.samples(record.latency.session, record)
+    if record is not None and (session := record.known_details.session) is not None:
+        samples = sessions.samples(session, record)
     name = side.planned.key if side.planned.key in samples else _BASELINE
     own, baseline = samples.get(name), samples.get(_BASELINE, {})
     if own is None:

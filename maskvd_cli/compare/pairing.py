@@ -11,14 +11,15 @@ from typing import Any
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.measured import MeasuredPoint, read_measured
-from maskvd_cli.store.measured import Latency, MeasuredRecord, StoredEstimate
+from maskvd_cli.store.details import KnownDetails
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord
 
 
 @dataclass(frozen=True)
 class Side:
-    """One point of one run: its plan, its record, what the passes found, why it cannot be read."""
+    """One point of one run: its plan, its records, or why they cannot be read."""
 
     run: Run
     planned: PlannedPoint
@@ -35,12 +36,12 @@ class Side:
 
     @property
     def model(self) -> str | None:
-        """The backbone, which plans before schema 4 did not tell."""
+        """The backbone; plans of before schema 4 do not hold it, records do."""
         return self.planned.model or self._of_model("name")
 
     @property
     def input(self) -> str | None:
-        """Rows x columns, which plans of schema 1 did not tell."""
+        """Rows x columns; plans of schema 1 do not hold it, records do."""
         return self.planned.input or self._of_model("input")
 
     def _of_model(self, name: str) -> str | None:
@@ -51,10 +52,10 @@ class Side:
         records = (record for record in self.passes.records if record.status == "ok")
         return next((record for record in records if record.of == of), None)
 
-    def details(self, of: str) -> dict[str, Any]:
-        """Return what a metric says beside its values; empty where it has none."""
+    def details(self, of: str) -> KnownDetails | None:
+        """Return what a metric says beside its values, None where it has not run or failed."""
         record = self.record_of(of)
-        return {} if record is None else record.details
+        return None if record is None else record.known_details
 
     @cached_property
     def values(self) -> dict[str, StoredEstimate]:
@@ -78,11 +79,10 @@ class Side:
         """Return a quantity's value, None where it is not known."""
         return self.values[quantity].value if quantity in self.values else None
 
-    @property
-    def latency(self) -> Latency | None:
-        """What the latency sessions showed of the point."""
-        record = self.record_of("latency")
-        return None if record is None else record.latency
+    @cached_property
+    def latency(self) -> KnownDetails | None:
+        """What the latency session says beside the point's times."""
+        return self.details("latency")
 
     def protocol(self, of: str) -> dict[str, Any]:
         """Return what of the recipe decided a pass; empty where it has not run."""
@@ -100,7 +100,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pair:
-    """A point of the old run A and what stands for it in the new run B; None where nothing does."""
+    """A point of the old run A and its counterpart in the new run B; None where there is none."""
 
     a: Side | None
     b: Side | None
@@ -133,7 +133,7 @@ def read_sides(run: Run, plan: Plan) -> list[Side]:
 
 
 def paired(old: Sequence[Side], new: Sequence[Side]) -> list[Pair]:
-    """Pair points that a user would call the same, in the old run's order, then what is only new.
+    """Pair points that a user would call the same, in the old run's order; new ones come last.
 
     Points with the same key come first, then those with label, model and input alike, then those
     with method, parameters, model and input alike: a label names only what varies in its recipe.

@@ -77,7 +77,7 @@ def _rows_shown(comparison: Comparison, every: bool) -> list[tuple[Row, Change |
 
 
 def _tells(change: Change, decided: set[Verdict]) -> bool:
-    """Tell whether a reader wants to see it: raw means only where speed-ups say something else."""
+    """Tell whether a change is shown: raw means only where speed-ups say something else."""
     if change.metric == MEAN_MS and change.verdict in decided:
         return False
     return change.metric != MEDIAN_MS and change.verdict is not Verdict.SAME

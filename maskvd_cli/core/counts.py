@@ -9,6 +9,12 @@ COUNTS = "counts"
 # A number between 0 and 1 that people read in per cent.
 SHARE = "share"
 
+
+def block_count(number: int) -> str:
+    """Return what the tokens that a block computed are called; names sort as blocks do."""
+    return f"block_{number:02d}"
+
+
 STATE_MB = Quantity(
     "state_mb",
     "state MB",

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 _LONGEST_LABEL = 80
@@ -26,7 +27,7 @@ class Point:
     params: Mapping[str, Any]
     setting: Mapping[str, Any]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Readable name and 12 hex digits of a sha256 over everything but that name."""
         decides = {
@@ -39,14 +40,6 @@ class Point:
         digest = hashlib.sha256(canonical.encode()).hexdigest()[:12]
         safe = re.sub(r"[^A-Za-z0-9._-]+", "-", self.label)[:_LONGEST_LABEL].strip("-.")
         return f"{safe}-{digest}"
-
-
-def changes_nothing(params: Mapping[str, object]) -> bool:
-    """Tell whether every parameter of dense is as in plain dense: None, or the whole number 1.
-
-    `true` and 1.0, which equal 1 in Python, are not meant by it.
-    """
-    return all(value is None or (type(value) is int and value == 1) for value in params.values())
 
 
 def label_of(method: str, params: Mapping[str, Any]) -> str:

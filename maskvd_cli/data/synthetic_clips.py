@@ -15,6 +15,7 @@ from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import BoxTally, Clip, Frame
 from maskvd_cli.data.base import RAW, Dataset, make_boxes
+from maskvd_cli.data.drawn_rows import DrawnRows
 from maskvd_cli.data.kitti_labels import DROPPED, IGNORED, LABELS, NATIVE_CLASSES
 from maskvd_cli.data.rendering.frames import render
 from maskvd_cli.data.rendering.labels import clip_rows
@@ -78,9 +79,10 @@ class Synthetic(Dataset):
 
     def clips(self) -> Iterator[Clip]:
         self.tally = BoxTally()
-        seed, clips, _ = SPLITS[self.split]
-        for clip in range(clips):
-            yield self._clip(seed, clip)
+        seed, clips, count = SPLITS[self.split]
+        with DrawnRows(REVISION, FAMILIES, seed, count) as rows:
+            for clip in range(clips):
+                yield self._clip(seed, clip, rows)
 
     def image(self, frame: Frame) -> NDArray[np.uint8]:
         if not isinstance(frame, SyntheticFrame):
@@ -113,11 +115,11 @@ class Synthetic(Dataset):
         # The pictures come from the code itself: its folder stands in where a message names one.
         return Path(__file__).resolve().parent / "rendering"
 
-    def _clip(self, seed: int, clip: int) -> Clip:
+    def _clip(self, seed: int, clip: int, rows: DrawnRows) -> Clip:
         family, number = FAMILIES[clip % len(FAMILIES)], clip // len(FAMILIES)
         _, _, count = SPLITS[self.split]
         by_frame: dict[int, list[LabelRow]] = {}
-        for row in _rows(family, (seed,), number, count):
+        for row in rows.get(clip, lambda: _rows(family, (seed,), number, count)):
             by_frame.setdefault(row.frame, []).append(row)
         frames = tuple(
             self._frame(index, by_frame.get(index, []), (family, (seed,), number, count))

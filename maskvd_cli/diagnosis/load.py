@@ -14,7 +14,7 @@ import psutil
 from maskvd_cli.diagnosis.finding import Finding
 from maskvd_cli.machine.disturbance import increase, read_counters
 from maskvd_cli.machine.gpu import printable
-from maskvd_cli.machine.limits import Memory, memory
+from maskvd_cli.machine.limits import MachineMemory, memory
 from maskvd_cli.machine.linux import (
     ROOT,
     Busy,
@@ -107,7 +107,7 @@ def stolen_time(busy: Busy | None) -> Finding:
     return Finding(name, "ok", text)
 
 
-def memory_finding(found: Memory | None) -> Finding:
+def memory_finding(found: MachineMemory | None) -> Finding:
     """Judge the memory that is left."""
     name = "memory"
     if found is None:
@@ -120,7 +120,7 @@ def memory_finding(found: Memory | None) -> Finding:
     return Finding(name, "ok", text)
 
 
-def swap_finding(found: Memory | None, swapped: int | None) -> Finding:
+def swap_finding(found: MachineMemory | None, swapped: int | None) -> Finding:
     """Judge whether memory is being swapped, or was."""
     name, used = "swap", 0 if found is None else found.swap_used
     if swapped:

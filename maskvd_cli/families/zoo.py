@@ -9,10 +9,6 @@ from typing import Any
 from maskvd_cli.core.errors import MaskvdError, UsageError, unknown
 from maskvd_cli.families.base import Arch, Family
 from maskvd_cli.families.registry import families
-from maskvd_cli.families.vitdet.archs import ARCHS
-
-# The architectures of the first family, by the name under which they were known before others.
-__all__ = ["ARCHS", "Entry", "arch_of", "entry", "get_arch", "models"]
 
 
 @dataclass(frozen=True)
@@ -28,31 +24,32 @@ def entry(name: str) -> Entry:
 
     A family that cannot be imported matters only where no other one has the model.
     """
-    broken: list[MaskvdError] = []
     known: dict[str, Entry] = {}
-    for made in _loaded(broken):
-        known.update(made)
-    if name in known:
-        return known[name]
-    raise broken[0] if broken else UsageError(unknown("model", name, known))
+    for listed in _listed():
+        known.update(listed)
+    if name not in known:
+        raise UsageError("; ".join([unknown("model", name, known), *broken_families()]))
+    return known[name]
 
 
 def models() -> dict[str, Entry]:
-    """Return all models by name, in the order of families. Raises MaskvdError for a broken one."""
-    broken: list[MaskvdError] = []
+    """Return all models by name, in the order of families, without those of broken ones."""
     known: dict[str, Entry] = {}
-    for made in _loaded(broken):
-        if twice := known.keys() & made.keys():
+    for listed in _listed():
+        if twice := known.keys() & listed.keys():
             name = min(twice)
             raise MaskvdError(
                 f"model '{name}' belongs to two families: {known[name].family.name} and "
-                f"{made[name].family.name}",
+                f"{listed[name].family.name}",
                 remedy="rename or uninstall one of them",
             )
-        known.update(made)
-    if broken:
-        raise broken[0]
+        known.update(listed)
     return known
+
+
+def broken_families() -> list[str]:
+    """Return why families cannot be loaded, a line for each that cannot."""
+    return list(filter(None, map(families.why_broken, families.names())))
 
 
 def get_arch(name: str) -> Any:
@@ -66,11 +63,7 @@ def arch_of(name: str) -> Arch:
     return arch
 
 
-def _loaded(broken: list[MaskvdError]) -> Iterator[dict[str, Entry]]:
-    for name in families.names():
-        try:
-            family = families.load(name)
-        except MaskvdError as error:
-            broken.append(error)
-            continue
+def _listed() -> Iterator[dict[str, Entry]]:
+    """Yield the models of each family that works, by name."""
+    for family in families.working():
         yield {arch.name: Entry(family, arch) for arch in family.archs()}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +26,14 @@ from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput
 from maskvd_cli.scenes.annotations import Annotations
+from maskvd_cli.scenes.frame_sequence import FrameSequence
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.work.plan import PointSpec
 
 Image = NDArray[np.uint8]
 
 
-class Stills(Sequence[Tensor]):
+class Stills(FrameSequence):
     """Frames as the model sees them, of which the last that was asked for is held natively too.
 
     So two methods that run side by side, and the picture, decode a frame once.
@@ -46,13 +46,8 @@ class Stills(Sequence[Tensor]):
     def __len__(self) -> int:
         return self._frames
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def frame(self, index: int) -> Tensor:
+        """Return a frame as the model sees it."""
         return self._hold(index)[2]
 
     def native(self, index: int) -> Image:
@@ -93,6 +88,7 @@ def clip_of(scene: Scene, task: PointSpec, wanted: str | None) -> Footage:
     position = choose_clip([clip.name for clip in source.clips], wanted)
     chosen, placed = source.clips[position], scene.feed.placements[position]
     views = scene.views(with_scores=task.needs_heatmap)
+    recorded, stride = source.dataset.frames_per_s(chosen), scene.recipe.dataset.frame_stride
     stills = Stills(lambda i: source.dataset.image(chosen.frames[i]), len(chosen), placed.content)
     return Footage(
         clip=replace(scene.feed.clips(views)[position], images=stills),
@@ -100,7 +96,7 @@ def clip_of(scene: Scene, task: PointSpec, wanted: str | None) -> Footage:
         size=chosen.frames[0].size,
         placed=placed,
         objects=[_objects(frame.boxes) for frame in chosen.frames],
-        frames_per_s=source.dataset.frames_per_s(chosen),
+        frames_per_s=None if recorded is None else recorded / stride,
     )
 
 

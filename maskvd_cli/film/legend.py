@@ -22,13 +22,13 @@ class Mark:
     is_dashed: bool = False
 
 
-def marks_of(*, annotated: bool, skips: bool) -> list[Mark]:
+def marks_of(baseline: str, *, annotated: bool, skips: bool) -> list[Mark]:
     """Return the marks of a film; see `Caption` for the arguments."""
     marks: list[Mark] = []
     if annotated or skips:
-        marks.append(Mark("object" if annotated else "dense's", TRUTH))
+        marks.append(Mark("object" if annotated else f"{baseline}'s", TRUTH))
     if skips:
-        marks.append(Mark("missed, dense finds it", MISSED))
+        marks.append(Mark(f"missed, {baseline} finds it", MISSED))
         if annotated:
             marks.append(Mark("missed by both", MISSED_BY_BOTH, is_dashed=True))
     elif annotated:

@@ -13,12 +13,12 @@ from maskvd_cli.tasks.boxes import overlaps
 MATCHING_IOU = 0.5
 
 
-class Verdict(Enum):
+class Fate(Enum):
     """What became of an object."""
 
     FOUND = "found"
-    MASKED = "missed, though dense finds it"
-    BOTH = "missed, and dense misses it too"
+    MASKED = "missed, though the baseline finds it"
+    BOTH = "missed, and the baseline misses it too"
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,8 @@ def found_objects(objects: Labelled, detections: Labelled) -> NDArray[np.bool_]:
     return found
 
 
-def verdicts(objects: Labelled, method: Labelled, dense: Labelled) -> list[Verdict]:
+def fates(objects: Labelled, method: Labelled, baseline: Labelled) -> list[Fate]:
     """Return what became of each object; detections are those above the score threshold."""
-    by_method, by_dense = found_objects(objects, method), found_objects(objects, dense)
-    missed = [Verdict.MASKED if seen else Verdict.BOTH for seen in by_dense]
-    return [
-        Verdict.FOUND if seen else verdict for seen, verdict in zip(by_method, missed, strict=True)
-    ]
+    by_method, by_baseline = found_objects(objects, method), found_objects(objects, baseline)
+    missed = [Fate.MASKED if seen else Fate.BOTH for seen in by_baseline]
+    return [Fate.FOUND if seen else fate for seen, fate in zip(by_method, missed, strict=True)]

@@ -17,7 +17,7 @@ from maskvd_cli.work.runner import plan_tasks
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedFilm:
     """All that a film needs. `task` is the chosen point as the only model's of the scene."""
 
     task: PointSpec
@@ -46,7 +46,7 @@ def choose_point(loaded: LoadedRecipe, point: str | None) -> tuple[PointSpec, st
 
 def open_film(
     loaded: LoadedRecipe, point: str | None, *, clip: str | None, video: Path | None, frames: int
-) -> Opened:
+) -> OpenedFilm:
     """Open what the recipe names, for one point and the first `frames` of one clip or video.
 
     The recipe's own limit does not hold: `frames` does. Raises MaskvdError for what is missing.
@@ -67,7 +67,7 @@ def open_film(
     if unknown := unwritable(class_names(scene)):
         shown = ", ".join(escaped(name) for name in unknown[:3])
         remarks.append(f"no font here has all characters of class names; they are written {shown}")
-    return Opened(task, scene, footage, tuple(remarks))
+    return OpenedFilm(task, scene, footage, tuple(remarks))
 
 
 def _single(recipe: Recipe, task: PointSpec) -> Recipe:

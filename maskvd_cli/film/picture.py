@@ -15,7 +15,7 @@ from maskvd_cli.core.placement import Placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.film.footage import Image
 from maskvd_cli.film.lettering import MISSED, MISSED_BY_BOTH, TRUTH, Colour, class_colour, lettered
-from maskvd_cli.film.misses import Verdict
+from maskvd_cli.film.misses import Fate
 from maskvd_cli.film.shots import Shot
 
 Box = tuple[float, float, float, float]
@@ -75,11 +75,11 @@ def draw_picture(
     scaled = np.asarray(cv2.resize(shot.image, (cols, rows), interpolation=way), dtype=np.uint8)
     picture = Pillow.fromarray(dimmed(scaled, shot.kept.share, placed, patch))
     pen = _Pen(ImageDraw.Draw(picture), layout, (cols / native.cols, rows / native.rows))
-    judged = list(zip(shot.objects.xyxy.tolist(), shot.verdicts, strict=True))
-    for box, verdict in judged:
-        if verdict is Verdict.FOUND:
+    judged = list(zip(shot.objects.xyxy.tolist(), shot.fates, strict=True))
+    for box, fate in judged:
+        if fate is Fate.FOUND:
             pen.frame(box, TRUTH, 1)
-        elif verdict is Verdict.BOTH:
+        elif fate is Fate.BOTH:
             pen.dashed(box, MISSED_BY_BOTH)
     found = shot.found
     rows_of = zip(found.xyxy.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True)
@@ -87,8 +87,8 @@ def draw_picture(
     for box, number, score in rows_of:
         pen.frame(box, class_colour(number), pen.line)
         tags.append((box, f"{classes[number]} {score:.2f}", class_colour(number)))
-    for (box, verdict), number in zip(judged, shot.objects.classes.tolist(), strict=True):
-        if verdict is Verdict.MASKED:
+    for (box, fate), number in zip(judged, shot.objects.classes.tolist(), strict=True):
+        if fate is Fate.MASKED:
             pen.frame(box, MISSED, pen.line + 1)
             tags.insert(0, (box, f"missed {classes[number]}", MISSED))
     for box, text, colour in tags:

@@ -22,7 +22,7 @@ DEFAULT_FRAMES_PER_S = 10.0
 
 
 @dataclass(frozen=True)
-class Style:
+class FilmStyle:
     """How a film looks: least score of detections, frames a second, width in pixels; None: own."""
 
     score: float = 0.5
@@ -38,7 +38,7 @@ class Summary:
     missed: int
     met: int
     gmacs: float
-    dense_gmacs: float
+    baseline_gmacs: float
 
 
 def make_film(  # noqa: PLR0913, PLR0917 - what, of what, where to, how, and who hears of it
@@ -46,7 +46,7 @@ def make_film(  # noqa: PLR0913, PLR0917 - what, of what, where to, how, and who
     task: PointSpec,
     scene: Scene,
     footage: Footage,
-    style: Style,
+    style: FilmStyle,
     on_frame: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Run the point over the footage and write the film to `path`, .mp4 or .gif.
@@ -67,11 +67,12 @@ def make_film(  # noqa: PLR0913, PLR0917 - what, of what, where to, how, and who
     pictures = draw_all(noted(), task, scene, footage, style)
     write_atomic(path, lambda temporary: write(temporary, pictures, frames_per_s))
     end = last[0]
-    return Summary(end.position + 1, end.missed, end.met, end.cost.mean_gmacs, end.cost.dense_gmacs)
+    cost = end.cost
+    return Summary(end.position + 1, end.missed, end.met, cost.mean_gmacs, cost.baseline_gmacs)
 
 
 def draw_all(
-    made: Iterable[Shot], task: PointSpec, scene: Scene, footage: Footage, style: Style
+    made: Iterable[Shot], task: PointSpec, scene: Scene, footage: Footage, style: FilmStyle
 ) -> Iterator[Pillow.Image]:
     """Yield the film's pictures."""
     layout = Layout.of(footage.size, style.width)
@@ -88,14 +89,15 @@ def draw_all(
 
 
 def _caption(task: PointSpec, scene: Scene, footage: Footage) -> Caption:
-    remark = ""
+    remark, baseline = "", baseline_at(task.site, scene.geometry.arch)
     if scene.measured.random:
         remark = "random weights: tokens and costs are right, detections mean nothing"
     return Caption(
         label=task.label,
+        baseline=baseline.method.name,
         frames=len(footage.clip),
         tokens=scene.geometry.grid.area,
         annotated=footage.objects is not None,
-        skips=task != baseline_at(task.site, scene.geometry.arch),
+        skips=task != baseline,
         remark=remark,
     )

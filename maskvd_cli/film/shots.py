@@ -1,4 +1,4 @@
-"""Run a point and dense beside it over a clip; one shot for every frame, all that is shown of it.
+"""Run a point and the baseline beside it over a clip; one shot for every frame, with all it shows.
 
 The running cost is `gmacs` of the backbone, the counter of matrix products, from the closed forms
 at the tokens that were recomputed, or counted where a method has none.
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.film.footage import Footage, Image
 from maskvd_cli.film.kept import Kept, kept_tokens
-from maskvd_cli.film.misses import Labelled, Verdict, verdicts
+from maskvd_cli.film.misses import Fate, Labelled, fates
 from maskvd_cli.methods.base import FrameTrace, TokenTrace
 from maskvd_cli.methods.clips import FrameResult, run_clip
 from maskvd_cli.methods.counting import backbone_macs, watch_of
@@ -26,19 +26,19 @@ from maskvd_cli.work.plan import PointSpec, baseline_at
 
 @dataclass(frozen=True)
 class Cost:
-    """GMACs of the backbone: of this frame, the mean so far, and dense's mean so far."""
+    """GMACs of the backbone: of this frame, the mean so far, and the baseline's mean so far."""
 
     gmacs: float
     mean_gmacs: float
-    dense_gmacs: float
+    baseline_gmacs: float
 
 
 @dataclass(frozen=True)
 class Shot:
     """One frame: picture, tokens, detections, objects with what became of them, and costs so far.
 
-    Boxes are in native pixels. Without annotations the objects are what dense detects, so that no
-    verdict is BOTH. `tokens_so_far`: of this frame and all before; `missed` and `met`: objects
+    Boxes are in native pixels. Without annotations the objects are what the baseline detects, so
+    that no fate is BOTH. `tokens_so_far`: of this frame and all before; `missed` and `met`: objects
     missed because tokens were skipped, and all objects, so far.
     """
 
@@ -48,7 +48,7 @@ class Shot:
     kept: Kept
     found: Labelled
     objects: Labelled
-    verdicts: Sequence[Verdict]
+    fates: Sequence[Fate]
     tokens_so_far: Sequence[float]
     cost: Cost
     missed: int
@@ -62,14 +62,14 @@ def shots(task: PointSpec, scene: Scene, footage: Footage, score: float) -> Iter
     frame cannot be read or the method cannot run.
     """
     detector = scene.measured.model(scene.geometry)
-    dense = baseline_at(task.site, scene.geometry.arch)
+    baseline = baseline_at(task.site, scene.geometry.arch)
     clip = footage.clip
     method = task.method(task.params, detector.backbone)
     own = run_clip(detector, method, clip, watch=watch_of(task.method, detector))
     beside = None
-    if task != dense:
-        reference = dense.method(dense.params, detector.backbone)
-        beside = run_clip(detector, reference, clip, watch=watch_of(dense.method, detector))
+    if task != baseline:
+        reference = baseline.method(baseline.params, detector.backbone)
+        beside = run_clip(detector, reference, clip, watch=watch_of(baseline.method, detector))
     tokens: list[float] = []
     costs: list[tuple[float, float]] = []
     missed = met = 0
@@ -80,16 +80,16 @@ def shots(task: PointSpec, scene: Scene, footage: Footage, score: float) -> Iter
             for made in (result, reference)
         )
         objects = seen if footage.objects is None else footage.objects[position]
-        judged = verdicts(objects, found, seen)
-        missed += judged.count(Verdict.MASKED)
+        judged = fates(objects, found, seen)
+        missed += judged.count(Fate.MASKED)
         met += len(objects)
         tokens.append(result.trace.tokens)
-        costs.append((_gmacs(task, scene, result), _gmacs(dense, scene, reference)))
-        mean, dense_mean = np.mean(costs, axis=0).tolist()
+        costs.append((_gmacs(task, scene, result), _gmacs(baseline, scene, reference)))
+        mean, baseline_mean = np.mean(costs, axis=0).tolist()
         yield Shot(
             position, footage.stills.native(position), result.trace,
             kept_tokens(result.trace, scene.geometry.grid),
-            found, objects, judged, tuple(tokens), Cost(costs[-1][0], mean, dense_mean),
+            found, objects, judged, tuple(tokens), Cost(costs[-1][0], mean, baseline_mean),
             missed, met,
         )  # fmt: skip
 

@@ -37,11 +37,13 @@ _PALE_RED: Colour = (255, 120, 120)
 class Caption:
     """What stays the same throughout a film: the point's label, frames, all tokens N.
 
-    `annotated`: objects are the dataset's, else they are what dense detects. `skips` is False for
-    dense itself. `remark` is a warning in the last line, if any.
+    `baseline` is what people call the baseline. `annotated`: objects are the dataset's, else they
+    are what the baseline detects. `skips` is False for the baseline itself. `remark` is a warning
+    in the last line, if any.
     """
 
     label: str
+    baseline: str
     frames: int
     tokens: int
     annotated: bool
@@ -69,7 +71,7 @@ def strip_height(layout: Layout, caption: Caption) -> int:
 def _rows(layout: Layout, caption: Caption) -> list[list[Mark]]:
     if caption.remark:
         return []
-    marks = marks_of(annotated=caption.annotated, skips=caption.skips)
+    marks = marks_of(caption.baseline, annotated=caption.annotated, skips=caption.skips)
     return rows_of(marks, _small(layout), layout.text, layout.width - 2 * _pad(layout))
 
 
@@ -96,12 +98,12 @@ def facts(shot: Shot, caption: Caption) -> list[str]:
     ]
     if not caption.skips:
         return [*lines, f"GMACs {cost.gmacs:.2f}"]
-    ratio = f"{100 * cost.mean_gmacs / cost.dense_gmacs:.0f} %"
+    ratio = f"{100 * cost.mean_gmacs / cost.baseline_gmacs:.0f} %"
     lines.append(
-        f"GMACs {cost.gmacs:.2f}, mean {cost.mean_gmacs:.2f} of dense's "
-        f"{cost.dense_gmacs:.2f} ({ratio})"
+        f"GMACs {cost.gmacs:.2f}, mean {cost.mean_gmacs:.2f} of {caption.baseline}'s "
+        f"{cost.baseline_gmacs:.2f} ({ratio})"
     )
-    of = "objects" if caption.annotated else "that dense detects"
+    of = "objects" if caption.annotated else f"that {caption.baseline} detects"
     return [*lines, f"missed because of skipping, so far: {shot.missed} of {shot.met} {of}"]
 
 
@@ -115,11 +117,12 @@ def short_facts(shot: Shot, caption: Caption) -> list[str]:
     ]
     if not caption.skips:
         return [*lines, f"GMACs {cost.gmacs:.2f}"]
-    of = "objects" if caption.annotated else "that dense detects"
+    of = "objects" if caption.annotated else f"that {caption.baseline} detects"
+    percent = 100 * cost.mean_gmacs / cost.baseline_gmacs
     return [
         *lines,
         f"GMACs {cost.gmacs:.2f}, mean {cost.mean_gmacs:.2f}",
-        f"of dense's {cost.dense_gmacs:.2f} ({100 * cost.mean_gmacs / cost.dense_gmacs:.0f} %)",
+        f"of {caption.baseline}'s {cost.baseline_gmacs:.2f} ({percent:.0f} %)",
         f"missed by skipping: {shot.missed} of {shot.met} {of}",
     ]
 
@@ -149,7 +152,7 @@ def _draw_wide(draw: ImageDraw.ImageDraw, shot: Shot, caption: Caption, layout: 
         text = shortened(caption.remark, layout.width - 2 * pad, face)
         draw.text((pad, below), text, font=face, fill=_PALE_RED)
         return
-    marks = marks_of(annotated=caption.annotated, skips=caption.skips)
+    marks = marks_of(caption.baseline, annotated=caption.annotated, skips=caption.skips)
     left = layout.width - pad - width_of(marks, face, layout.text)
     draw_marks(draw, (left, below), marks, face, layout.text)
     bright = shortened(shot.kept.legend, left - 2 * pad, face)

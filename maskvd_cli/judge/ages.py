@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.rows import Report
@@ -38,8 +37,7 @@ def ages_of(report: Report, key: str) -> list[Age]:
         return []
     if record is None or record.status != "ok":
         return []
-    by_age = cast(list[dict[str, Any]], record.details.get("by_age") or [])
     return [
-        Age(age["first"], age["last"], age["frames"], age["objects"], age.get(headline.name))
-        for age in by_age
+        Age(age.first, age.last, age.frames, age.objects, age.score(headline.name))
+        for age in record.known_details.by_age
     ]

@@ -19,10 +19,10 @@ def facts(report: Report) -> list[tuple[str, str]]:
     def each(of: Callable[[dict[str, Any]], str]) -> str:
         return "; ".join(dict.fromkeys(of(environment) for environment in report.environments))
 
-    found = [("recipe", f"{plan.recipe} ({plan.description})" if plan.description else plan.recipe)]
+    pairs = [("recipe", f"{plan.recipe} ({plan.description})" if plan.description else plan.recipe)]
     if report.setting:
-        found += list(_setting_facts(report))
-    found += [
+        pairs += list(_setting_facts(report))
+    pairs += [
         ("masks from", f"{plan.detections}: {plan.detections_reason}"),
         ("command", each(lambda environment: str(environment.get("command")))),
         ("date", plan.created),
@@ -30,7 +30,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
         ("software", each(_software)),
         ("run", report.run.folder.name),
     ]
-    return found
+    return pairs
 
 
 def _setting_facts(report: Report) -> list[tuple[str, str]]:
@@ -42,11 +42,11 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
         extent = f", {_extent(stated)} as stated, nothing was read"
     elif not done.empty:
         extent = f", {_extent(done.iloc[0])}"
+    stride = dataset.get("frame_stride")
+    sampled = f", one frame in {stride}" if stride else ""
+    protocol = f"protocol {dataset['protocol']}{sampled}"
     return [
-        (
-            "dataset",
-            f"{dataset['name']} {dataset['split']}, protocol {dataset['protocol']}{extent}",
-        ),
+        ("dataset", f"{dataset['name']} {dataset['split']}, {protocol}{extent}"),
         *(fact for setting in report.settings for fact in _model_facts(setting, inputs)),
         ("seed", str(report.setting["seed"])),
     ]

@@ -1,4 +1,4 @@
-"""Labels without what does not tell them apart."""
+"""Labels without the words that they share."""
 
 from __future__ import annotations
 

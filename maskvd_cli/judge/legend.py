@@ -85,13 +85,7 @@ class Legend:
     def is_baseline(self, row: Mapping[Any, Any]) -> bool:
         """Tell whether a row is the baseline itself: every parameter as it is by default."""
         method = self.plan.methods.get(str(row["method"]))
-        if method is None or method.role != "baseline":
-            return False
-        params: dict[str, Any] = json.loads(row["params"])
-        return all(
-            value is None or _is_same(value, method.defaults.get(name))
-            for name, value in params.items()
-        )
+        return method is not None and method.is_baseline(json.loads(row["params"]))
 
     def columns_of(self, method: str) -> dict[str, str]:
         """Return the parameters of a method that have columns, and their headers."""
@@ -110,21 +104,16 @@ class Legend:
     @cached_property
     def figures(self) -> dict[str, tuple[StoredFigure, tuple[str, ...]]]:
         """The figures that methods of one kind have of their own, with these methods, by name."""
-        found: dict[str, tuple[StoredFigure, tuple[str, ...]]] = {}
+        by_name: dict[str, tuple[StoredFigure, tuple[str, ...]]] = {}
         for name, method in self.plan.methods.items():
             if (figure := method.figure) is not None:
-                first, kin = found.get(figure.name, (figure, ()))
-                found[figure.name] = first, (*kin, name)
-        return found
+                first, kin = by_name.get(figure.name, (figure, ()))
+                by_name[figure.name] = first, (*kin, name)
+        return by_name
 
     def method(self, name: str) -> StoredMethod | None:
         """Return what the plan says of a method."""
         return self.plan.methods.get(name)
-
-
-def _is_same(value: object, default: object) -> bool:
-    """Tell whether a parameter is its default; `true` and 1.0 are not the whole number 1."""
-    return type(value) is type(default) and value == default
 
 
 def capitalised(text: str) -> str:

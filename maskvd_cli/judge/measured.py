@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from maskvd_cli.core.counts import COUNTS
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.quantity import Estimate
 from maskvd_cli.judge.installed import order_of
+from maskvd_cli.store.details import KnownDetails
 from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Plan
@@ -36,7 +37,7 @@ class MeasuredPoint:
     known: frozenset[str] = frozenset()
 
     def columns(self) -> dict[str, Any]:
-        """Return what was measured, by column; what was not has none."""
+        """Return the measured values by column."""
         columns: dict[str, Any] = {}
         for record in self.records:
             for name, estimate in record.values.items():
@@ -80,9 +81,9 @@ def read_measured(run: Run, plan: Plan, key: str) -> MeasuredPoint:
 
 
 def missing_passes(plan: Plan, ran: Sequence[MeasuredPoint]) -> dict[str, int]:
-    """Return of how many of the points that ran each metric of the plan has not run.
+    """Return by metric how many of the points that ran it has not measured.
 
-    Metrics that failed, and files that are damaged, are told in their rows.
+    Failures and damaged files are not among them: they stand in their rows.
     """
     wanted: list[str] = (plan.measure or {}).get("metrics", [])
     missing: dict[str, int] = {}
@@ -96,9 +97,9 @@ def missing_passes(plan: Plan, ran: Sequence[MeasuredPoint]) -> dict[str, int]:
 def setting_columns(setting: dict[str, Any]) -> dict[str, Any]:
     """Return device, precision and the part of the data that a point stands on."""
     measured: dict[str, Any] = setting.get("measured") or {}
-    found = {name: measured[name] for name in ("device", "precision") if name in measured}
+    columns = {name: measured[name] for name in ("device", "precision") if name in measured}
     text = subset_text(setting)
-    return found if text is None else {**found, "subset": text}
+    return columns if text is None else {**columns, "subset": text}
 
 
 def subset_text(setting: dict[str, Any]) -> str | None:
@@ -113,29 +114,18 @@ def subset_text(setting: dict[str, Any]) -> str | None:
 
 
 def session_controls(points: Iterable[MeasuredPoint]) -> dict[str, Estimate]:
-    """Return for each latency session what the baseline against itself gave, by session."""
+    """Return by latency session the ratio of the baseline to itself."""
     sessions: dict[str, Estimate] = {}
     for details in _sessions(points):
-        control = control_of(details)
-        if control is not None:
-            sessions.setdefault(str(details["session"]), control)
+        if (control := details.control) is not None:
+            ends = Estimate(control.value, control.low, control.high)
+            sessions.setdefault(str(details.session), ends)
     return sessions
-
-
-def control_of(details: Mapping[str, Any]) -> Estimate | None:
-    """Return what the baseline against itself gave, of a session's details; None without one."""
-    control: dict[str, Any] | None = details.get("control")
-    if control is None:
-        return None
-    return Estimate(control["value"], control.get("low"), control.get("high"))
 
 
 def disturbance_warnings(points: Iterable[MeasuredPoint]) -> Iterator[str]:
     """Yield for each latency session what disturbed it, if anything was seen."""
-    sessions = {
-        str(details["session"]): cast(list[str], details.get("disturbances") or [])
-        for details in _sessions(points)
-    }
+    sessions = {str(details.session): details.disturbances for details in _sessions(points)}
     for number, disturbances in enumerate(sessions.values(), 1):
         if disturbances:
             which = f" (session {number} of {len(sessions)})" if len(sessions) > 1 else ""
@@ -145,11 +135,11 @@ def disturbance_warnings(points: Iterable[MeasuredPoint]) -> Iterator[str]:
             )
 
 
-def _sessions(points: Iterable[MeasuredPoint]) -> Iterator[dict[str, Any]]:
+def _sessions(points: Iterable[MeasuredPoint]) -> Iterator[KnownDetails]:
     for point in points:
         for record in point.records:
             if record.of == _SESSIONS and record.status == "ok":
-                yield record.details
+                yield record.known_details
 
 
 def control_notes(controls: Mapping[str, Estimate], baseline: str) -> Iterator[str]:

@@ -23,5 +23,5 @@ def _name(row: dict[Any, Any], several: list[str]) -> str:
     params = json.loads(row["params"])
     added = tuple(f"{name}=" for name in _SHARED if name not in params)
     name = " ".join(word for word in row["label"].split(" ") if not word.startswith(added))
-    told = [str(row[column]) for column in several if not pd.isna(row[column])]
-    return f"{name} ({', '.join(told)})" if told else name
+    sites = [str(row[column]) for column in several if not pd.isna(row[column])]
+    return f"{name} ({', '.join(sites)})" if sites else name

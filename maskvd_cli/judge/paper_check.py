@@ -133,8 +133,8 @@ class _Point:
 def paper_checks(report: Report) -> tuple[PaperCheck, ...]:
     """Return a check of each value that a published row gives or this run has, in row order.
 
-    Points without a published row have none. What a planned run cannot have measured, and what
-    neither side knows, is left out; so is the keep rate where the paper prints tokens.
+    Points without a published row have none. Left out are values that a planned run cannot have,
+    values that neither side knows, and the keep rate where the paper prints tokens.
     """
     printed = _printed(report.legend)
     return tuple(
@@ -158,6 +158,8 @@ def _points(report: Report) -> Iterator[_Point]:
 
 def _worth_checking(point: _Point, quantity: _Printed) -> bool:
     ours, theirs = point.ours(quantity), point.theirs(quantity)
+    if point.match.table.incomparable is not None:
+        return theirs is not None
     if quantity.name == "keep rate":
         return theirs is not None and "tokens" not in point.match.row.values
     if ours is None and point.planned and quantity.name not in ("tokens", "GMACs"):
@@ -247,15 +249,15 @@ def tally(checks: tuple[PaperCheck, ...]) -> str | None:
     """Return in one sentence how many values are reproduced; None where no row is published."""
     if not checks:
         return None
-    found = Counter(check.verdict for check in checks)
-    done, missed = found["reproduced"], found["not reproduced"]
+    counts = Counter(check.verdict for check in checks)
+    done, missed = counts["reproduced"], counts["not reproduced"]
     if not done + missed:
         return f"None of {len(checks)} values is comparable with {_sources(checks)}."
     text = f"{done} of {done + missed} comparable values of {_sources(checks)} are reproduced"
     failed = Counter(c.quantity for c in checks if c.verdict == "not reproduced")
-    told = ", ".join(f"{name} of {_of_points(count)}" for name, count in failed.items())
-    text += f"; not: {told}" if failed else ""
-    other = found["not comparable"]
+    not_reproduced = ", ".join(f"{name} of {_of_points(count)}" for name, count in failed.items())
+    text += f"; not: {not_reproduced}" if failed else ""
+    other = counts["not comparable"]
     return f"{text}; {other} more are not comparable." if other else f"{text}."
 
 

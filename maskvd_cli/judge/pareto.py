@@ -24,9 +24,9 @@ class Trade:
     def beats(self, other: Trade) -> bool:
         """Tell whether this point is better in one by more than noise, and not worse in the other.
 
-        Not worse in cost: by no more than noise. Not worse in quality: by value, since on the same
-        frames quality has no noise; its interval speaks of other frames, and a wide one must not
-        let a loss pass for none.
+        A cost is not worse where it is higher by no more than noise. A quality is not worse where
+        its value is no lower: on the same frames it has no noise. Its interval speaks of other
+        frames, and a wide one must not hide a loss.
         """
         floor = max(self.floor, other.floor)
         if is_cheaper(self.cost, other.cost, floor):
@@ -44,11 +44,11 @@ def is_cheaper(one: Estimate, other: Estimate, floor: float = 0.0) -> bool:
 
 
 def _is_above(one: Estimate, other: Estimate) -> bool:
-    """Tell whether the interval of the difference lies above 0; without intervals it does not.
+    """Tell whether the interval of the difference lies above 0; False without intervals.
 
-    The reach of the difference is the root of the summed squares of both (MOVER; G. Y. Zou and
-    A. Donner, Statistics in Medicine 27, 2008). What both share, as the baseline of one session,
-    would make it smaller.
+    Half its width is the root of the sum of both squares (MOVER; G. Y. Zou and A. Donner,
+    Statistics in Medicine 27, 2008). What both share, as the baseline of one session, would make it
+    smaller.
     """
     if one.low is None or other.high is None:
         return False
@@ -58,8 +58,7 @@ def _is_above(one: Estimate, other: Estimate) -> bool:
 def dominating(points: Sequence[Trade]) -> list[int | None]:
     """Return for each point the index of one that beats it (`Trade.beats`), None on the front.
 
-    Of those that beat a point one on the front is named where there is one, of these the best, and
-    of equally good ones the cheapest.
+    Where several beat it, one on the front comes first, then the best, then the cheapest.
     """
     beaten_by = [
         [i for i, other in enumerate(points) if i != index and other.beats(point)]
@@ -76,8 +75,8 @@ def dominating(points: Sequence[Trade]) -> list[int | None]:
 def front(cost: Sequence[float], quality: Sequence[float]) -> list[bool]:
     """Tell for each point whether no other is at least as cheap and as good, and better in one.
 
-    Values are compared as they are, as if they had no noise; `dominating` heeds it. Equal points do
-    not beat each other: all are on the front, or none. Raises ValueError for lengths that differ.
+    Values are compared as if they had no noise; `dominating` heeds noise. Equal points do not beat
+    each other: all are on the front, or none. Raises ValueError for lengths that differ.
     """
     points = list(zip(cost, quality, strict=True))
     on_front = [True] * len(points)

@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from maskvd_cli.data.benchmarks import is_benchmark
 from maskvd_cli.store.schema import PointRecord
 
+# The parser in C, where PyYAML came with it, takes a tenth of the time.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class _Data(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +51,7 @@ class PaperRow(_Data):
 class DataExtent(_Data):
     """On which model, clips and frames a table stands, how resized, and on which heatmap.
 
+    `frames` None: how many there are is not known, and not compared.
     `heatmap` holds what is known of it, `withheld_heatmap` why that is not enough to make it again;
     points without a static mask do not depend on it.
     """
@@ -55,21 +59,32 @@ class DataExtent(_Data):
     model: str
 
     clips: int
-    frames: int
+    frames: int | None
     frame: str
     heatmap: dict[str, str] = {}
     withheld_heatmap: str | None = None
 
 
 class PaperTable(_Data):
-    """One published table for one setting."""
+    """One published table for one setting.
+
+    `incomparable`: why nothing that runs here can be compared with it, another task or detector;
+    its rows then stand beside every point of their methods, and `where` and `data` say nothing.
+    """
 
     table: str
-    where: dict[str, str]
-    data: DataExtent
-    gmacs_evaluated: Literal["per-frame", "at-mean-tokens"]
+    where: dict[str, str] = {}
+    data: DataExtent | None = None
+    gmacs_evaluated: Literal["per-frame", "at-mean-tokens"] = "per-frame"
+    incomparable: str | None = None
     notes: tuple[str, ...] = ()
     rows: tuple[PaperRow, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _has_its_setting(self) -> Self:
+        if (self.incomparable is None) != bool(self.where and self.data):
+            raise ValueError("a table has where and data, or the reason in incomparable")
+        return self
 
 
 class Paper(_Data):
@@ -117,14 +132,14 @@ def papers() -> tuple[Paper, ...]:
     folder = files("maskvd_cli.judge").joinpath("papers")
     entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     texts = [entry.read_text("utf-8") for entry in entries if entry.name.endswith(".yaml")]
-    return tuple(Paper.model_validate(yaml.safe_load(text)) for text in texts)
+    return tuple(Paper.model_validate(yaml.load(text, _LOADER)) for text in texts)
 
 
 def matches(records: Sequence[PointRecord]) -> list[Match | None]:
     """Return for each point the published row with its setting, method and parameters, or None.
 
-    Of several tables that answer for a point, the baseline above all, the one that answers for
-    most of the points is taken.
+    Several tables may answer for one point, above all for the baseline: then the table that answers
+    for most points is taken.
     """
     candidates = [list(_candidates(record)) for record in records]
     answered = Counter(match.source for found in candidates for match in found)
@@ -136,8 +151,7 @@ def matches(records: Sequence[PointRecord]) -> list[Match | None]:
 def _candidates(record: PointRecord) -> Iterator[Match]:
     """Yield the first matching row of every published table.
 
-    Data of one's own in the layout of a published set is not that set, and a heatmap of one's own
-    not the paper's: nothing is published of them.
+    Nothing is published of own data in the layout of a published set, nor of an own heatmap.
     """
     dataset, model = record.setting["dataset"], record.setting["model"]
     heatmap: dict[str, Any] = record.setting["heatmap"] or {}
@@ -150,10 +164,12 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
         "input": model["input"],
         "backbone": model["backbone"],
     }
+    if stride := dataset.get("frame_stride"):
+        setting["frame_stride"] = str(stride)
     stated = {"method": record.method, **record.params}
     for paper in papers():
         for table in paper.tables:
-            if table.where != setting:
+            if table.incomparable is None and table.where != setting:
                 continue
             for row in table.rows:
                 if row.point.items() <= stated.items():
@@ -161,32 +177,37 @@ def _candidates(record: PointRecord) -> Iterator[Match]:
                         paper.paper,
                         table,
                         row,
-                        difference=_difference(record, table.data),
-                        withheld=table.data.withheld_heatmap if record.setting["heatmap"] else None,
+                        difference=table.incomparable or _difference(record, table.data),
+                        withheld=_withheld(record, table.data),
                         hardware=paper.hardware,
                     )
                     break
 
 
-def _difference(record: PointRecord, data: DataExtent) -> str | None:
+def _withheld(record: PointRecord, data: DataExtent | None) -> str | None:
+    """Return what the point needs and the paper did not publish."""
+    return None if data is None or not record.setting["heatmap"] else data.withheld_heatmap
+
+
+def _difference(record: PointRecord, data: DataExtent | None) -> str | None:
     """Return what of a point's data and setting is not the table's, None where all is."""
     metrics, model = record.metrics, record.setting["model"]
-    if metrics is None:
+    if metrics is None or data is None:
         return "the point has not been run"
-    found: list[str] = []
+    parts: list[str] = []
     if model["name"] != data.model:
-        found.append(f"model {model['name']}, not {data.model}")
-    if (metrics.clips, metrics.frames) != (data.clips, data.frames):
-        found.append(
+        parts.append(f"model {model['name']}, not {data.model}")
+    if metrics.clips != data.clips or data.frames not in (None, metrics.frames):
+        parts.append(
             f"{metrics.clips} clips and {metrics.frames} frames, not {data.clips} and {data.frames}"
         )
     if model["frame"] != data.frame:
-        found.append(f"frames resized to {model['frame']}, not {data.frame}")
+        parts.append(f"frames resized to {model['frame']}, not {data.frame}")
     measured: dict[str, Any] = record.setting.get("measured") or {}
     if measured.get("clip_boxes"):
-        found.append("boxes cut at the frame")
+        parts.append("boxes cut at the frame")
     heatmap: dict[str, Any] = record.setting["heatmap"] or data.heatmap
     other = [name for name, value in data.heatmap.items() if heatmap.get(name) != value]
     if other:
-        found.append(f"another heatmap ({', '.join(other)})")
-    return "; ".join(found) or None
+        parts.append(f"another heatmap ({', '.join(other)})")
+    return "; ".join(parts) or None

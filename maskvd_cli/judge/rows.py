@@ -35,13 +35,12 @@ _SPEEDUP = ("speedup", "speedup_high", "speedup_low")
 class Report:
     """Everything a renderer needs: rows (`columns_of`), facts about the run, notes, damaged files.
 
-    `named`: for each row the parameters that name its point. `environments`: the run's own and
-    those of its points, each once; points may be taken over from a run on another machine or with
-    other software. `settings`: of the finished points, one for each model. `names`: for each row
-    what sentences call its point. `controls`: what the baseline against itself gave, by latency
-    session.
-    `disturbed`: what disturbed the sessions. `published`: the published row of a point, by
-    key. `missing`: of how many points that ran a metric has not run, by metric.
+    `named`: for each row the parameters that name its point; `names`: for each row what sentences
+    call the point. `environments`: of the run and of its points, each once, since points may come
+    from a run on another machine or with other software. `settings`: of finished points, one for
+    each model. `controls`: the ratio of the baseline to itself, by latency session; `disturbed`:
+    what disturbed the sessions. `published`: the published row of a point, by key. `missing`: by
+    metric, how many of the points that ran it has not measured.
     """
 
     rows: pd.DataFrame
@@ -152,7 +151,7 @@ def _table(rows: Sequence[dict[str, Any]], legend: Legend) -> pd.DataFrame:
 
 
 def _are_whole(rows: Sequence[dict[str, Any]], name: str) -> bool:
-    """Tell whether a column holds whole numbers, which must not become others where some lack."""
+    """Tell whether a column holds whole numbers, which stay whole where some rows have none."""
     values = [row[name] for row in rows if name in row]
     return bool(values) and all(isinstance(value, int) for value in values)
 
@@ -172,8 +171,8 @@ def _front(
 ) -> dict[str, Any]:
     """Return `on_front` and `dominated_by`, among points of one model and input, controls aside.
 
-    Milliseconds of two sessions also hold the machine's drift; so cost is time as a share of the
-    session's own baseline, and a point without a speed-up has no place.
+    Cost is time as a share of the session's own baseline, since milliseconds of two sessions also
+    hold the machine's drift. A point without a speed-up has no place.
     """
     known = has_tradeoff(table, legend) & table["speedup"].notna()
     known &= ~table["method"].isin(legend.controls)
@@ -196,7 +195,7 @@ def _front(
 def _trade(row: dict[Any, Any], controls: dict[str, Estimate], legend: Legend) -> Trade:
     """Return a row's time as a share of the baseline's, and its headline, the higher the better.
 
-    The baseline is what others are held to, and has no noise.
+    The baseline has no noise: others are compared with it.
     """
     floor = control_noise(controls.get(str(row["latency_session"])))
     sign = 1.0 if legend.more_is_better else -1.0
@@ -289,7 +288,7 @@ def _result(record: PointRecord) -> dict[str, Any]:
 
 def _paper(metrics: Metrics | None, match: Match | None) -> dict[str, Any]:
     """Return the published values, and how far the point's lie from them on the same frames."""
-    if metrics is None or match is None:
+    if metrics is None or match is None or match.table.incomparable is not None:
         return {}
     values = match.row.values
     published: dict[str, Any] = {f"paper_{name}": value for name, value in values.items()}

@@ -17,11 +17,11 @@ _CALLED = {
     "backbone": "the backbone itself",
     "head": "pyramid, RPN and box head",
 }
-# Ratios nearer to 1 than this are told as none.
+# Ratios nearer to 1 than this count as none.
 _NEGLIGIBLE = 0.01
 # Parts that take less than this share of the frame beyond what is foreseen explain little.
 _NOTABLE = 0.03
-# A part whose time changes by no more than this is told as unchanged; rounds differ by as much.
+# A part whose time changes by no more than this counts as unchanged; rounds differ by as much.
 _SAME = 0.05
 
 
@@ -109,12 +109,12 @@ def _parts(row: dict[Any, Any]) -> dict[str, float]:
 
 
 def _limits(ours: dict[str, float], theirs: dict[str, float], gmacs: float) -> list[str]:
-    """Return the parts that take beyond what the saving in GMACs would leave, the most first."""
+    """Return the parts that take more time than the saving in GMACs would leave, the most first."""
     if gmacs <= 1 + _NEGLIGIBLE:
         return []
     beyond = {part: ours[part] - theirs[part] / gmacs for part in PARTS}
-    told = [part for part in PARTS if beyond[part] > _NOTABLE * sum(ours.values())]
-    return sorted(told, key=lambda part: -beyond[part])
+    limiting = [part for part in PARTS if beyond[part] > _NOTABLE * sum(ours.values())]
+    return sorted(limiting, key=lambda part: -beyond[part])
 
 
 def _because(

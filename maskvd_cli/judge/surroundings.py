@@ -12,7 +12,7 @@ from maskvd_cli.store.measured import MeasuredRecord
 def other_conditions(points: Sequence[MeasuredPoint]) -> list[str | None]:
     """Return for each point what of its conditions differs from the newest, such as `latency: gpu`.
 
-    Compared is what both records tell; None where nothing differs.
+    Compared are the conditions that both records hold; None where none differs.
     """
     newest: dict[str, MeasuredRecord] = {}
     for record in (record for point in points for record in point.records):

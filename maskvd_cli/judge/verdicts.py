@@ -147,7 +147,7 @@ class _Facts:
 
     @property
     def untold(self) -> bool:
-        """Whether only full frames, or only others, were timed, so that no speed-up is known."""
+        """Whether one kind of frame, full or other, was not timed, so that no speed-up is known."""
         row = self.row
         kinds = row["latency_full_ms"], row["latency_masked_ms"]
         return row["speedup"] is None and (kinds[0] is None) != (kinds[1] is None)

@@ -18,7 +18,7 @@ _NO_LIMIT = 1 << 60
 
 
 @dataclass(frozen=True)
-class Memory:
+class MachineMemory:
     """Bytes: of the machine, still free for use, and of swap in use.
 
     `limit` is the control group's, None where there is none; `available` heeds it.
@@ -51,7 +51,7 @@ def held_back(root: Path = ROOT) -> int | None:
     return None
 
 
-def memory(root: Path = ROOT) -> Memory | None:
+def memory(root: Path = ROOT) -> MachineMemory | None:
     """Return the machine's memory, and what the control group leaves of it."""
     found = re.findall(r"^(\w+):\s+(\d+) kB$", text_of(root / "proc/meminfo") or "", re.MULTILINE)
     kib = {name: int(value) for name, value in found}
@@ -62,7 +62,7 @@ def memory(root: Path = ROOT) -> Memory | None:
         available = min(available, max(0, limit - used))
     swap = (kib.get("SwapTotal", 0) - kib.get("SwapFree", 0)) * 1024
     tightest = min((limit for limit, _ in limits), default=None)
-    return Memory(kib["MemTotal"] * 1024, available, tightest, swap)
+    return MachineMemory(kib["MemTotal"] * 1024, available, tightest, swap)
 
 
 def _memory_limits(root: Path) -> Iterator[tuple[int, int]]:

@@ -18,6 +18,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.attention import attention
 from maskvd_cli.families.blocks.relative import KeyPlaces, RelativeLogits
 from maskvd_cli.families.blocks.vit import Block
+from maskvd_cli.methods.attention_maps import attention_weights
 
 # Queries whose attention is held at once where all of them vote: 12 x 256 x 4096 weights, 50 MB.
 _QUERIES_AT_ONCE = 256
@@ -78,7 +79,7 @@ def _scored_by_class(block: Block, normed: Tensor) -> tuple[Tensor, Attend]:
     def queries(rows: Tensor) -> Tensor:
         return block.to_heads(block.queries(rows))
 
-    paid = _softmax(queries(normed[:, :1]), key)
+    paid = attention_weights(queries(normed[:, :1]), key)
 
     def attend(places: Tensor | None) -> Tensor:
         rows = normed[:, 1:] if places is None else take(normed[:, 1:], places)
@@ -97,7 +98,7 @@ def _vote(block: Block, qkv: Tensor, index: Tensor, grid: Size) -> tuple[Tensor,
     for start in range(0, len(index), _QUERIES_AT_ONCE):
         chunk = slice(start, start + _QUERIES_AT_ONCE)
         bias = None if relative is None else relative.bias(chunk, places)
-        paid = _softmax(query[:, :, chunk], key, bias)
+        paid = attention_weights(query[:, :, chunk], key, bias)
         parts.append(paid.to(value.dtype) @ value)
         received = received + paid.sum((0, 1, 2))
     return block.merge(torch.cat(parts, dim=2)), received / (block.heads * len(index))
@@ -119,10 +120,3 @@ def _relative(
         (index // grid.cols).where(placed, torch.full_like(index, grid.rows)),
         (index % grid.cols).where(placed, torch.full_like(index, grid.cols)),
     )
-
-
-def _softmax(query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return the attention weights (B, H, n, m), in single precision at least: they are ranked."""
-    wide = torch.promote_types(query.dtype, torch.float32)
-    logits = (query.to(wide) * query.shape[-1] ** -0.5) @ key.to(wide).mT
-    return (logits if bias is None else logits + bias).softmax(-1)

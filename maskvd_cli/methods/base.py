@@ -20,6 +20,7 @@ from maskvd_cli.families.blocks.traits import PLAIN_VIT, TOKENS
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.frame import ClipView, FrameContext, Selection
 from maskvd_cli.methods.illustration import Pictured
+from maskvd_cli.methods.learning import Learner
 from maskvd_cli.methods.params import Params
 from maskvd_cli.methods.stages import Stages
 from maskvd_cli.methods.trace import FrameTrace, TokenTrace, every_token
@@ -60,6 +61,8 @@ class Method(ABC, Generic[P]):
     For reports: `role`; `columns`, parameters with a column of their own and its header; `colour`
     (#rrggbb) and `mark` (in matplotlib's naming), None: chosen by whoever draws; `figure`, which
     figure shows methods of its kind (the fields of `store.schema.StoredFigure`).
+
+    `learner`: how weights that the method brings are learnt beside a detector; None: it has none.
     """
 
     name: ClassVar[str]
@@ -80,6 +83,7 @@ class Method(ABC, Generic[P]):
     colour: ClassVar[str | None] = None
     mark: ClassVar[str | None] = None
     figure: ClassVar[Mapping[str, Any] | None] = None
+    learner: ClassVar[type[Learner[Any]] | None] = None
 
     # For debugging: features that are not finite raise in `step`. The heads of a detector check
     # their own outputs, so sweeps do without, and no method pays for it on the clock.
@@ -182,6 +186,15 @@ class Method(ABC, Generic[P]):
         """Tell whether a clip that repeats one frame gives the same features on each."""
         del params
         return False
+
+    @classmethod
+    def own_weights(cls, params: P, arch: Any) -> Mapping[str, str]:
+        """Return the sha256 of each file of weights that the method brings, by its parameter.
+
+        They decide a point as the model's weights do. Raises CheckpointError, UsageError.
+        """
+        del params, arch
+        return {}
 
     @classmethod
     def needs_heatmap(cls, params: P) -> bool:

@@ -17,6 +17,7 @@ from maskvd_cli.families.base import BACKBONE, HEAD, Model
 from maskvd_cli.machine.stopwatch import NoStopwatch, Stopwatch
 from maskvd_cli.methods.base import ClipView, FrameContext, FrameTrace, Method, Stages
 from maskvd_cli.methods.stages import SELECTION
+from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
 
 
@@ -41,9 +42,7 @@ class ClipInput:
 
     def objects(self, position: int) -> Tensor | None:
         """Return the annotated boxes (m, 4) of a frame, in input pixels."""
-        if self.view.boxes is None or self.view.frame_of is None:
-            return None
-        return self.view.boxes[self.view.frame_of == position]
+        return self.view.objects(position)
 
     def context(
         self, position: int, boxes: Tensor | None, scores: Tensor | None, truth: Tensor | None
@@ -74,11 +73,6 @@ class FrameResult:
     times: dict[str, float]
     ran: frozenset[str] = frozenset()
 
-    @property
-    def detections(self) -> Any:
-        """The output, where it is a detector's."""
-        return self.output
-
 
 @torch.inference_mode()
 def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed by whom
@@ -88,17 +82,19 @@ def run_frame(  # noqa: PLR0913, PLR0917 - who runs, what, after what, and timed
     position: int,
     before: Any | None,
     watch: Stopwatch,
+    task: Task,
 ) -> FrameResult:
     """Run one frame from its decoded and resized image to its output on the CPU.
 
-    `before`: the output of the frame before. Everything that the method needs lies between start
+    `before`: the output of the frame before; `task`: the model's, which tells what the next frame
+    may know of it. Everything that the method needs lies between start
     and stop of the watch; decoding, resizing and reading annotations do not. A frame that fails
     resets the method.
     """
     image = clip.images[position]
     truth = clip.objects(position) if method.needs_truth else None
     labelled = clip.objects(position - 1) if position and clip.from_labels else None
-    stages, task = Stages(model, watch, before), tasks.load(model.task)()
+    stages = Stages(model, watch, before)
     try:
         watch.start()
         boxes = scores = None
@@ -131,10 +127,10 @@ def run_clip(
     watch: Stopwatch | None = None,
 ) -> Iterator[FrameResult]:
     """Reset the method and run the first `frames` of a clip, all of them by default."""
-    watch = watch or NoStopwatch()
+    watch, task = watch or NoStopwatch(), tasks.load(model.task)()
     method.reset()
     before: Any | None = None
     for position in range(min(frames or len(clip), len(clip))):
-        result = run_frame(model, method, clip, position, before, watch)
+        result = run_frame(model, method, clip, position, before, watch, task)
         before = result.output
         yield result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,6 +46,20 @@ class ClipView:
     def grid(self) -> Size:
         """The token grid."""
         return self.input.tiles(self.patch)
+
+    def objects(self, position: int) -> Tensor | None:
+        """Return the annotated boxes (m, 4) of a frame, in input pixels; None: they are not known.
+
+        All frames share storage: change nothing in place.
+        """
+        return None if self.boxes is None or self.frame_of is None else self._by_frame[position]
+
+    @cached_property
+    def _by_frame(self) -> tuple[Tensor, ...]:
+        assert self.boxes is not None and self.frame_of is not None
+        order = torch.argsort(self.frame_of, stable=True)
+        counts = torch.bincount(self.frame_of, minlength=self.frames)
+        return self.boxes[order].split(counts.tolist())
 
     def touched(self, margin: int, method: str) -> Tensor:
         """Return for each frame the tokens that its own boxes touch: (frames, N) bool.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
 import torch
@@ -120,11 +120,20 @@ def run(
     if kind.needs_heatmap(checked) and heatmap is None:
         raise UsageError(
             f"{method} with these parameters needs a heatmap",
-            remedy="give heatmap=, or parameters that need none (maskvd: mask='dynamic')",
+            remedy=f"give heatmap={_without_heatmap(kind, checked)}",
         )
     scores = None if heatmap is None else _scores(heatmap, model)
     size, task = None if frame is None else Size.parse(frame), tasks.load(model.task)()
     return _Clips(model, kind, checked, scores, size, task)
+
+
+def _without_heatmap(kind: type[Method[Any]], params: Params) -> str:
+    """Return the choice of a parameter that needs no heatmap, as a remedy; empty without one."""
+    for name, info in kind.params_type.model_fields.items():
+        for choice in get_args(info.annotation) if get_origin(info.annotation) is Literal else ():
+            if not kind.needs_heatmap(params.model_copy(update={name: choice})):
+                return f", or {name}={choice!r}"
+    return ""
 
 
 def _checked(kind: type[Method[Any]], params: Mapping[str, Any]) -> Params:

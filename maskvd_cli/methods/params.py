@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
+
+from maskvd_cli.recipe.paths import files_in
 
 _MARGIN_QUARTERS = (0, 2, 4, 6, 8)
 _PARTS_OF_N = 16
@@ -17,6 +20,11 @@ class Params(BaseModel):
     """Hyperparameters of a method: strict types, no unknown keys, not changed after reading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    def told(self) -> dict[str, Any]:
+        """Return all parameters as results tell them: JSON values, of files their names alone."""
+        names = {name: Path(text).name for name, text in files_in(self)}
+        return {**self.model_dump(mode="json"), **names}
 
 
 @dataclass(frozen=True)

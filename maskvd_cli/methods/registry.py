@@ -11,6 +11,7 @@ methods: Registry[Method[Params]] = Registry(
     Method,
     "maskvd.methods",
     {
+        "boxes-k": "maskvd_cli.methods.boxes_k:BoxesK",
         "dense": "maskvd_cli.methods.dense:Dense",
         "dense-unpadded": "maskvd_cli.methods.dense_unpadded:DenseUnpadded",
         "eventful": "maskvd_cli.methods.eventful:Eventful",
@@ -19,7 +20,10 @@ methods: Registry[Method[Params]] = Registry(
         "maskvd+evit": "maskvd_cli.methods.maskvd_evit:MaskVDEViT",
         "oracle": "maskvd_cli.methods.oracle:Oracle",
         "random": "maskvd_cli.methods.random_tokens:RandomTokens",
+        "rgtp": "maskvd_cli.methods.rgtp:RGTP",
         "stgt": "maskvd_cli.methods.stgt:STGT",
+        "svit": "maskvd_cli.methods.svit:SViT",
+        "vpp": "maskvd_cli.methods.vpp:VPP",
     },
 )
 
@@ -29,8 +33,7 @@ def baseline() -> type[Method[Params]]:
 
     Raises MaskvdError unless exactly one is registered.
     """
-    loaded = [_loaded(name) for name in methods.names()]
-    known = [method for method in loaded if method is not None and method.role == "baseline"]
+    known = [method for method in methods.working() if method.role == "baseline"]
     if len(known) != 1:
         names = ", ".join(method.name for method in known) or "none"
         raise MaskvdError(
@@ -38,11 +41,3 @@ def baseline() -> type[Method[Params]]:
             remedy="mend or uninstall the package that provides another",
         )
     return known[0]
-
-
-def _loaded(name: str) -> type[Method[Params]] | None:
-    """Return a method; None where a plug-in is broken, which is told where it is asked for."""
-    try:
-        return methods.load(name)
-    except MaskvdError:
-        return None

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from maskvd_cli.core.counts import block_count
 from maskvd_cli.core.size import Size
 
 MASK = "mask"
@@ -28,6 +29,10 @@ class FrameTrace:
     each set, all tokens pass through the rest. `{"mask": 1.0}`: one set serves the whole backbone;
     36 gates have 1/36 each; where nothing is said, a token counts that is in any set. `meaning`:
     in words, what it says of a token that its share is high.
+
+    `layers`: how many tokens of the grid each block computed, empty where that is not told.
+    `scores`: by the number of a block, the scores (N,) from which it was chosen what it computes,
+    NaN for tokens that had none; high ones are computed.
     """
 
     tokens: float
@@ -37,6 +42,8 @@ class FrameTrace:
     shares: Mapping[str, float] = field(default_factory=dict[str, float])
     meaning: str = "recomputed"
     lead: int = 0
+    layers: tuple[int, ...] = ()
+    scores: Mapping[int, Tensor] = field(default_factory=dict[int, Tensor])
 
     @property
     def mask(self) -> Tensor | None:
@@ -44,8 +51,13 @@ class FrameTrace:
         return self.selected[MASK] if set(self.selected) == {MASK} else None
 
     def without_sets(self) -> FrameTrace:
-        """Return the trace without indices, which hold memory of the device."""
-        return replace(self, selected={}, shares={})
+        """Return the trace without indices and scores, which hold memory of the device."""
+        return replace(self, selected={}, shares={}, scores={})
+
+    def every_count(self) -> dict[str, int]:
+        """Return `counts`, and what each block computed under the names of `block_count`."""
+        layers = {block_count(number): tokens for number, tokens in enumerate(self.layers)}
+        return {**self.counts, **layers}
 
     def share(self, tokens: int) -> NDArray[np.float64] | None:
         """Return for each of N `tokens` in which part of the layers it is recomputed, (N,) in 0..1.
@@ -118,13 +130,14 @@ class TokenTrace:
 
     @classmethod
     def of(cls, frames: Sequence[FrameTrace]) -> TokenTrace:
-        """Stack the traces of single steps."""
-        names = {name for frame in frames for name in frame.counts}
+        """Stack the traces of single steps; what their blocks computed stands among the counts."""
+        counted = [frame.every_count() for frame in frames]
+        names = {name for counts in counted for name in counts}
         return cls(
             np.array([frame.tokens for frame in frames], dtype=np.float64),
             np.array([frame.full for frame in frames], dtype=np.bool_),
             {
-                name: np.array([frame.counts[name] for frame in frames], dtype=np.int64)
+                name: np.array([counts[name] for counts in counted], dtype=np.int64)
                 for name in sorted(names)
             },
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.quantity import Estimate, Quantity
 from maskvd_cli.metrics.base import Finding, Metric
-from maskvd_cli.metrics.session import FAILURE, dropped
+from maskvd_cli.metrics.session import dropped, sound_pieces
 from maskvd_cli.metrics.statistics import CHANGE_ESTIMATOR, cluster_weights, paired_change
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.tasks.quantities import change_of
@@ -33,13 +33,18 @@ class Accuracy(Metric):
         """Return the task's own quantities and the headline's change."""
         return (*task.quantities, change_of(task.headline()))
 
+    @classmethod
+    def parts(cls, protocol: Mapping[str, Any], series: int) -> tuple[str, ...]:
+        """Return a part for each point."""
+        del protocol
+        return tuple(f"scores-{number:05d}" for number in range(series))
+
     def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
         """Yield a piece per point; its facts hold scores, details, and what videos left out do."""
-        del protocol
         outputs = session.stored()
+        parts = self.parts(protocol, len(session.series))
         beside = None if session.baseline is None else _scored(outputs, session.baseline)
-        for number, key in enumerate(session.series):
-            part = f"scores-{number:05d}"
+        for number, (key, part) in enumerate(zip(session.series, parts, strict=True)):
             if part in session.done or key in session.lost:
                 continue
             session.on_talk(f"scoring {number + 1} of {len(session.series)}")
@@ -57,9 +62,7 @@ class Accuracy(Metric):
     ) -> Iterator[Finding]:
         """Return the scores, and the change where the baseline has outputs, too."""
         del protocol
-        for piece in pieces:
-            if piece.key not in keys or FAILURE in piece.facts:
-                continue
+        for piece in sound_pieces(keys, pieces):
             facts = piece.facts
             known = {name: value for name, value in facts["values"].items() if value is not None}
             values = {name: Estimate(value) for name, value in known.items()}

@@ -63,6 +63,26 @@ class Metric(ABC):
         del task
         return cls.quantities
 
+    @classmethod
+    def parts(cls, protocol: Mapping[str, Any], series: int) -> tuple[str, ...] | None:
+        """Return the names of all parts of a session of so many points, the baseline among them.
+
+        None where they are not known before.
+        """
+        del protocol, series
+        return None
+
+    @classmethod
+    def foretold_seconds(
+        cls, protocol: Mapping[str, Any], frame_seconds: float | None
+    ) -> float | None:
+        """Return about how long one point takes where a frame takes `frame_seconds`.
+
+        None where that cannot be foretold, as without the time of a frame.
+        """
+        del protocol, frame_seconds
+        return None
+
     @abstractmethod
     def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
         """Measure the session's points; yield each part as it ends, so that it can be stored.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from maskvd_cli.core.quantity import Estimate, Quantity
-from maskvd_cli.metrics.base import Finding, Metric
-from maskvd_cli.metrics.session import FAILURE
+from maskvd_cli.core.quantity import Quantity
+from maskvd_cli.metrics.pointwise import Pointwise
 from maskvd_cli.recipe.section import Section
-from maskvd_cli.store.piece import Piece
 
 if TYPE_CHECKING:
+    from maskvd_cli.methods.base import Method
     from maskvd_cli.metrics.session import Session
 
 
@@ -25,7 +24,7 @@ class EnergySection(Section):
     seconds: float = Field(default=3.0, gt=0, le=3600, description="clip after clip, so long")
 
 
-class Energy(Metric):
+class Energy(Pointwise):
     """Millijoules of the whole board per frame, idle power included."""
 
     name = "energy"
@@ -34,6 +33,8 @@ class Energy(Metric):
     section: ClassVar[type[Section]] = EnergySection
     smoke: ClassVar[Mapping[str, Any]] = {"frames": 4, "seconds": 0.2}
     timed: ClassVar[bool] = True
+    part: ClassVar[str] = "energy"
+    values: ClassVar[Mapping[str, tuple[str, float]]] = {"mj_per_frame": ("energy_mj", 1.0)}
     by_default: ClassVar[bool] = False
     quantities: ClassVar[tuple[Quantity, ...]] = (
         Quantity(
@@ -48,8 +49,18 @@ class Energy(Metric):
         ),
     )
 
-    def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
-        """Yield a piece per point. Raises UsageError where the device counts no energy."""
+    @classmethod
+    def foretold_seconds(
+        cls, protocol: Mapping[str, Any], frame_seconds: float | None
+    ) -> float | None:
+        """Return the time of the protocol."""
+        del frame_seconds
+        return float(protocol["seconds"])
+
+    def facts(
+        self, session: Session, make: Callable[[], Method[Any]], protocol: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the energy of a point. Raises UsageError where the device counts none."""
         from maskvd_cli.metrics.boards import (  # noqa: PLC0415 - reports need no torch
             measure_energy,
             open_meter,
@@ -58,19 +69,8 @@ class Energy(Metric):
         assert session.device is not None
         meter = open_meter(session.device)
         frames, seconds = int(protocol["frames"]), float(protocol["seconds"])
-        for key, make in session.series.items():
-            found = measure_energy(
+        return asdict(
+            measure_energy(
                 session.model, make(), session.clips, meter, frames=frames, seconds=seconds
             )
-            yield Piece(key, "energy", facts=asdict(found))
-
-    def summarise(
-        self, keys: Sequence[str], pieces: Iterable[Piece], protocol: Mapping[str, Any]
-    ) -> Iterator[Finding]:
-        """Return the energy of every point."""
-        del protocol
-        for piece in pieces:
-            if piece.key not in keys or FAILURE in piece.facts:
-                continue
-            facts = dict(piece.facts)
-            yield Finding(piece.key, {"energy_mj": Estimate(facts.pop("mj_per_frame"))}, facts)
+        )

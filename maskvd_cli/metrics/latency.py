@@ -77,9 +77,24 @@ class Latency(Metric):
         ),
     )
 
+    @classmethod
+    def parts(cls, protocol: Mapping[str, Any], series: int) -> tuple[str, ...]:
+        """Return the beginning and every round."""
+        del series
+        rounds = range(int(protocol["rounds"]))
+        return (_BEGIN, *(f"round-{number:05d}" for number in rounds))
+
+    @classmethod
+    def foretold_seconds(
+        cls, protocol: Mapping[str, Any], frame_seconds: float | None
+    ) -> float | None:
+        """Return the time of all rounds and of warming up."""
+        frames = int(protocol["rounds"]) * int(protocol["frames"]) + int(protocol["warmup"])
+        return None if frame_seconds is None else frames * frame_seconds
+
     def run(self, session: Session, protocol: Mapping[str, Any]) -> Iterator[Piece]:
         """Warm all points up, then run the rounds that are not done yet."""
-        parts = [f"round-{number:05d}" for number in range(int(protocol["rounds"]))]
+        _, *parts = self.parts(protocol, len(session.series))
         if set(parts) <= session.done:
             return
         from maskvd_cli.metrics.rounds import Rounds  # noqa: PLC0415 - reports need no torch

@@ -19,6 +19,5 @@ metrics: Registry[Metric] = Registry(
 
 
 def every_metric() -> list[type[Metric]]:
-    """Return all registered metrics in the order in which they run and stand in tables."""
-    loaded = [metrics.load(name) for name in metrics.names()]
-    return sorted(loaded, key=lambda metric: (metric.order, metric.name))
+    """Return all metrics that work in the order in which they run and stand in tables."""
+    return sorted(metrics.working(), key=lambda metric: (metric.order, metric.name))

@@ -12,8 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from maskvd_cli.core.errors import ResultError
 from maskvd_cli.machine import device as devices
 from maskvd_cli.machine.disturbance import Disturbances
+from maskvd_cli.machine.failures import DEVICE_LOST, failure_of, let_go
 from maskvd_cli.machine.standstill import Standstill
 from maskvd_cli.machine.stopwatch import PARTS, Stopwatch, stopwatch_for
 from maskvd_cli.methods.base import Method, Params
@@ -56,6 +58,7 @@ class Rounds:
         self._still = Standstill()
         self._since: int | None = None
         self._lost: list[tuple[str, Exception]] = []
+        self._lost_by: str | None = None
         self._notes: list[str] = []
         self._methods: dict[str, Method[Params]] = {}
         for name, make in series.items():
@@ -86,8 +89,12 @@ class Rounds:
         try:
             yield
         except Exception as error:  # a bug in one method must not cost the other points
+            let_go(error)
             self._methods.pop(name, None)
             self._lost.append((name, error))
+            if failure_of(error).kind == DEVICE_LOST:
+                self._lost_by = name
+                self._methods.clear()
 
     def lost_now(self) -> Iterator[tuple[str, Exception]]:
         """Yield the series that were dropped since this was asked last, and why."""
@@ -95,12 +102,22 @@ class Rounds:
             yield self._lost.pop(0)
 
     def goes_on(self) -> bool:
-        """Tell whether the baseline and its control still run."""
+        """Tell whether the baseline and its control still run.
+
+        Raises ResultError where a series left a device on which no other can run.
+        """
+        if self._lost_by is not None:
+            raise ResultError(
+                f"{self._lost_by} left the device unusable for all that were timed beside it",
+                remedy="leave it out of the recipe",
+            )
         return BASELINE in self._methods and CONTROL in self._methods
 
     def warm_up(self, frames: int) -> None:
         """Let every series run the first frames of the first clip, full and masked ones."""
         for name in list(self._methods):
+            if name not in self._methods:  # the device was lost
+                return
             with self._dropping(name):
                 for _ in run_clip(
                     self._model, self._methods[name], self._clips[0], frames, self._watch

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from maskvd_cli.core.errors import MaskvdError, ResultError
-from maskvd_cli.machine.environment import tidy_path
+from maskvd_cli.core.errors import ResultError
+from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.store.piece import Piece
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from maskvd_cli.tasks.base import Evaluation, Task
 
 FAILURE = "failure"
-_TRACEBACK_CHARS = 4096
 
 
 @dataclass(frozen=True)
@@ -74,10 +72,11 @@ class Session:
         return self.outputs
 
 
+def sound_pieces(keys: Collection[str], pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the pieces of these points, without those that say why a point was left out."""
+    return (piece for piece in pieces if piece.key in keys and FAILURE not in piece.facts)
+
+
 def dropped(key: str, part: str, error: BaseException) -> Piece:
     """Return the piece that says why a point is left out of the rest of its session."""
-    failure: dict[str, Any] = {"kind": type(error).__name__, "message": str(error)}
-    if not isinstance(error, MaskvdError):  # a bug: its place is wanted
-        text = "".join(traceback.format_exception(error))
-        failure["traceback"] = tidy_path(text)[-_TRACEBACK_CHARS:]
-    return Piece(key, part, facts={FAILURE: failure})
+    return Piece(key, part, facts={FAILURE: failure_of(error).model_dump(exclude_none=True)})

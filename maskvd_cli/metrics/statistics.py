@@ -25,7 +25,8 @@ from maskvd_cli.core.quantity import Estimate
 # 3: Student's t on the jackknife over rounds; nothing where a kind of frame was not timed.
 SPEEDUP_ESTIMATOR = 3
 # 1: percentile bootstrap over clips. 2: Student's t on the jackknife over clips of one video.
-CHANGE_ESTIMATOR = 2
+# 3: spread about the value itself, and fewer degrees of freedom where few clips decide.
+CHANGE_ESTIMATOR = 3
 
 # Of more clusters, several are left out together: the work is bounded, and the steps in which AP
 # jumps count less against a larger part of the clips.
@@ -253,10 +254,36 @@ def paired_change(
     """Return `value`, point - baseline on all frames, with its 95 % interval.
 
     `point` and `baseline`: the scores of both on the same `cluster_weights`. Where one is None,
-    because no class has an object there, there is no interval.
+    because no class has an object there, there is no interval. AP is no mean of its clips: the
+    spread is taken about the value itself, the wider of the two usual ones (B. Efron, The
+    jackknife, the bootstrap and other resampling plans, 1982), and where few clusters decide it is
+    trusted less (`deciding_freedom`).
     """
     changes = [
         None if ours is None or theirs is None else ours - theirs
         for ours, theirs in zip(point, baseline, strict=True)
     ]
-    return Uncertain.jackknife(value, changes).estimate()
+    known = np.asarray([change for change in changes if change is not None])
+    if len(known) < max(len(changes), 2):
+        return Estimate(value, None, None)
+    off = known - value
+    error = math.sqrt((len(off) - 1) / len(off) * float(off @ off))
+    return Uncertain(value, error, deciding_freedom(off)).estimate()
+
+
+def deciding_freedom(off: Values) -> float:
+    """Return the degrees of freedom of a jackknife's error, from its deviations (n,), 2 or more.
+
+    A variance s^2 of n values of excess kurtosis k varies by s^4 (k / n + 2 / (n - 1)) itself, and
+    Student's t belongs to 2 s^4 over that: n - 1 of Gaussian values, fewer where single values
+    stand far off. Never more than n - 1, never below 1. From four values on the kurtosis is the
+    one without bias for Gaussian values. Source: F. E. Satterthwaite, Biometrics Bulletin 2
+    (1946), on how far a variance may be trusted.
+    """
+    number, variance = len(off), float(off @ off) / len(off)
+    if not variance:
+        return number - 1.0
+    excess = float((off**4).mean()) / variance**2 - 3.0
+    if number > 3:
+        excess = (number - 1) / ((number - 2) * (number - 3)) * ((number + 1) * excess + 6.0)
+    return max(2.0 / (max(excess, 0.0) / number + 2.0 / (number - 1)), 1.0)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, create_model
 
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
-from maskvd_cli.recipe.paths import absolute_path
+from maskvd_cli.recipe.paths import absolute_path, files_in
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, RETIRED, EntrySection, ModelSection, Recipe
 from maskvd_cli.recipe.section import Section
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
@@ -35,7 +35,8 @@ class Choices:
 class Catalog:
     """The names that a recipe may use; handed in, so that this room knows no method or dataset.
 
-    `sections`: what may stand under a metric's name, by that name.
+    `sections`: what may stand under a metric's name, by that name. `why_broken`: why a registered
+    name cannot be used, by kind and name; None where it can, or nobody registered it.
     """
 
     methods: Sequence[str]
@@ -44,6 +45,7 @@ class Catalog:
     params_of: Callable[[str], type[BaseModel]]
     choices_of: Callable[[str], Choices]
     sections: Mapping[str, type[Section]] = field(default_factory=dict[str, type[Section]])
+    why_broken: Callable[[str, str], str | None] = lambda kind, name: None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
     sections = validated(sections_type(catalog.sections), given, {}, document, problems)
     problems.extend(_unknown_names(data, catalog, document))
     models = recipe.models if recipe else None
-    points = _points(data.get("methods"), models, catalog, document, problems)
+    points = _points(data.get("methods"), models, catalog, document, path, problems)
     if recipe is None or sections is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     recipe = recipe.with_sections(dict(sections))
@@ -110,16 +112,17 @@ def sections_type(sections: Mapping[str, type[Section]]) -> type[Section]:
     return create_model("Sections", __base__=Section, **fields)
 
 
-def _points(
+def _points(  # noqa: PLR0913, PLR0917 - the entries, where they may run, and whose errors they are
     entries: object,
     models: Sequence[ModelSection] | None,
     catalog: Catalog,
     document: Document,
+    file: Path,
     problems: list[str],
 ) -> list[MethodPoint]:
     """Return the points of all entries on the first model at its first input, at its second, ...
 
-    `models` is None where they are wrong themselves.
+    `models` is None where they are wrong themselves; paths are relative to the recipe `file`.
     """
     points: list[MethodPoint] = []
     if not isinstance(entries, list):
@@ -131,14 +134,17 @@ def _points(
         params = cast(dict[str, Any], entry)
         name = params.get("name")
         if not isinstance(name, str):
-            problems.append(document.problem(path, "name the method, for example `name: dense`"))
+            example = f"name the method, for example `name: {catalog.methods[0]}`"
+            problems.append(document.problem(path, example))
         elif name not in catalog.methods:
             message = unknown("method", name, catalog.methods)
             problems.append(document.problem((*path, "name"), message))
+        elif (reason := catalog.why_broken("method", name)) is not None:
+            problems.append(document.problem((*path, "name"), reason))
         else:
             rest = {key: value for key, value in params.items() if key not in _OF_ENTRIES}
             chosen = _sites_of(params, models, path, document, problems)
-            for made in _grid(name, rest, path, catalog, document, problems):
+            for made in _grid(name, rest, path, catalog, document, file, problems):
                 points += [MethodPoint(name, made, document.place(path), *site) for site in chosen]
     at: dict[Site, list[MethodPoint]] = {site: [] for site in _sites(models or ())}
     for point in points:
@@ -191,6 +197,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
     path: KeyPath,
     catalog: Catalog,
     document: Document,
+    file: Path,
     problems: list[str],
 ) -> Iterator[BaseModel]:
     kind = catalog.params_of(name)
@@ -205,6 +212,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
         )
         if checked is None:
             continue
+        checked = _with_absolute_files(checked, combination, path, document, file, problems)
         content = checked.model_dump_json()
         if content in seen:
             given = ", ".join(f"{key} {value}" for key, value in combination.values.items())
@@ -213,6 +221,24 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
             return
         seen.add(content)
         yield checked
+
+
+def _with_absolute_files(  # noqa: PLR0913, PLR0917 - one point's parameters, and their places
+    params: BaseModel,
+    made_of: grid.Combination,
+    path: KeyPath,
+    document: Document,
+    file: Path,
+    problems: list[str],
+) -> BaseModel:
+    """Resolve parameters that name files as other paths of the recipe."""
+    found = {
+        name: absolute_path(
+            text, made_of.origins.get(name, (*path, name)), document, file, problems
+        )
+        for name, text in files_in(params)
+    }
+    return params.model_copy(update={name: text for name, text in found.items() if text})
 
 
 def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document) -> Iterator[str]:
@@ -224,7 +250,8 @@ def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document
             section = _member(section, part)
         word = _member(section, path[-1])
         if isinstance(word, str) and word not in known:
-            yield document.problem(path, unknown(kind, word, known))
+            reason = catalog.why_broken(kind, word)
+            yield document.problem(path, reason or unknown(kind, word, known))
 
     for place in _model_places(data):
         yield from check((*place, "name"), "model", catalog.models)
@@ -235,7 +262,10 @@ def _unknown_names(data: Mapping[str, Any], catalog: Catalog, document: Document
     yield from wrong
     dataset = data.get("dataset")
     name = cast(dict[str, Any], dataset).get("name") if isinstance(dataset, dict) else None
-    if not wrong and isinstance(name, str):
+    reason = catalog.why_broken("dataset", name) if isinstance(name, str) else None
+    if reason is not None:
+        yield document.problem(("dataset", "name"), reason)
+    elif not wrong and isinstance(name, str):
         choices = catalog.choices_of(name)
         yield from check(("dataset", "split"), "split", choices.splits)
         yield from check(("dataset", "protocol"), "protocol", choices.protocols)

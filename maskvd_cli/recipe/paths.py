@@ -4,9 +4,35 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from maskvd_cli.recipe.source import Document, KeyPath
+
+
+@dataclass(frozen=True)
+class LocalFile:
+    """Stands in the annotation of a parameter whose text names a file where it ends in `suffix`.
+
+    Such a text is a path, relative to the recipe; any other text is a word.
+    """
+
+    suffix: str
+
+    def named_by(self, value: object) -> bool:
+        """Tell whether a value names a file."""
+        return isinstance(value, str) and value.lower().endswith(self.suffix)
+
+
+def files_in(params: BaseModel) -> Iterator[tuple[str, str]]:
+    """Yield the parameters that name files, with the text that names each."""
+    for name, field in type(params).model_fields.items():
+        value = getattr(params, name)
+        if any(isinstance(part, LocalFile) and part.named_by(value) for part in field.metadata):
+            yield name, value
 
 
 def absolute_path(

@@ -19,10 +19,10 @@ from pydantic import (
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.recipe.section import Section
+from maskvd_cli.recipe.statistics import StatisticsSection
 
 DEFAULT_INPUT = "672x672"
 RANDOM_WEIGHTS = "random"
-_MOST_FRAMES = 10_000_000
 
 
 def _size_or(word: str | None) -> BeforeValidator:
@@ -99,25 +99,6 @@ def _no_bool(value: object) -> object:
     return value
 
 
-class StatisticsSection(Section):
-    """How large a dataset is, in place of the dataset itself."""
-
-    clips: int = Field(ge=1, description="clips; a method starts anew with each")
-    frames: int = Field(ge=1, le=_MOST_FRAMES, description="frames of all clips together")
-    classes: int | None = Field(
-        default=None,
-        ge=1,
-        description="classes of the detector, for the MACs of its box head; default: unknown",
-    )
-
-    @field_validator("frames")
-    @classmethod
-    def _a_frame_for_each_clip(cls, frames: int, info: ValidationInfo) -> int:
-        if frames < info.data.get("clips", 1):
-            raise ValueError(f"fewer than the {info.data['clips']} clips; each has one or more")
-        return frames
-
-
 class DatasetSection(Section):
     """Which annotations (and frames) the sweep runs over."""
 
@@ -130,6 +111,13 @@ class DatasetSection(Section):
     split: str | None = Field(default=None, description="default: the dataset's evaluation split")
     protocol: str | None = Field(
         default=None, description="how classes are merged, dropped or ignored; default: the first"
+    )
+    frame_stride: int = Field(
+        default=1,
+        ge=1,
+        le=1_000_000,
+        description="run on every so many-th frame of each clip, from its first, as if the others "
+        "had not been recorded (4: one frame in four)",
     )
     pixels: Literal["images", "noise"] = Field(
         default="images",
@@ -144,7 +132,7 @@ class DatasetSection(Section):
     statistics: StatisticsSection | None = Field(
         default=None,
         description="plan from the numbers of clips and frames alone, without root: no file is "
-        "read, clips are taken as equally long, and methods that need boxes fail",
+        "read, and methods that need boxes fail",
     )
 
     @field_validator("statistics")

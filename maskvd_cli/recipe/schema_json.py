@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from maskvd_cli.recipe.grid import grid_schema
@@ -17,14 +18,21 @@ def json_schema(catalog: Catalog) -> dict[str, Any]:
     schema["$defs"] |= sections.get("$defs", {})
     listed = next(kind for kind in schema["properties"]["metrics"]["anyOf"] if "items" in kind)
     listed["items"]["enum"] = list(catalog.sections)
-    methods = [grid_schema(catalog.params_of(name), name) for name in catalog.methods]
+    names = _working(catalog, "method", catalog.methods)
+    methods = [grid_schema(catalog.params_of(name), name) for name in names]
     schema["properties"]["methods"]["items"] = {"anyOf": methods}
     for key, reason in RETIRED.items():
         schema["properties"][key] = {"deprecated": True, "description": reason}
     definitions = schema["$defs"]
-    for name, method in zip(catalog.methods, methods, strict=True):
+    for name, method in zip(names, methods, strict=True):
         own = method.pop("$defs", {})
         definitions |= {f"{name}.{key}": value for key, value in own.items()}
-    definitions["DatasetSection"]["properties"]["name"]["enum"] = list(catalog.datasets)
+    definitions["DatasetSection"]["properties"]["name"]["enum"] = _working(
+        catalog, "dataset", catalog.datasets
+    )
     definitions["ModelSection"]["properties"]["name"]["enum"] = list(catalog.models)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _working(catalog: Catalog, kind: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if catalog.why_broken(kind, name) is None]

@@ -29,6 +29,13 @@ def shipped_trainings() -> dict[str, Path]:
     return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
 
 
+def shipped_weights() -> dict[str, Path]:
+    """Return the weights files that come with maskvd by name, without the `.safetensors`."""
+    folders = {path.parent / "weights" for path in shipped_recipes().values()}
+    found = [path for folder in folders for path in folder.glob("*.safetensors")]
+    return {path.stem: path for path in sorted(found, key=lambda path: path.stem)}
+
+
 def recipe_origin(path: Path) -> str:
     """Return what results tell of a recipe's place; of a shipped one nothing of the machine."""
     shipped = shipped_recipes().get(path.stem)

@@ -134,7 +134,7 @@ def _sites(report: Report, rows: Rows) -> dict[tuple[Any, Any], list[int]]:
 
 
 def _papers(report: Report, rows: Rows, x: str, unit: str) -> list[Line]:
-    """Return the published points at a cost, a line without strokes for each; none where none."""
+    """Return the published points at a cost, each as a line of one place."""
     printed: dict[tuple[Any, ...], dict[str, Any]] = {}
     quality = f"paper_{report.legend.headline}"
     for row in known(rows, x, quality):

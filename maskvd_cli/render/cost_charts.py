@@ -28,7 +28,7 @@ _PARTS = (
 
 
 def without_scores(report: Report, rows: Rows) -> list[Chart]:
-    """Return what stands where no headline is known: latency against GMACs, GMACs themselves."""
+    """Return the charts of a run without a headline: latency against GMACs, GMACs themselves."""
     return [
         *_latency_against_gmacs(report, rows),
         *_gmacs_by_keep_rate(report, rows),
@@ -61,17 +61,18 @@ def _gmacs_by_keep_rate(report: Report, rows: Rows) -> list[Chart]:
 
 
 def _gmacs_by_point(rows: Rows) -> list[Chart]:
-    if not (found := known(rows, "gmacs_published")):
+    if not (costed := known(rows, "gmacs_published")):
         return []
-    names = [row["name"] for row in found]
-    places = list(range(len(found)))
+    names = [row["name"] for row in costed]
+    places = list(range(len(costed)))
     traces: list[dict[str, Any]] = [{
         "type": "bar", "orientation": "h", "name": "ours", "y": places,
-        "x": [row["gmacs_published"] for row in found],
+        "x": [row["gmacs_published"] for row in costed],
         "marker": {"color": "#4477aa"}, "hoverinfo": "text",
-        "hovertext": [_gmacs_text(row) for row in found],
+        "hovertext": [_gmacs_text(row) for row in costed],
     }]  # fmt: skip
-    printed = [(place, row) for place, row in zip(places, found, strict=True) if row["paper_gmacs"]]
+    placed = zip(places, costed, strict=True)
+    printed = [(place, row) for place, row in placed if row["paper_gmacs"]]
     if printed:
         traces.append({
             "type": "scatter", "mode": "markers", "name": "printed in the paper",
@@ -80,11 +81,11 @@ def _gmacs_by_point(rows: Rows) -> list[Chart]:
             "hoverinfo": "text",
             "hovertext": [f"printed: {row['paper_gmacs']:g} GMACs" for _, row in printed],
         })  # fmt: skip
-    made = bars_layout(names, "GMACs")
+    bars = bars_layout(names, "GMACs")
     caption = "Cost of the backbone under the papers' counter, mean over frames." + (
         " Upright strokes: what the paper prints." if printed else ""
     )
-    figure = {"data": traces, "layout": made}
+    figure = {"data": traces, "layout": bars}
     return [Chart("gmacs-points", "GMACs by point", caption, figure, grouped=False)]
 
 
@@ -95,24 +96,24 @@ def _gmacs_text(row: dict[str, Any]) -> str:
 
 def stages(rows: Rows, legend: Legend) -> Chart | None:
     """Return the mean time of a frame's parts as stacked bars; None where it was not measured."""
-    if not (found := known(rows, "backbone_ms")):
+    if not (shown := known(rows, "backbone_ms")):
         return None
     traces = [
         {
-            "type": "bar", "orientation": "h", "name": part, "y": list(range(len(found))),
-            "x": [row[f"{part}_ms"] or 0.0 for row in found], "marker": {"color": colour},
+            "type": "bar", "orientation": "h", "name": part, "y": list(range(len(shown))),
+            "x": [row[f"{part}_ms"] or 0.0 for row in shown], "marker": {"color": colour},
             "hovertext": [
                 f"<b>{wrapped(row['name'])}</b><br>{part} {row[f'{part}_ms'] or 0.0:.2f} ms"
-                for row in found
+                for row in shown
             ],
             "hoverinfo": "text",
         }
         for part, colour in _PARTS
     ]  # fmt: skip
-    made = bars_layout([row["name"] for row in found], "ms per frame")
-    made["barmode"] = "stack"
+    bars = bars_layout([row["name"] for row in shown], "ms per frame")
+    bars["barmode"] = "stack"
     cells = [
-        [row["name"], *(f"{row[f'{part}_ms'] or 0.0:.2f}" for part, _ in _PARTS)] for row in found
+        [row["name"], *(f"{row[f'{part}_ms'] or 0.0:.2f}" for part, _ in _PARTS)] for row in shown
     ]
     caption = (
         "Where a frame's time goes: choosing tokens ahead (mask), patch embedding with copying, "
@@ -120,7 +121,7 @@ def stages(rows: Rows, legend: Legend) -> Chart | None:
         "weighted by their share of all the data's frames."
     )
     headers = ("point", *(legend.header(f"{part}_ms") for part, _ in _PARTS))
-    figure = {"data": traces, "layout": made}
+    figure = {"data": traces, "layout": bars}
     return Chart(
         "stages",
         "Time by part",

@@ -34,8 +34,8 @@ def draw_static_mask(  # noqa: PLR0913 - three panels and their captions
 ) -> None:
     """Write a PNG with the accumulated heatmap, the region scores and the static mask.
 
-    `heatmap` (canvas rows, cols); `scores` and `mask` (token rows, cols), of which the part that
-    covers the frame, `content` pixels, is drawn and the padding left out.
+    `heatmap` (canvas rows, cols); `scores` and `mask` (token rows, cols). The part that covers the
+    frame, `content` pixels, is drawn, padding is not.
     """
     shown = content.tiles(patch)
     aspects = (heatmap.shape[1] / heatmap.shape[0], *[shown.cols / shown.rows] * 2)

@@ -16,7 +16,7 @@ from maskvd_cli.judge.rows import Report
 from maskvd_cli.judge.savings import savings
 from maskvd_cli.judge.verdicts import PointVerdict, method_verdicts, point_verdicts, summary
 from maskvd_cli.render.escaping import inert_text, markdown_text
-from maskvd_cli.render.sections import Section, analysis
+from maskvd_cli.render.sections import ReportSection, analysis
 from maskvd_cli.render.tables import human_table
 
 # A bracket or a star that begins a row would be an option of the line break before it.
@@ -63,7 +63,7 @@ def _md_table(headers: list[str], cells: list[list[str]], text: list[bool]) -> l
     ]
 
 
-def _md_section(section: Section) -> list[str]:
+def _md_section(section: ReportSection) -> list[str]:
     lines = [f"## {markdown_text(section.title)}", ""]
     if section.lead:
         lines += [markdown_text(section.lead), ""]
@@ -79,10 +79,11 @@ def to_csv(report: Report) -> str:
 
     Text that a spreadsheet would take for a formula is quoted with an apostrophe.
     """
-    return report.rows.map(_inert).to_csv(index=False, lineterminator="\n")
+    rows = report.rows.map(_inert)
+    return rows.to_csv(index=False, lineterminator="\n")
 
 
-def _inert(value: Any) -> Any:
+def _inert(value: object) -> object:
     return inert_text(value) if isinstance(value, str) else value
 
 

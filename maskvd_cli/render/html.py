@@ -21,7 +21,7 @@ from maskvd_cli.render.chart.lines import Strand, strands_of
 from maskvd_cli.render.chart.plotly import SYMBOLS
 from maskvd_cli.render.charting import DARK, FRONT, MUTED, PAPER, Chart, point_table
 from maskvd_cli.render.charts import charts
-from maskvd_cli.render.sections import Section, analysis
+from maskvd_cli.render.sections import ReportSection, analysis
 from maskvd_cli.render.tables import Column, human_table
 from maskvd_cli.store.runs import RECIPE
 
@@ -108,14 +108,13 @@ def _shown(data: Any) -> Any:
     return shown(data) if isinstance(data, str) else data
 
 
-def _finalized(value: Any) -> Any:
-    """Return what stands on the page for a value; styles, scripts and data are markup already."""
+def _shown_text(value: object) -> object:
     return shown(value, "\n") if type(value) is str else value
 
 
 def _template() -> Any:
     environment = Environment(
-        finalize=_finalized,
+        finalize=_shown_text,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -142,7 +141,7 @@ def _hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _columns(section: Section) -> list[_Column]:
+def _columns(section: ReportSection) -> list[_Column]:
     return [
         _Column(header, not text)
         for header, text in zip(section.headers, section.text, strict=True)
@@ -204,20 +203,20 @@ def _entry(strand: Strand) -> _Entry:
 
 
 def _more_warnings(report: Report) -> list[str]:
-    """Return what the sessions say against a careless comparison."""
-    found: list[str] = []
+    """Return warnings of sessions and points that were measured in part."""
+    texts: list[str] = []
     sessions = report.rows["latency_session"].dropna().nunique()
     if sessions > 1:
-        found.append(
+        texts.append(
             f"Latency was measured in {sessions} sessions: milliseconds of different sessions may "
             "differ by what else the machine did; compare speed-ups."
         )
     partly = report.rows["status"].eq("ok") & report.rows["error"].notna()
     if count := int(partly.sum()):
-        found.append(
+        texts.append(
             f"{counted(count, 'point')} not measured wholly; the reasons stand in the table."
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(texts))
 
 
 def _recipe(report: Report) -> str | None:

@@ -25,7 +25,7 @@ _STYLES = {"failed": "red", "pending": "dim"}
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """The table that fits; of each row what stands above it, or nothing; what is left out."""
 
     table: HumanTable
@@ -34,13 +34,13 @@ class Layout:
     left_out: str
 
 
-def laid_out(whole: HumanTable, width: int) -> Layout:
+def laid_out(whole: HumanTable, width: int) -> TableLayout:
     """Return how a table lies in lines of `width` characters."""
     table, above, rest = whole.roomy(width, _GAP), [""] * len(whole.cells), whole
     if table.width(_GAP) > width:
         rest, above = _lifted(whole)
         table = rest.fitted(width, _GAP, fold_headers=True)
-    return Layout(table, above, table.widths(width, _GAP), rest.left_out(table))
+    return TableLayout(table, above, table.widths(width, _GAP), rest.left_out(table))
 
 
 def _lifted(whole: HumanTable) -> tuple[HumanTable, list[str]]:
@@ -52,7 +52,7 @@ def _lifted(whole: HumanTable) -> tuple[HumanTable, list[str]]:
     return HumanTable(tuple(whole.columns[i] for i in kept), cells), above
 
 
-def print_layout(layout: Layout, states: Sequence[str], console: Console) -> None:
+def print_layout(layout: TableLayout, states: Sequence[str], console: Console) -> None:
     """Print the table; `states`: of each row, which decide its style."""
     rows = list(zip(layout.above, layout.table.cells, states, strict=True))
     if not any(layout.above):
@@ -67,7 +67,7 @@ def print_layout(layout: Layout, states: Sequence[str], console: Console) -> Non
 
 
 def _table(
-    layout: Layout, rows: Sequence[tuple[Sequence[str], str]], *, header: bool = True
+    layout: TableLayout, rows: Sequence[tuple[Sequence[str], str]], *, header: bool = True
 ) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 0, 0, 1), show_header=header,

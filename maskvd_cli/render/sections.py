@@ -11,7 +11,7 @@ from maskvd_cli.judge.verdicts import method_verdicts, rule, summary
 
 
 @dataclass(frozen=True)
-class Section:
+class ReportSection:
     """A titled part of a report; what is empty is left out. All of it is plain text."""
 
     title: str
@@ -24,20 +24,20 @@ class Section:
     legend: str
 
 
-def analysis(report: Report) -> list[Section]:
+def analysis(report: Report) -> list[ReportSection]:
     """Return verdict, savings and paper check, each only where it has content."""
-    found = [_verdict_section(report), _savings_section(report), _check_section(report)]
-    return [section for section in found if section is not None]
+    sections = [_verdict_section(report), _savings_section(report), _check_section(report)]
+    return [section for section in sections if section is not None]
 
 
-def _verdict_section(report: Report) -> Section | None:
-    told = summary(report)
-    if told is None:
+def _verdict_section(report: Report) -> ReportSection | None:
+    sentence = summary(report)
+    if sentence is None:
         return None
     verdicts = method_verdicts(report)
-    return Section(
+    return ReportSection(
         title="Verdict",
-        lead=told,
+        lead=sentence,
         headers=[],
         cells=[],
         text=[],
@@ -46,19 +46,19 @@ def _verdict_section(report: Report) -> Section | None:
     )
 
 
-def _savings_section(report: Report) -> Section | None:
-    found = savings(report)
-    if not found:
+def _savings_section(report: Report) -> ReportSection | None:
+    rows = savings(report)
+    if not rows:
         return None
     saved = [f"{part} ms saved" for part in PARTS]
-    best = {verdict.key for verdict in method_verdicts(report)} or {one.key for one in found}
-    return Section(
+    best = {verdict.key for verdict in method_verdicts(report)} or {one.key for one in rows}
+    return ReportSection(
         title="Where the speed-up went",
         lead="",
         headers=["point", "GMACs ratio", "backbone ratio", "frame ratio", *saved, "limited by"],
-        cells=[_saving_cells(saving) for saving in found],
+        cells=[_saving_cells(saving) for saving in rows],
         text=[True, *[False] * (3 + len(PARTS)), True],
-        lines=[saving.sentence for saving in found if saving.key in best],
+        lines=[saving.sentence for saving in rows if saving.key in best],
         legend=savings_legend(report.legend),
     )
 
@@ -73,15 +73,15 @@ def _saving_cells(saving: Saving) -> list[str]:
     ]
 
 
-def _check_section(report: Report) -> Section | None:
+def _check_section(report: Report) -> ReportSection | None:
     checks = paper_checks(report)
-    told = tally(checks)
-    if told is None:
+    sentence = tally(checks)
+    if sentence is None:
         return None
     compared = [check for check in checks if check.verdict != "not comparable"]
-    return Section(
+    return ReportSection(
         title="Paper check",
-        lead=told,
+        lead=sentence,
         headers=["point", "value", "ours", "paper", "dev. %", "verdict", "reason"],
         cells=[_check_cells(check) for check in compared],
         text=[True, True, False, False, False, True, True],

@@ -19,7 +19,7 @@ from maskvd_cli.store.schema import StoredQuantity
 
 @dataclass(frozen=True)
 class Column:
-    """One column for people: its source, header, format, and how late it goes for want of room.
+    """One column for people: its source, header and format, and when it gives way for want of room.
 
     The columns with the highest `spare` go first; 0 always stays. Text of `wraps` characters and
     more may be broken between words; 0: never. `narrow` takes the place of `wraps` where a line is
@@ -302,7 +302,7 @@ def _intervals(rows: pd.DataFrame, name: str, form: str) -> list[str | None]:
 
 
 def _worth_showing(column: Column, rows: pd.DataFrame) -> bool:
-    """Tell whether a column says something; some do only beside others, or where they vary."""
+    """Tell whether a column is shown: some need values beside them, some values that vary."""
     source = column.source
     values = rows[source].dropna()
     if values.empty or (source in _BESIDE and rows[_BESIDE[source]].isna().all()):
@@ -314,7 +314,7 @@ def _worth_showing(column: Column, rows: pd.DataFrame) -> bool:
 
 
 def _statistics_differ(rows: pd.DataFrame) -> bool:
-    """Tell whether some intervals have other statistics; where all have, a note says it once."""
+    """Tell whether some intervals, but not all, have other statistics; of all, a note says it."""
     ends = [name for name in rows if str(name).endswith("_low")]
     marks = rows.loc[rows[ends].notna().any(axis=1), STATISTICS]
     return marks.nunique(dropna=False) > 1

@@ -33,7 +33,7 @@ from maskvd_cli.scenes.heatmap import (
     make_heatmap,
     native_scores,
 )
-from maskvd_cli.scenes.source import Source
+from maskvd_cli.scenes.source import Source, stride_setting
 
 
 class Annotations(Source):
@@ -46,6 +46,7 @@ class Annotations(Source):
         self._section = recipe.heatmap
         self._recipe = recipe
         self._limit = limit_of(recipe)
+        self._stride = recipe.dataset.frame_stride
         self._type: type[Dataset] = datasets.load(recipe.dataset.name)
         self._given = Path(recipe.dataset.root) if recipe.dataset.root else None
         self.dataset = self._type(self._given, recipe.dataset.split, recipe.dataset.protocol)
@@ -67,7 +68,8 @@ class Annotations(Source):
         whole = (clip for clip in self.dataset.clips() if len(clip))
         limit = self._limit or LimitSection()
         clips = tuple(
-            replace(clip, frames=clip.frames[: limit.frames]) for clip in islice(whole, limit.clips)
+            replace(clip, frames=clip.frames[:: self._stride][: limit.frames])
+            for clip in islice(whole, limit.clips)
         )
         if not clips:
             raise DatasetError(
@@ -84,6 +86,7 @@ class Annotations(Source):
             "split": dataset.split,
             "protocol": dataset.protocol,
             "fingerprint": self._fingerprint,
+            **stride_setting(self._stride),
         }
 
     @cached_property
@@ -100,7 +103,7 @@ class Annotations(Source):
     def _fingerprint(self) -> str:
         clips = self.clips
         known = self.dataset.whole_fingerprint
-        if known is not None and self._limit is None:
+        if known is not None and self._limit is None and self._stride == 1:
             return known
         return fingerprint(self.dataset.classes, clips)
 

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import overload
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from maskvd_cli.data.base import Dataset
 from maskvd_cli.data.resize import resized
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput
+from maskvd_cli.scenes.frame_sequence import FrameSequence
 from maskvd_cli.scenes.geometry import Geometry
 
 # All points run over the same frames, and decoding takes about as long as a small detector.
@@ -70,7 +70,7 @@ class KeptFrames:
             self._held -= sum(frame.nbytes for frame in self._clips.pop(oldest).values())
 
 
-class Images(Sequence[Tensor]):
+class Images(FrameSequence):
     """The frames of one clip, (3, rows, cols) uint8, read when asked for.
 
     With `noise_seed` frames are noise and no file is read.
@@ -90,13 +90,8 @@ class Images(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._clip)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def frame(self, index: int) -> Tensor:
+        """Return a frame, which is held where it fits."""
         frame = self._clip.frames[index]
         place = self._clip.name, self._content
         return self._kept.get(place, index, lambda: self._read(frame))
@@ -110,7 +105,7 @@ class Images(Sequence[Tensor]):
         return torch.from_numpy(drawn.integers(0, 256, (3, *self._content), dtype=np.uint8))
 
 
-class ReadAhead(Sequence[Tensor]):
+class ReadAhead(FrameSequence):
     """The frames of a clip, the next few read by a thread while the current one is computed.
 
     For work that is not timed. What reading raises comes where the frame is asked for. Use it in a
@@ -131,13 +126,8 @@ class ReadAhead(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self._images)
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Tensor]: ...
-    def __getitem__(self, index: int | slice) -> Tensor | list[Tensor]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def frame(self, index: int) -> Tensor:
+        """Return a frame, and have the next few read."""
         for i in range(index, min(index + 1 + _AHEAD, len(self))):
             if i not in self._coming:
                 self._coming[i] = self._reader.submit(self._images.__getitem__, i)

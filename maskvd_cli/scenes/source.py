@@ -11,6 +11,11 @@ from maskvd_cli.methods.base import ClipView
 from maskvd_cli.scenes.geometry import Geometry
 
 
+def stride_setting(stride: int) -> dict[str, int]:
+    """Return what a setting says of leaving frames out; nothing where none is left out."""
+    return {} if stride == 1 else {"frame_stride": stride}
+
+
 class Source(ABC):
     """Clips as methods see them, at any input."""
 

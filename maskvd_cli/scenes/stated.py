@@ -8,15 +8,17 @@ from typing import Any
 
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.methods.base import ClipView
-from maskvd_cli.recipe.schema import Recipe, StatisticsSection
+from maskvd_cli.recipe.schema import Recipe
+from maskvd_cli.recipe.statistics import StatisticsSection
 from maskvd_cli.scenes.geometry import Geometry
-from maskvd_cli.scenes.source import Source
+from maskvd_cli.scenes.source import Source, stride_setting
 
 
 class Statistics(Source):
-    """Clips without boxes, as equally long as their numbers allow.
+    """Clips without boxes, as long as the recipe says, or as equally long as can be.
 
-    Exact for methods that treat the first frame of a clip apart and all others alike.
+    Equally long ones are exact for methods that treat the first frame of a clip apart and all
+    others alike.
     """
 
     def __init__(self, recipe: Recipe, statistics: StatisticsSection) -> None:
@@ -27,9 +29,8 @@ class Statistics(Source):
             "split": recipe.dataset.split or dataset.evaluation_split,
             "protocol": recipe.dataset.protocol or dataset.protocols[0],
         }
-        shorter, longer_clips = divmod(statistics.frames, statistics.clips)
-        shorter_clips = statistics.clips - longer_clips
-        self._lengths = [shorter + 1] * longer_clips + [shorter] * shorter_clips
+        self._stride = recipe.dataset.frame_stride
+        self._lengths = _lengths(statistics)
 
     @property
     def root(self) -> None:
@@ -40,7 +41,10 @@ class Statistics(Source):
         return self._statistics.classes
 
     def setting(self) -> dict[str, Any]:
-        return {**self._named, "statistics": self._statistics.model_dump(mode="json")}
+        stated = self._statistics.model_dump(mode="json")
+        if stated["lengths"] is None:
+            del stated["lengths"]
+        return {**self._named, "statistics": stated, **stride_setting(self._stride)}
 
     def heatmap_setting(self, geometry: Geometry) -> None:
         return None
@@ -51,19 +55,32 @@ class Statistics(Source):
     @cached_property
     def _frames(self) -> list[tuple[str, Sequence[int]]]:
         # Asked for after every clip of every point.
-        return [(str(number), range(length)) for number, length in enumerate(self._lengths)]
+        return [
+            (str(number), range(0, length, self._stride))
+            for number, length in enumerate(self._lengths)
+        ]
 
     def views(self, geometry: Geometry, *, with_scores: bool) -> list[ClipView]:
         view_of = {
-            length: ClipView(length, geometry.input, geometry.arch.patch)
+            length: ClipView(-(-length // self._stride), geometry.input, geometry.arch.patch)
             for length in set(self._lengths)
         }
         return [view_of[length] for length in self._lengths]
 
     def notes(self) -> list[str]:
         stated = self._statistics
+        lengths = "as long as it says" if stated.lengths else "equally long"
         return [
             f"Planned from the numbers of clips ({stated.clips}) and frames ({stated.frames}) that "
-            "the recipe states; no dataset was read. Clips are taken as equally long, which "
-            "matters only to methods with a period."
+            f"the recipe states; no dataset was read. Clips are taken as {lengths}, which matters "
+            "only to methods with a period."
         ]
+
+
+def _lengths(statistics: StatisticsSection) -> list[int]:
+    """Return the number of frames of each clip."""
+    if statistics.lengths is not None:
+        return [group.frames for group in statistics.lengths for _ in range(group.clips)]
+    shorter, longer_clips = divmod(statistics.frames, statistics.clips)
+    shorter_clips = statistics.clips - longer_clips
+    return [shorter + 1] * longer_clips + [shorter] * shorter_clips

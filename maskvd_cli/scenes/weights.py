@@ -73,17 +73,14 @@ class Weights:
 
         It is held until another one is asked for; then it is freed, unless somebody else holds it.
         """
-        return self._held.get((id(self), geometry), lambda: self._made(geometry))
+        return self._held.get((id(self), geometry), lambda: self._built(geometry))
 
-    # What every measured pass calls it as long as detection is the only task.
-    detector = model
-
-    def _made(self, geometry: Geometry) -> Model:
-        made = geometry.family.build(geometry.arch, self.shape, geometry.input, seed=self._seed)
+    def _built(self, geometry: Geometry) -> Model:
+        model = geometry.family.build(geometry.arch, self.shape, geometry.input, seed=self._seed)
         if self._file is not None:
-            load_into(made, self._file.tensors, self._path)
-        made.requires_grad_(False).eval()
-        return made.to(self.device, DTYPES[self.precision])
+            load_into(model, self._file.tensors, self._path)
+        model.requires_grad_(False).eval()
+        return model.to(self.device, DTYPES[self.precision])
 
     def _shape(self) -> Any:
         family, arch = self.entry.family, self.entry.arch

@@ -149,7 +149,7 @@ def _quantity(row: _Row) -> dict[str, Any]:
 
 
 def _method(name: str) -> dict[str, Any]:
-    """Return what was known of a method; of one from elsewhere, that it was one."""
+    """Return what was known of a method; a plug-in's was an ordinary one without a style."""
     if name not in _METHODS:
         return {"role": "method", "description": "", "paper": ""}
     role, description, paper, columns, colour, mark = _METHODS[name]

@@ -63,7 +63,7 @@ class ShownMask(Stored):
 
 
 class ShownFrame(ShownMask):
-    """Which frame it is, what made the boxes before it, and why there is no image, if so."""
+    """Which frame is shown, whose boxes made its mask, and why there is no image, where none is."""
 
     clip: str
     frame: int
@@ -185,8 +185,8 @@ def _load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
 T = TypeVar("T", bound=ShownMask)
 
 
-def _facts(kind: type[T], found: object, path: Path) -> T:
-    version: object = found.get("illustration") if isinstance(found, dict) else None  # pyright: ignore
+def _facts(kind: type[T], metadata: object, path: Path) -> T:
+    version: object = metadata.get("illustration") if isinstance(metadata, dict) else None  # pyright: ignore
     if isinstance(version, int) and version > ILLUSTRATION_VERSION:
         raise NewerResultError(
             f"written by a newer maskvd (version {version}, this one reads {ILLUSTRATION_VERSION})",
@@ -194,7 +194,7 @@ def _facts(kind: type[T], found: object, path: Path) -> T:
             remedy="upgrade maskvd",
         )
     try:
-        return kind.model_validate(found)
+        return kind.model_validate(metadata)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "metadata"

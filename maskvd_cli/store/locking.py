@@ -18,9 +18,9 @@ _LOCK = ".lock"
 
 @contextmanager
 def sole_writer(folder: Path, what: str, remedy: str) -> Generator[None]:
-    """Keep every other `what` out of the folder while the block runs; makes it where it is absent.
+    """Keep every other `what` out of the folder while the block runs; make the folder where needed.
 
-    Whoever is in is the only writer, so what a killed one left half-written is removed. Raises
+    The one inside is the only writer, so half-written files of a killed one are removed. Raises
     ResultError, with `remedy`, where another is in, and where the folder cannot be written.
     """
     lock = FileLock(folder / _LOCK)
@@ -42,7 +42,7 @@ def sole_writer(folder: Path, what: str, remedy: str) -> Generator[None]:
 
 
 def remove_unbegun(folders: Iterable[Path]) -> None:
-    """Remove those of the folders that a process made and was killed before it had written a file.
+    """Remove the folders whose process was killed before it had written a file.
 
     They hold a lock that nobody holds and half-written files at most. What cannot be removed stays.
     """

@@ -1,25 +1,14 @@
-"""What a metric found of one point: `measured/<metric>/<key>.json`."""
+"""The record of one metric of one point: `measured/<metric>/<key>.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from maskvd_cli.core.filenames import file_name
-from maskvd_cli.store.earlier import (
-    SHAPES,
-    Accuracy,
-    AgeAccuracy,
-    ClassAccuracy,
-    Energy,
-    Latency,
-    Memory,
-    StoredSpread,
-    seen_as,
-    upgraded,
-)
+from maskvd_cli.store.details import KnownDetails, check_above_zero, checked_details
+from maskvd_cli.store.earlier import upgraded
 from maskvd_cli.store.schema import (
     SCHEMA_VERSION,
     Count,
@@ -31,24 +20,10 @@ from maskvd_cli.store.schema import (
     StoredEstimate,
 )
 
-__all__ = [
-    "PASSES",
-    "Accuracy",
-    "AgeAccuracy",
-    "ClassAccuracy",
-    "Energy",
-    "Latency",
-    "MeasuredRecord",
-    "Memory",
-    "PassName",
-    "StoredEstimate",
-    "StoredSpread",
-]
+__all__ = ["MeasuredRecord", "StoredEstimate"]
 
-S = TypeVar("S", bound=Stored)
-# The metrics of before schema 5, in the order in which they ran.
-PASSES: tuple[str, ...] = ("accuracy", "memory", "energy", "latency")
-PassName = str
+# Reports divide by these quantities.
+_DIVISORS = ("latency_ms", "latency_mean_ms", "speedup")
 # A metric's name is a folder's name.
 MetricName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -71,7 +46,7 @@ class MeasuredRecord(Stored):
     )
     environment: dict[str, Any] = Field(description="command, machine and software")
     values: dict[str, StoredEstimate] = Field(
-        description="by the name of the quantity; what could not be told is left out"
+        description="by the name of the quantity; what is not known is left out"
     )
     details: dict[str, Any] = Field(description="what the metric says beside them")
     failure: Failure | None = Field(default=None, description="why there are no values")
@@ -94,52 +69,20 @@ class MeasuredRecord(Stored):
             raise ValueError(f"a record of {self.of} failed and holds values")
         if (self.status == "failed") != (self.failure is not None):
             raise ValueError("a failure stands where a metric failed, and only there")
-        if "session" in self.details:
-            _check_session(self.details["session"])
-        if self.status == "ok" and self._is_of_before():
-            seen_as(SHAPES[self.of], self.values, self.details)
+        checked_details(self.details)
+        for estimate in filter(None, map(self.estimate, _DIVISORS)):
+            check_above_zero(estimate.value, estimate.low, estimate.high)
         return self
 
-    def _is_of_before(self) -> bool:
-        """Tell whether the record has a shape of before schema 5: outputs of other tasks do not."""
-        if self.of != "accuracy":
-            return self.of in SHAPES
-        # Without an object there is no value, so that details tell.
-        return "map50" in self.values or {"by_class", "by_age"} <= self.details.keys()
+    @property
+    def known_details(self) -> KnownDetails:
+        """The details whose words mean the same for every metric."""
+        return checked_details(self.details)
+
+    def estimate(self, quantity: str) -> StoredEstimate | None:
+        """Return a quantity with its interval, None where it is not known."""
+        return self.values.get(quantity)
 
     def value(self, quantity: str) -> float | None:
         """Return a quantity's value, None where it is not known."""
         return self.values[quantity].value if quantity in self.values else None
-
-    @property
-    def accuracy(self) -> Accuracy | None:
-        """The record in the shape that accuracy had before schema 5; None for another metric."""
-        return self._seen("accuracy", Accuracy)
-
-    @property
-    def latency(self) -> Latency | None:
-        """The same of latency."""
-        return self._seen("latency", Latency)
-
-    @property
-    def memory(self) -> Memory | None:
-        """The same of memory."""
-        return self._seen("memory", Memory)
-
-    @property
-    def energy(self) -> Energy | None:
-        """The same of energy."""
-        return self._seen("energy", Energy)
-
-    def _seen(self, of: str, shape: type[S]) -> S | None:
-        if self.of != of or self.status != "ok" or not self._is_of_before():
-            return None
-        return seen_as(shape, self.values, self.details)
-
-
-def _check_session(name: object) -> None:
-    """Raise ValueError for a session's name that is joined to a folder and is no file's name."""
-    try:
-        file_name(name if isinstance(name, str) else "")
-    except ValueError as error:
-        raise ValueError(f"details.session: {error}") from error

@@ -76,6 +76,35 @@ def read_parts(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     return arrays, facts
 
 
+def digests_in(path: Path, content: bytes) -> dict[str, str]:
+    """Return the sha256 of each array that a file holds, as it says itself; `path` names it.
+
+    Raises DamagedResultError where it cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            metadata = _array(archive.read(f"{_METADATA}.npy")).tobytes().decode()
+        return {**unsealed(read_object(metadata))["arrays"]}
+    except (EOFError, ValueError, KeyError, RecursionError, NotImplementedError, TypeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
+
+
+def names_in(path: Path) -> list[str]:
+    """Return the names of a file's arrays; none is unpacked, and no checksum is compared.
+
+    Raises ResultError for a file that is absent or no archive.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(read_regular(path, _LARGEST))) as archive:
+            names = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
+    except FileNotFoundError as error:
+        raise ResultError("is missing", where=path, remedy="sweep again") from error
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise damaged(path, error) from error
+    return [name for name in names if name != _METADATA]
+
+
 def _packed(arrays: Arrays, facts: Mapping[str, Any], method: int) -> bytes:
     content = {
         "schema": SCHEMA_VERSION,

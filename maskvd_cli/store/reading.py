@@ -23,18 +23,19 @@ def is_regular(path: Path) -> bool:
 def read_regular(path: Path, most: int, *, follow: bool = False) -> bytes:
     """Return the bytes of a regular file of at most `most` bytes.
 
-    Never waits: a named pipe or a device is refused, so are links unless they are to `follow`,
-    as those of a file that the user names. Raises OSError, for an absent
-    file FileNotFoundError, and ValueError for what is no regular file, or is larger.
+    Never waits: named pipes and devices are refused. Links are refused, too, unless they are to
+    `follow`, as for a file that the user names. Raises FileNotFoundError for an absent file, other
+    OSErrors, and ValueError for what is no regular file, or is larger.
     """
     if not follow and os.path.islink(path):
         raise ValueError("is a link, no regular file")
     flags = os.O_RDONLY | _NO_WAITING | _AS_IT_IS | (0 if follow else _NO_LINKS)
     descriptor = os.open(path, flags)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        raise ValueError("is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("is no regular file")
         if status.st_size > most:
             raise ValueError(f"larger than {size_text(most)}")
         content = file.read(most + 1)

@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from maskvd_cli.core.errors import EXIT_POINTS_FAILED, ResultError
-from maskvd_cli.store.reading import read_regular
+from maskvd_cli.store.reading import read_regular, size_text
 from maskvd_cli.store.schema import SCHEMA_VERSION
 from maskvd_cli.store.sealed import (
     read_object,
@@ -55,8 +55,18 @@ def damaged(path: Path, reason: object, remedy: str = AGAIN) -> DamagedResultErr
 
 
 def dump(stored: BaseModel) -> bytes:
-    """Return a record with its checksum as the bytes of a JSON file."""
-    return sealed_text(stored.model_dump(mode="json", by_alias=True))
+    """Return a record with its checksum as the bytes of a JSON file.
+
+    Raises ResultError for one that is larger than what is read: what was written can be read.
+    """
+    content = sealed_text(stored.model_dump(mode="json", by_alias=True))
+    if len(content) > LARGEST_JSON:
+        raise ResultError(
+            f"a {type(stored).__name__} of {len(content)} bytes is larger than "
+            f"{size_text(LARGEST_JSON)}, the most that one file may hold",
+            remedy="split the recipe",
+        )
+    return content
 
 
 def read_json(path: Path, most: int = LARGEST_JSON) -> dict[str, Any]:
@@ -79,7 +89,7 @@ def read_record(path: Path, kind: type[S]) -> S:
             where=path,
             remedy="upgrade maskvd",
         )
-    # A value that cannot be says more than a checksum that does not fit, so it is told first.
+    # An impossible value says more than a checksum that does not fit, so it comes first.
     record = checked(path, kind, without_seal(data))
     _sound(path, lambda: unsealed(data))
     return record
@@ -104,7 +114,7 @@ def gzipped(content: dict[str, Any]) -> bytes:
 
 
 def read_gzip(path: Path, check: Callable[[dict[str, Any]], T], digest: str | None = None) -> T:
-    """Read a gzipped JSON object that `check` accepts; it raises ValueError for another.
+    """Read a gzipped JSON object; `check` returns what it holds, or raises ValueError.
 
     `digest`: the file's sha256 where a record names it. Raises ResultError where the file is
     absent, damaged, another, or a bomb.

@@ -1,8 +1,8 @@
 """Run folders, `<results>/<recipe>/<run-id>/`: plan, recipe, environment, points, samples.
 
-Where the model ran also what it gave, a piece for every clip of a point, the truth that this is
-scored against, and one file per measured pass and point. Runs of before have `truth.json.gz` and
-`predictions/<key>.json.gz` instead.
+Where the model ran there are also its outputs, one piece for each clip of a point, the truth that
+they are scored against, and one record for each metric of a point. Runs of before schema 5 have
+`truth.json.gz` and `predictions/<key>.json.gz` instead of pieces and truth.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ import pandas as pd
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store import places
 from maskvd_cli.store.atomic import write_bytes
-from maskvd_cli.store.detections import checked_predictions, checked_truth
+from maskvd_cli.store.digests import digest_of_files, digest_of_outputs
+from maskvd_cli.store.earlier_names import with_names_of_today
+from maskvd_cli.store.earlier_outputs import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
-from maskvd_cli.store.measured import MeasuredRecord, PassName
+from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.parts import Arrays, read_parts, write_parts
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.places import part_of
@@ -52,8 +54,8 @@ __all__ = [
 PLAN, RECIPE, ENVIRONMENT = "plan.json", "recipe.yaml", "environment.json"
 TRUTH, LISTED_TRUTH = "truth.npz", "truth.json.gz"
 _PART = re.compile(r"([0-9]{5,7})\.npz")
-# The metric whose sessions are asked for without a record, and what its series was called.
-_TIMED, _EARLIER = "latency", {"dense": "baseline"}
+# The metric whose sessions are asked for without a record.
+_TIMED = "latency"
 _REFERENCE = "reference"
 
 
@@ -113,20 +115,16 @@ class Run:
             return False
 
     def has_pieces(self, record: PointRecord) -> bool:
-        """Tell whether the pieces of a point are those that it names, or, not named, are there."""
+        """Tell whether the pieces of a point are there and, where it names them, as they were."""
         if record.pieces is None:
             return True
         digest = record.files.get(str(places.pieces(record.key)))
         if digest is None:
             return self.parts(record.key) >= set(range(record.pieces))
-        return self._digest_of_pieces(record.key, record.pieces) == digest
+        return digest_of_files(self._paths(record.key, record.pieces)) == digest
 
-    def _digest_of_pieces(self, key: str, count: int) -> str:
-        """Return the sha256 of the pieces' own, in order: one for all, since there may be many."""
-        contents = (
-            read_named(self.folder / places.piece(key, number), None) for number in range(count)
-        )
-        return sha256_of_bytes("".join(sha256_of_bytes(each) for each in contents).encode())
+    def _paths(self, key: str, count: int) -> list[Path]:
+        return [self.folder / places.piece(key, number) for number in range(count)]
 
     def has_samples(self, key: str) -> bool:
         """Tell whether a point's samples are there."""
@@ -142,7 +140,7 @@ class Run:
         return listed or (self.has(key) and is_regular(self.folder / places.piece(key, 0)))
 
     def has_listed_predictions(self, key: str) -> bool:
-        """Tell whether a point's predictions are there as an earlier version listed them."""
+        """Tell whether an earlier version listed the predictions of a point."""
         return is_regular(self.folder / places.predictions(key))
 
     def predictions(self, key: str) -> dict[str, Any]:
@@ -160,7 +158,7 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             return set()
         matches = (_PART.fullmatch(name) for name in names)
-        return {int(found[1]) for found in matches if found}
+        return {int(match[1]) for match in matches if match}
 
     def piece(self, key: str, number: int) -> Piece:
         """Read the piece of a clip. Raises ResultError where it is absent, damaged or another."""
@@ -185,7 +183,7 @@ class Run:
         return is_regular(self.folder / TRUTH) or self.has_listed_truth()
 
     def has_listed_truth(self) -> bool:
-        """Tell whether it is there as an earlier version listed it."""
+        """Tell whether an earlier version listed the truth."""
         return is_regular(self.folder / LISTED_TRUTH)
 
     def truth(self) -> dict[str, Any]:
@@ -207,8 +205,8 @@ class Run:
         """Write what outputs are scored against."""
         write_parts(self.folder / TRUTH, arrays, facts)
 
-    def measured(self, of: PassName, key: str) -> MeasuredRecord | None:
-        """Return what a pass found of a point, or None where it has not run.
+    def measured(self, of: str, key: str) -> MeasuredRecord | None:
+        """Return the record of a metric of a point, None where it has not run.
 
         Raises ResultError for a damaged file.
         """
@@ -221,7 +219,7 @@ class Run:
         return record
 
     def write_measured(self, record: MeasuredRecord) -> None:
-        """Write what a pass found of a point, with the sha256 of its raw samples."""
+        """Write the record of a metric, with the sha256 of its raw samples."""
         place = _samples_of(record)
         if place is not None and is_regular(self.folder / place):
             digest = sha256_of_bytes(read_named(self.folder / place, None))
@@ -235,19 +233,16 @@ class Run:
     def session(self, session: str, record: MeasuredRecord | None = None) -> pd.DataFrame:
         """Read the raw samples of a session; `record`: one that names it, else of latency.
 
-        What is compared with is called `baseline`, also where files of before say `dense`.
+        The series that others are compared with is called `baseline`.
 
         Raises ResultError where they are absent, damaged, or others than the record names.
         """
         place = places.session(session, _TIMED if record is None else record.of)
         digest = None if record is None else record.files.get(str(place))
-        table = read_table(self.folder / place, digest)
-        if "series" not in table:
-            return table
-        return table.assign(series=[_EARLIER.get(str(name), str(name)) for name in table["series"]])
+        return with_names_of_today(read_table(self.folder / place, digest))
 
     def adopt_measured(self, record: MeasuredRecord, source: Run) -> None:
-        """Copy what a pass found in another run, byte for byte, with its raw samples.
+        """Copy a record of another run, byte for byte, with its raw samples.
 
         What is here already is replaced: it is damaged or of another protocol. Raises ResultError
         where the raw samples of the other run are missing or damaged; nothing is changed then.
@@ -255,8 +250,9 @@ class Run:
         named = [places.measured(record.of, record.key)]
         if (samples := _samples_of(record)) is not None:
             named.insert(0, samples)
-        found = [read_named(source.folder / place, record.files.get(str(place))) for place in named]
-        for place, content in zip(named, found, strict=True):
+        digests = record.files
+        contents = [read_named(source.folder / place, digests.get(str(place))) for place in named]
+        for place, content in zip(named, contents, strict=True):
             write_bytes(self.folder / place, content)
 
     def write_plan(self, plan: Plan, recipe: bytes, environment: dict[str, Any]) -> None:
@@ -272,9 +268,10 @@ class Run:
         samples: pd.DataFrame | None,
         predictions: dict[str, Any] | None = None,
     ) -> None:
-        """Write samples and predictions, then the point: a point that is there is complete.
+        """Write samples and predictions, then the point, so that a point that is there is whole.
 
-        The point names the sha256 of both, and that of its pieces, which are there already.
+        The point names the sha256 of both, and those of its pieces, which are there already, and
+        of their outputs.
         """
         files: dict[Path, bytes] = {}
         if predictions is not None:
@@ -285,8 +282,9 @@ class Run:
             write_bytes(self.folder / place, content)
         digests = {str(place): sha256_of_bytes(content) for place, content in files.items()}
         if record.pieces is not None:
-            place = str(places.pieces(record.key))
-            digests[place] = self._digest_of_pieces(record.key, record.pieces)
+            paths = self._paths(record.key, record.pieces)
+            digests[str(places.pieces(record.key))] = digest_of_files(paths)
+            record = record.model_copy(update={"outputs": digest_of_outputs(paths)})
         record = record.model_copy(update={"files": digests})
         write_bytes(self.folder / places.point(record.key), dump(record))
 
@@ -343,12 +341,12 @@ def runs_below(results: Path) -> list[Run]:
     if not os.path.isdir(results):
         return []
     plans = [*results.glob(f"*/{PLAN}"), *results.glob(f"*/*/{PLAN}")]
-    found = {plan for plan in plans if not plan.is_symlink()}
-    return [Run(plan.parent) for plan in sorted(found, key=_age)]
+    regular = {plan for plan in plans if not plan.is_symlink()}
+    return [Run(plan.parent) for plan in sorted(regular, key=_age)]
 
 
 def _age(plan: Path) -> tuple[str, int]:
-    """Order runs by the second in their name, and those of one second by when they were made."""
+    """Order runs by the second in their name; within one second, by the age of the plan's file."""
     return plan.parent.name.partition("-")[0], plan.stat().st_mtime_ns
 
 

@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from maskvd_cli.core.filenames import file_name
+from maskvd_cli.store.earlier_names import without_unfilled
 from maskvd_cli.store.earlier_plan import with_legend
 
 # 5: every file has a checksum; what was measured stands by quantity.
@@ -26,6 +27,8 @@ SchemaVersion = Literal[1, 2, 3, 4, 5]
 # Bounds keep what reports compute from damaged files finite, and counts within 64 bits.
 Real = Annotated[float, Field(allow_inf_nan=False, ge=-1e18, le=1e18)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
+# A list in JSON, which is one still where the object was changed on the way in.
+Curve = Annotated[tuple[Real, Real, Real], Field(strict=False)]
 # What is joined to a folder to find a file: a name, never a path.
 FileName = Annotated[str, AfterValidator(file_name)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -78,7 +81,7 @@ class Metrics(Stored):
         description="the papers' counter evaluated once, at the mean token count; None where more "
         "than that count decides"
     )
-    cost_curve: tuple[Real, Real, Real] | None = Field(
+    cost_curve: Curve | None = Field(
         description="c0, c1, c2: gmacs_published of a frame with n tokens is c0 + c1 n + c2 n^2, "
         "with gates of a frame after the clip's first; None where more than n decides"
     )
@@ -86,31 +89,29 @@ class Metrics(Stored):
         description="bytes kept between frames: of the method's tensors, the most over all frames, "
         "where the model ran, else in closed form for float32"
     )
-    map50: Real | None = Field(
-        default=None, description="not filled: it stands in measured/accuracy"
-    )
-    latency_ms: Real | None = Field(
-        default=None, description="not filled: it stands in measured/latency"
-    )
-    peak_mib: Real | None = Field(
-        default=None, description="not filled: it stands in measured/memory"
-    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_before_schema_5(cls, data: object) -> object:
+        if isinstance(data, Mapping):
+            return without_unfilled(data)  # pyright: ignore[reportUnknownArgumentType]
+        return data
 
 
-class _Read(BaseModel):
-    """What reports read of a setting, which may hold more."""
+class Excerpt(BaseModel):
+    """Base of what reports read of something larger: strict and immutable, but it may hold more."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
-class StatedExtent(_Read):
+class StatedExtent(Excerpt):
     """Numbers that a recipe states of a dataset that is not read."""
 
     clips: Count = Field(description="how many")
     frames: Count = Field(description="of all clips")
 
 
-class MeasuredSetting(_Read):
+class MeasuredSetting(Excerpt):
     """What else decides where the model ran."""
 
     weights: str = Field(description="sha256 of the weights file, or random")
@@ -120,7 +121,7 @@ class MeasuredSetting(_Read):
     clip_boxes: bool = Field(default=False, description="whether boxes were cut at the frame")
 
 
-class SubsetSetting(_Read):
+class SubsetSetting(Excerpt):
     """Which part of the data was run."""
 
     clips: Count | None = Field(default=None, description="the first so many")
@@ -128,7 +129,7 @@ class SubsetSetting(_Read):
     smoke: bool = Field(default=False, description="only tried out")
 
 
-class DatasetSetting(_Read):
+class DatasetSetting(Excerpt):
     """Whose frames a point stands on."""
 
     name: str = Field(description="of the dataset")
@@ -137,9 +138,12 @@ class DatasetSetting(_Read):
     statistics: StatedExtent | None = Field(
         default=None, description="clips and frames where only their numbers are given"
     )
+    frame_stride: Count | None = Field(
+        default=None, description="every so many-th frame of each clip was run; None: all"
+    )
 
 
-class ModelSetting(_Read):
+class ModelSetting(Excerpt):
     """Which backbone saw them, and how large."""
 
     name: str = Field(description="of the architecture")
@@ -148,7 +152,7 @@ class ModelSetting(_Read):
     frame: str = Field(description="rows x columns that frames are resized to")
 
 
-class Setting(_Read):
+class Setting(Excerpt):
     """What all points of a run share."""
 
     dataset: DatasetSetting
@@ -193,6 +197,11 @@ class PointRecord(Stored):
     )
     pieces: Count | None = Field(
         default=None, description="how many clips the model ran over, a file each; None: none"
+    )
+    outputs: Digest | None = Field(
+        default=None,
+        description="sha256 of what the model gave of all clips: two points with the same gave the "
+        "same, to the last digit; None: no model ran, or the file is older",
     )
 
     @field_validator("setting")
@@ -253,6 +262,20 @@ class StoredMethod(Stored):
     )
     figure: StoredFigure | None = Field(default=None, description="that shows methods of its kind")
 
+    def is_baseline(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether a point of the method is the baseline itself: every parameter by default.
+
+        `true` and 1.0, which equal 1 in Python, are not the whole number.
+        """
+        return self.role == "baseline" and all(
+            value is None or _is_same(value, self.defaults.get(name))
+            for name, value in params.items()
+        )
+
+
+def _is_same(value: object, default: object) -> bool:
+    return type(value) is type(default) and value == default
+
 
 class PlannedPoint(Stored):
     """A point as the plan lists it."""
@@ -268,13 +291,12 @@ class PlannedPoint(Stored):
     )
 
 
-class Protocol(_Read):
+class Protocol(Excerpt):
     """What reports and sweeps read of how a pass is measured."""
 
     rounds: Count | None = Field(default=None, description="how often each frame is timed")
     frames: Count | None = Field(default=None, description="in each round, or in all")
     warmup: Count | None = Field(default=None, description="frames that are not timed")
-    resamples: Count | None = Field(default=None, description="of a bootstrap")
     seed: Count | None = Field(default=None, description="of its draws")
     seconds: Real | None = Field(default=None, description="least time of work")
 

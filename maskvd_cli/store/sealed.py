@@ -1,4 +1,4 @@
-"""Checksums in result files, so that one changed digit is told like other damage.
+"""Checksums in result files: one changed digit is damage like any other.
 
 A JSON object ends with the key `sha256`: of all its other keys and values, written in one way
 whatever the order of keys, spaces and line ends of the file. Files that are no JSON (samples,
@@ -60,7 +60,7 @@ def read_object(text: str) -> dict[str, Any]:
 
 
 def without_seal(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a JSON object without its checksum, which is not looked at."""
+    """Return a JSON object without its checksum, unchecked."""
     return {name: value for name, value in content.items() if name != SEAL}
 
 

@@ -34,7 +34,7 @@ class OpenSession:
         return self.folder.name.removeprefix(_PREFIX)
 
     def begin(self, manifest: Mapping[str, Any]) -> None:
-        """Write what decides the session: only one that is equal may go on with its pieces."""
+        """Write what decides the session; only an equal one may go on with its pieces."""
         write_parts(self._place(_MANIFEST), {}, manifest)
 
     def manifest(self) -> dict[str, Any] | None:
@@ -49,11 +49,11 @@ class OpenSession:
     def write(self, piece: Piece) -> None:
         """Store a piece, whole or not at all."""
         facts = {"key": piece.key, "part": piece.part, "facts": dict(piece.facts)}
-        write_parts(self._place(f"part-{piece.part}"), piece.arrays, facts)
+        write_parts(self.place_of(piece.part), piece.arrays, facts)
 
     def forget(self, piece: Piece) -> None:
         """Remove a piece, so that it is made again."""
-        self._place(f"part-{piece.part}").unlink(missing_ok=True)
+        self.place_of(piece.part).unlink(missing_ok=True)
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the pieces that are whole, by name; what is damaged is made again."""
@@ -69,6 +69,10 @@ class OpenSession:
     def close(self) -> None:
         """Remove the folder: the records say all."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def place_of(self, part: str) -> Path:
+        """Return where a piece lies, by its part."""
+        return self._place(f"part-{part}")
 
     def _place(self, name: str) -> Path:
         return self.folder / f"{file_name(name)}.npz"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.types import Clip
-from maskvd_cli.store.detections import check_fit
+from maskvd_cli.store.earlier_outputs import check_fit
 from maskvd_cli.store.runs import Run, part_of
 from maskvd_cli.tasks.ages import ages
 from maskvd_cli.tasks.base import Arrays, Evaluation, Task
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Outputs:
+class ClipOutputs:
     """The outputs of one clip, and the age of each of its frames: since the last full one."""
 
     arrays: Arrays
@@ -56,7 +56,7 @@ class StoredTruth:
         pairs = zip(self.arrays, other.arrays, strict=True)
         return all(_equal(ours, theirs) for ours, theirs in pairs)
 
-    def outputs(self, key: str) -> Iterator[Outputs]:
+    def outputs(self, key: str) -> Iterator[ClipOutputs]:
         """Yield the outputs of every clip of a point, read when asked for."""
         if self.run.has_listed_predictions(key):
             yield from self._listed_outputs(key)
@@ -66,16 +66,16 @@ class StoredTruth:
             since = np.array(ages(piece.arrays["is_full"].astype(np.bool_)), dtype=np.int64)
             if len(since) != len(known["index"]):
                 raise ValueError("frames are not those of the truth")
-            yield Outputs(piece.outputs, since)
+            yield ClipOutputs(piece.outputs, since)
 
-    def _listed_outputs(self, key: str) -> Iterator[Outputs]:
+    def _listed_outputs(self, key: str) -> Iterator[ClipOutputs]:
         if self.listing is None:
             raise ValueError("predictions of an earlier version, but no truth of it")
         stored = self.run.predictions(key)
         check_fit(self.run.truth(), stored)
         made = self.listing.outputs(stored["results"]), self.listing.ages(stored["frames"])
         for arrays, since in zip(*made, strict=True):
-            yield Outputs(arrays, since)
+            yield ClipOutputs(arrays, since)
 
 
 def truth_content(
@@ -114,7 +114,14 @@ def evaluation(truth: StoredTruth, key: str, task: Task) -> Evaluation:
 
 
 def same_outputs(first: StoredTruth, second: StoredTruth, keys: tuple[str, str]) -> bool:
-    """Tell whether two points have the same outputs, digit by digit, stored in one layout."""
+    """Tell whether two points have the same outputs, digit by digit, stored in one layout.
+
+    Points say so themselves; outputs are read only where one of them is older than that.
+    """
+    records = [truth.run.point(key) for truth, key in zip((first, second), keys, strict=True)]
+    told = [None if record is None else record.outputs for record in records]
+    if None not in told:
+        return told[0] == told[1]
 
     def same() -> bool:
         pairs = zip_longest(first.outputs(keys[0]), second.outputs(keys[1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.core.shown import markdown_code as code
 from maskvd_cli.core.shown import markdown_text, shown
 from maskvd_cli.training.setup import Training
@@ -13,40 +14,79 @@ _NO_LICENCE = "none stated; the terms of the training data and of initial weight
 
 
 def model_card(training: Training, result: dict[str, Any]) -> str:
-    """Return the card in Markdown: data, seed, command, steps, hardware, mAP50, sha256, licence."""
+    """Return the card in Markdown: data, course, hardware, scores, sha256, licence."""
     recipe = training.recipe
     accuracy = result["accuracy"]
     rows = [*_model(training, result), *_data(training), *_course(training, result)]
-    by_class = accuracy["map50_by_class"].items()
-    scores = [("all", accuracy["map50"]), *((_plain(name), value) for name, value in by_class)]
+    whole, of_classes = (accuracy[name] for name in training.scores)
+    scores = [("all", whole), *((_plain(name), value) for name, value in of_classes.items())]
+    headline, *others = training.task.quantities
+    beside = [f"{one.header} {accuracy[one.name]:.1f}" for one in others if one.name in accuracy]
+    also = f" ({', '.join(beside)})" if beside else ""
     evaluated = training.evaluated
     where = f"{code(evaluated.dataset.name)} {code(evaluated.dataset.split)}"
     text = [
         f"# {recipe.name}",
         *([_plain(recipe.description)] if recipe.description else []),
         _table(("", ""), rows),
-        f"mAP50 on {len(evaluated)} frames of {where}, every token computed, single frames, "
-        "weights as stored "
-        f"(mAP 0.5:0.95: {accuracy['map']:.1f}):",
-        _table(("class", "mAP50"), [(name, f"{value:.1f}") for name, value in scores]),
+        f"{headline.header} on {len(evaluated)} frames of {where}, {_conditions(training)}, "
+        f"weights as stored{also}:",
+        _table(("class", headline.header), [(name, f"{value:.1f}") for name, value in scores]),
+        *([_without_method(result, headline)] if training.learner else []),
         f"Licence: {_plain(recipe.licence or _NO_LICENCE)}",
     ]
     return "\n\n".join(text) + "\n"
 
 
+def _conditions(training: Training) -> str:
+    """Return what was computed of the frames that were evaluated."""
+    if (learner := training.learner) is None:
+        return "every token computed, single frames"
+    frames = "single frames" if learner.frames == 1 else f"the last of {learner.frames} frames each"
+    return f"tokens as {learner.method.name} chooses them, {frames}"
+
+
+def _without_method(result: dict[str, Any], headline: Quantity) -> str:
+    shares = ", ".join(f"{100 * share:.0f}" for share in result["kept"])
+    return (
+        f"Share of the tokens that each block computed, in per cent: {shares}. With every token "
+        f"computed the {headline.header} of the same model is "
+        f"{result['baseline'][headline.name]:.1f}."
+    )
+
+
 def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
     model, geometry = training.recipe.model, training.geometry
+    size, parameters = result["bytes"] / 1e6, result["parameters"] / 1e6
     return [
         (
             "file",
-            f"{code(result['file'])}, {result['bytes'] / 1e6:.1f} MB, {training.recipe.export}",
+            f"{code(result['file'])}, {size:.{_digits(size)}f} MB, {training.recipe.export}",
         ),
         ("sha256", f"`{result['sha256']}`"),
-        ("architecture", f"{model.name}, {result['parameters'] / 1e6:.2f} M parameters"),
+        *_method(training, result),
+        ("architecture", f"{model.name}, {parameters:.{_digits(parameters) + 1}f} M parameters"),
         ("heads", f"{model.channels} channels, {model.hidden} hidden units"),
         ("input", f"{geometry.input}, frames {geometry.frame or 'keep their aspect'}"),
         ("classes", _plain(", ".join(training.learnt.dataset.classes))),
     ]
+
+
+def _digits(millions: float) -> int:
+    return 1 if millions >= 1 else 2
+
+
+def _method(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the rows on the method whose weights these are; none for a detector."""
+    section = training.recipe.method
+    if section is None:
+        return []
+    settings = ", ".join(f"{name} {_plain(str(value))}" for name, value in section.settings.items())
+    detector = f"frozen, sha256 `{training.init_sha256}`"
+    if not section.frozen:
+        learnt = result["detector"]
+        detector = f"learnt too: {code(learnt['file'])}, sha256 `{learnt['sha256']}`"
+    return [("weights of", f"{section.name} ({settings})"), ("detector", detector)]
 
 
 def _data(training: Training) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ class Progress:
 def write_checkpoint(folder: Path, training: Training, progress: Progress) -> None:
     """Write the files of a checkpoint, and the sha256 of each."""
     facts = {"step": str(progress.step), "contains": "detector"}
-    save(folder / _MODEL, training.detector.state_dict(), facts)
+    save(folder / _MODEL, training.module.state_dict(), facts)
     if training.average is not None:
         save(folder / _AVERAGE, training.average.state_dict(), facts)
     state = {
@@ -73,7 +73,7 @@ def read_checkpoint(folder: Path, training: Training) -> Progress:
     if not isinstance(seconds, float | int) or not 0 <= seconds <= _LONGEST:
         _damaged(f"seconds are {seconds!r:.40}", path)
     _check_optimiser(state.get("optimiser"), training.optimiser, path)
-    _load(training.detector, folder / _MODEL)
+    _load(training.module, folder / _MODEL)
     if training.average is not None:
         _load(training.average, folder / _AVERAGE)
     # What cannot be says more than a checksum that does not fit, so it is told first.

@@ -8,32 +8,45 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.families.blocks.own_weights import MODULE
 from maskvd_cli.families.checkpoints import load_into, save, sha256_of
 from maskvd_cli.machine.environment import environment
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.training.card import model_card
 from maskvd_cli.training.checkpoint import Progress
-from maskvd_cli.training.evaluation import evaluate
+from maskvd_cli.training.evaluation import evaluated, every_token
 from maskvd_cli.training.setup import Training
 
 
 def export(training: Training, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write `<name>.safetensors` and `<name>.md` into the folder; return their facts.
 
-    The accuracy is that of the weights as they are stored, computed in float32. Raises MaskvdError
-    where float16 cannot hold a weight.
+    With a method its own weights stand there, and a detector that learnt too is
+    `<name>-detector.safetensors`. The scores are those of the weights as they are stored, computed
+    in float32. Raises MaskvdError where float16 cannot hold a weight.
     """
-    recipe = training.recipe
-    stored = _stored(training)
-    load_into(training.result, stored, "the exported weights")
-    accuracy = evaluate(
-        training.result, training.evaluated, training.geometry, workers=recipe.workers
-    )
+    recipe, facts = training.recipe, metadata(training, progress)
     file = folder / f"{recipe.name}.safetensors"
-    save(file, stored, metadata(training, progress))
+    beside: dict[str, Any] = {}
+    if training.learner is None:
+        stored = _rounded(training.result, recipe.export)
+    else:
+        assert recipe.method is not None
+        if not recipe.method.frozen:
+            other = folder / f"{recipe.name}-detector.safetensors"
+            save(other, _rounded(training.result, recipe.export), facts)
+            beside["detector"] = {"file": other.name, "sha256": sha256_of(other)}
+        stored = _rounded(training.own_result, recipe.export)
+        digest = beside["detector"]["sha256"] if beside else training.init_sha256
+        facts = _own_metadata(training, facts, str(digest))
+    scores, kept = evaluated(training)
+    if training.learner is not None:
+        beside["kept"] = [round(share, 4) for share in kept]
+        beside["baseline"] = every_token(training).content()
+    save(file, stored, facts)
     device = training.device
     result = {
         "file": file.name,
@@ -45,8 +58,9 @@ def export(training: Training, folder: Path, progress: Progress) -> dict[str, An
         "seconds": round(progress.seconds, 1),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
         "threads": torch.get_num_threads(),
-        "accuracy": asdict(accuracy),
+        "accuracy": scores.content(),
         "environment": environment(),
+        **beside,
     }
     write_bytes(folder / f"{recipe.name}.md", model_card(training, result).encode())
     return result
@@ -73,14 +87,29 @@ def metadata(training: Training, progress: Progress) -> dict[str, str]:
     }
 
 
-def _stored(training: Training) -> dict[str, Tensor]:
-    tensors = {name: value.detach() for name, value in training.result.state_dict().items()}
-    if training.recipe.export == "float32":
-        return tensors
-    halved = {name: value.half() for name, value in tensors.items()}
-    for name, value in halved.items():
-        if not torch.isfinite(value).all():
-            raise MaskvdError(
-                f"{name} does not fit into float16", remedy="set export: float32 and run again"
-            )
-    return halved
+def _own_metadata(training: Training, facts: dict[str, str], detector: str) -> dict[str, str]:
+    """Return what a reader of a method's weights needs; `detector`: sha256 of the one beside."""
+    method = training.recipe.method
+    assert method is not None
+    left_out = ("contains", "heads", "classes")
+    return {
+        **{name: text for name, text in facts.items() if name not in left_out},
+        "contains": MODULE,
+        "method": method.name,
+        "settings": json.dumps(method.settings, sort_keys=True),
+        "detector": detector,
+    }
+
+
+def _rounded(module: nn.Module, kind: str) -> dict[str, Tensor]:
+    """Return the weights as they are stored, which are then the module's, too."""
+    tensors = {name: value.detach() for name, value in module.state_dict().items()}
+    if kind == "float16":
+        tensors = {name: value.half() for name, value in tensors.items()}
+        for name, value in tensors.items():
+            if not torch.isfinite(value).all():
+                raise MaskvdError(
+                    f"{name} does not fit into float16", remedy="set export: float32 and run again"
+                )
+    load_into(module, tensors, "the exported weights")
+    return tensors

@@ -20,6 +20,7 @@ from maskvd_cli.store.sealed import sealed_text
 from maskvd_cli.training.checkpoint import Progress, read_checkpoint, write_checkpoint
 from maskvd_cli.training.records import (
     FOLDER_VERSION,
+    REMEDY,
     DamagedTrainingError,
     changed,
     read_identity,
@@ -78,7 +79,7 @@ class TrainingFolder:
 
         Raises DamagedTrainingError, also where the weights are not those that it wrote.
         """
-        result = read_result(self.path / _RESULT)
+        result = read_result(self.path / _RESULT, training.scores)
         if result is None:
             return None
         name = f"{training.recipe.name}.safetensors"
@@ -86,7 +87,7 @@ class TrainingFolder:
             raise DamagedTrainingError(
                 f"damaged (file is {result['file']!r:.60}, expected {name})",
                 where=self.path / _RESULT,
-                remedy="remove it, and the same command writes it again from the last checkpoint",
+                remedy=REMEDY,
             )
         weights = self.path / name
         if not weights.exists():
@@ -95,9 +96,16 @@ class TrainingFolder:
             raise DamagedTrainingError(
                 f"is not the file that {_RESULT} speaks of (sha256 {result['sha256'][:12]})",
                 where=weights,
-                remedy="remove it, and the same command writes it again from the last checkpoint",
+                remedy=REMEDY,
             )
-        return result
+        return result if self._has_detector(result, training) else None
+
+    def _has_detector(self, result: Mapping[str, Any], training: Training) -> bool:
+        """Tell whether the detector that was learnt beside a method is there as it was written."""
+        if (beside := result.get("detector")) is None:
+            return True
+        file = self.path / f"{training.recipe.name}-detector.safetensors"
+        return file.is_file() and sha256_of(file) == beside["sha256"]
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write down that the training is finished, and what came of it."""

@@ -19,11 +19,21 @@ from maskvd_cli.training.recipe import TrainingRecipe
 
 @dataclass(frozen=True)
 class FrameList:
-    """Frames of one split and their `dataset`; `fingerprint` tells other annotations apart."""
+    """Frames of one split and their `dataset`; `fingerprint` tells other annotations apart.
+
+    `clips`: all frames of every clip; `places`: the clip of each of `frames`, and where in it.
+    """
 
     dataset: Dataset
     frames: tuple[Frame, ...]
     fingerprint: str
+    clips: tuple[tuple[Frame, ...], ...] = ()
+    places: tuple[tuple[int, int], ...] = ()
+
+    def before(self, index: int, gap: int) -> Frame:
+        """Return the frame so many frames before that at `index`; the clip's first at most."""
+        clip, place = self.places[index]
+        return self.clips[clip][max(place - gap, 0)]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -66,13 +76,19 @@ def _opened(recipe: TrainingRecipe, split: str) -> Dataset:
 
 
 def _listed(dataset: Dataset, stride: int, limit: int | None = None) -> FrameList:
-    content, frames = Fingerprint(dataset.classes), list[Frame]()
+    content, clips = Fingerprint(dataset.classes), list[tuple[Frame, ...]]()
     for clip in dataset.clips():
         content.add(clip)
-        frames += clip.frames[::stride]
-    if limit is not None and len(frames) > limit:
-        frames = [frames[index * len(frames) // limit] for index in range(limit)]
-    listed = FrameList(dataset, tuple(frames), content.hexdigest())
+        clips.append(tuple(clip.frames))
+    places = [
+        (number, place)
+        for number, frames in enumerate(clips)
+        for place in range(0, len(frames), stride)
+    ]
+    if limit is not None and len(places) > limit:
+        places = [places[index * len(places) // limit] for index in range(limit)]
+    frames = tuple(clips[number][place] for number, place in places)
+    listed = FrameList(dataset, frames, content.hexdigest(), tuple(clips), tuple(places))
     if not listed.objects:
         raise DatasetError(
             f"split {dataset.split} has no object in its {counted(len(frames), 'frame')}",

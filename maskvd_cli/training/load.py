@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from pydantic import BaseModel
+
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.families.zoo import models
+from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe import overrides
 from maskvd_cli.recipe.paths import absolute_path
-from maskvd_cli.recipe.source import Document, read_file
+from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import position_of, validated
-from maskvd_cli.training.recipe import TrainingRecipe
+from maskvd_cli.training.recipe import MethodSection, TrainingRecipe
 
 _PATHS: tuple[tuple[str, ...], ...] = (("dataset", "root"), ("init",))
 
@@ -44,11 +47,30 @@ def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining
     problems: list[str] = []
     recipe = validated(TrainingRecipe, data, {}, document, problems)
     problems.extend(_unknown_names(data, document))
+    settings = None
+    if recipe is not None and recipe.method is not None and not problems:
+        settings = _settings(recipe.method, document, problems)
     if recipe is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
-    return LoadedTraining(
-        path, _with_absolute_paths(recipe, document, path), source, (*assignments,)
-    )
+    recipe = _with_absolute_paths(recipe, document, path)
+    if recipe.method is not None and settings is not None:
+        # What is not said is written out, so that a default that changes makes another training.
+        told = settings.model_dump(mode="json")
+        method = recipe.method.model_copy(update={"settings": told})
+        recipe = recipe.model_copy(update={"method": method})
+    return LoadedTraining(path, recipe, source, (*assignments,))
+
+
+def _settings(section: MethodSection, document: Document, problems: list[str]) -> BaseModel | None:
+    """Return what is said of a method's training, checked by the method's own learner."""
+    learner = methods.load(section.name).learner
+    if learner is None:
+        others = [name for name in methods.names() if methods.load(name).learner is not None]
+        message = f"{section.name} has no weights of its own; these have: {', '.join(others)}"
+        problems.append(document.problem(("method", "name"), message))
+        return None
+    place: KeyPath = ("method", "settings")
+    return validated(learner.settings_type, section.settings, {}, document, problems, root=place)
 
 
 def _unknown_names(data: dict[str, Any], document: Document) -> Iterator[str]:
@@ -66,6 +88,7 @@ def _unknown_names(data: dict[str, Any], document: Document) -> Iterator[str]:
             yield document.problem(path, unknown(kind, given, known))
 
     yield from check(("model", "name"), "model", list(models()))
+    yield from check(("method", "name"), "method", methods.names())
     yield from check(("dataset", "name"), "dataset", datasets.names())
     name = word("dataset", "name")
     if name in datasets.names():

@@ -8,11 +8,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.types import Frame
 from maskvd_cli.data.resize import resized
 from maskvd_cli.tasks.detections import Targets
 from maskvd_cli.training.augmentation import augmented, drawn
@@ -52,6 +54,30 @@ class TrainingFrames(_Frames[Sample]):
         return augmented(self.listed.dataset.image(frame), frame.boxes, self.geometry, draw)
 
 
+class TrainingSequences(_Frames[list[Sample]]):
+    """The same with frames of the clip before each, all changed alike, the earliest first.
+
+    `count` frames, the earlier ones drawn among the `reach` before the last.
+    """
+
+    def __init__(self, frames: TrainingFrames, count: int, reach: int) -> None:
+        self.of, self.count, self.reach = frames, count, reach
+
+    def made(self, position: int) -> list[Sample]:
+        """Return pixels (3, rows, cols) uint8 and targets of each frame."""
+        listed, recipe = self.of.listed, self.of.recipe
+        index = frame_at(position, len(listed), recipe.seed)
+        draw = drawn(recipe.augmentation, recipe.seed, position)
+        # The word keeps these numbers apart from those of the changes and of the order.
+        chance = np.random.default_rng([recipe.seed, position, 0x5E9])
+        gaps = chance.choice(self.reach, self.count - 1, replace=False) + 1
+        chosen = [listed.before(index, int(gap)) for gap in sorted(gaps, reverse=True)]
+        return [
+            augmented(listed.dataset.image(frame), frame.boxes, self.of.geometry, draw)
+            for frame in (*chosen, listed.frames[index])
+        ]
+
+
 class PlacedFrames(_Frames[Tensor]):
     """Frames as they are at test, in the order of the list."""
 
@@ -60,8 +86,23 @@ class PlacedFrames(_Frames[Tensor]):
 
     def made(self, position: int) -> Tensor:
         """Return the pixels (3, rows, cols) uint8."""
-        frame = self.listed.frames[position]
+        return self.placed(self.listed.frames[position])
+
+    def placed(self, frame: Frame) -> Tensor:
+        """Return the pixels of a frame as the detector sees them."""
         return resized(self.listed.dataset.image(frame), self.geometry.placed(frame.size).content)
+
+
+class PlacedSequences(_Frames[list[Tensor]]):
+    """The same with the `count` - 1 frames right before each, the earliest first."""
+
+    def __init__(self, frames: PlacedFrames, count: int) -> None:
+        self.of, self.count = frames, count
+
+    def made(self, position: int) -> list[Tensor]:
+        """Return the pixels (3, rows, cols) uint8 of each frame."""
+        gaps = range(self.count - 1, -1, -1)
+        return [self.of.placed(self.of.listed.before(position, gap)) for gap in gaps]
 
 
 def batches(

@@ -3,51 +3,72 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, POSITIONS
 from maskvd_cli.training.recipe import OptimiserSection
+
+# Of a group: its learning rate as a share of the others'.
+SHARE = "share"
 
 
 def decays(name: str, parameter: nn.Parameter) -> bool:
     """Tell whether weight decay applies: not to norms, biases, positions and class token."""
-    return parameter.ndim > 1 and name not in (POSITIONS, CLASS_TOKEN) and ".relative." not in name
+    return (
+        parameter.ndim > 1
+        and not name.endswith((POSITIONS, CLASS_TOKEN))
+        and ".relative." not in name
+    )
 
 
-def adamw(detector: Detector, section: OptimiserSection) -> torch.optim.AdamW:
-    """Return AdamW over all parameters in two groups, with and without weight decay."""
-    named = list(detector.named_parameters())
-    groups = [
-        {"params": [p for n, p in named if decays(n, p)], "weight_decay": section.weight_decay},
-        {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0},
-    ]
+def adamw(
+    module: nn.Module, section: OptimiserSection, rates: Mapping[str, float] | None = None
+) -> torch.optim.AdamW:
+    """Return AdamW over all parameters in two groups, with and without weight decay.
+
+    `rates`: for parts of the module, by the beginning of their parameters' names, two groups each
+    whose learning rate is that share of the others'.
+    """
+    named, groups = list(module.named_parameters()), list[dict[str, Any]]()
+    for start, share in (rates or {"": 1.0}).items():
+        part = [(name, p) for name, p in named if name.startswith(start)]
+        scale = {} if share == 1 else {SHARE: share}
+        groups += [
+            {"params": [p for n, p in part if decays(n, p)], "weight_decay": section.weight_decay},
+            {"params": [p for n, p in part if not decays(n, p)], "weight_decay": 0.0},
+        ]
+        for group in groups[-2:]:
+            group.update(scale)
     return torch.optim.AdamW(groups, lr=section.learning_rate, betas=section.betas)
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
-    """Give all groups the same learning rate."""
+    """Give all groups the learning rate, or their share of it."""
     for group in optimiser.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group.get(SHARE, 1.0)
 
 
-def average_of(detector: Detector) -> Detector:
+N = TypeVar("N", bound=nn.Module)
+
+
+def average_of(module: N) -> N:
     """Return a copy that no gradient reaches, to hold averaged weights."""
-    return copy.deepcopy(detector).requires_grad_(False)
+    return copy.deepcopy(module).requires_grad_(False)
 
 
 @torch.no_grad()
-def update_average(average: Detector, detector: Detector, decay: float, step: int) -> None:
+def update_average(average: nn.Module, module: nn.Module, decay: float, step: int) -> None:
     """Move the average towards the weights after step 0, 1, ...
 
     The decay rises from 0.1 as (1 + step) / (10 + step), so that the first weights are forgotten.
     """
     share = 1 - min(decay, (1 + step) / (10 + step))
     pairs: Iterable[tuple[torch.Tensor, torch.Tensor]] = zip(
-        average.parameters(), detector.parameters(), strict=True
+        average.parameters(), module.parameters(), strict=True
     )
     for kept, new in pairs:
         kept.lerp_(new, share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -33,7 +33,7 @@ class TrainingDataset(Section):
 
 
 class EvaluationSection(Section):
-    """When mAP50 is measured, and on which frames."""
+    """When the scores of the model are measured, and on which frames."""
 
     split: str | None = Field(default=None, description="default: the dataset's evaluation split")
     stride: int = Field(default=1, ge=1, description="take every so many-th frame of a clip")
@@ -117,6 +117,26 @@ class MaskSection(Section):
     static_keep_rate: float = Field(gt=0, le=1)
 
 
+class MethodSection(Section):
+    """Learn the weights that a method brings, beside a detector whose tokens it chooses."""
+
+    name: str = Field(description="a method with weights of its own: maskvd ls methods")
+    frozen: bool = Field(
+        default=True,
+        description="leave the detector as init gives it; false: it learns too, and is exported "
+        "as NAME-detector.safetensors",
+    )
+    detector_rate: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="the detector's learning rate, as a share of that of the method's weights",
+    )
+    settings: dict[str, Any] = Field(
+        default={}, description="what the method's own page says of its training"
+    )
+
+
 class TrainingRecipe(Section):
     """One training run."""
 
@@ -148,6 +168,7 @@ class TrainingRecipe(Section):
     )
     augmentation: AugmentationSection = AugmentationSection()
     mask: MaskSection | None = None
+    method: MethodSection | None = None
     evaluation: EvaluationSection = EvaluationSection()
     checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
     log_every: int = Field(default=20, ge=1, description="steps between two lines of the log")
@@ -160,4 +181,12 @@ class TrainingRecipe(Section):
     def _something_to_miss(self) -> TrainingRecipe:
         if self.allow_missing and self.init is None:
             raise ValueError("allow_missing needs init, the checkpoint that may lack parameters")
+        return self
+
+    @model_validator(mode="after")
+    def _a_detector_for_the_method(self) -> TrainingRecipe:
+        if self.method is not None and self.init is None:
+            raise ValueError("method needs init, the detector that its weights are learnt beside")
+        if self.method is not None and self.mask is not None:
+            raise ValueError("method chooses the tokens itself; leave mask out")
         return self

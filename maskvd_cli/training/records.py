@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -18,6 +18,7 @@ from maskvd_cli.store.sealed import read_object, readable_json, unsealed, withou
 FOLDER_VERSION = 3
 _LARGEST = 16 << 20
 _ELSEWHERE = "choose another folder with -o"
+REMEDY = "remove it, and the same command writes it again from the last checkpoint"
 Percent = Annotated[float, Field(ge=0, le=100)]
 Version = Annotated[int, Field(ge=1)]
 
@@ -30,12 +31,11 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
 
-class StoredAccuracy(_Strict):
-    """mAP in percent, of all classes together and of each."""
+class StoredScores(_Strict):
+    """The task's quantities in percent, of all classes together and of each."""
 
-    map50: Percent
-    map: Percent
-    map50_by_class: dict[str, Percent]
+    __pydantic_extra__: dict[str, Percent | dict[str, Percent]] = Field(init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
     frames: Count
 
 
@@ -51,7 +51,7 @@ class StoredResult(_Strict):
     seconds: Annotated[Real, Field(ge=0)]
     device: str
     threads: Count
-    accuracy: StoredAccuracy
+    accuracy: StoredScores
     environment: dict[str, Any]
 
 
@@ -76,16 +76,23 @@ class StoredIdentity(_Strict):
     annotations: str
 
 
-def read_result(path: Path) -> dict[str, Any] | None:
+def read_result(path: Path, scores: Collection[str]) -> dict[str, Any] | None:
     """Return what a finished training wrote, None where nothing is there.
 
-    Raises DamagedTrainingError, and ResultError for a file of a newer maskvd.
+    `scores`: the names that its scores must have. Raises DamagedTrainingError, and ResultError for
+    a file of a newer maskvd.
     """
-    remedy = "remove it, and the same command writes it again from the last checkpoint"
-    content = _object(path, remedy)
-    if content is None or "version" not in content:
-        return content and _checked(path, StoredResult, remedy, content)
-    return _sealed(path, StoredEnd, remedy, content)["result"]
+    content = _object(path, REMEDY)
+    if content is None:
+        return None
+    if "version" in content:
+        result = _sealed(path, StoredEnd, REMEDY, content)["result"]
+    else:
+        result = _checked(path, StoredResult, REMEDY, content)
+    if missing := [name for name in scores if name not in result["accuracy"]]:
+        reason = f"damaged (accuracy.{missing[0]} is missing)"
+        raise DamagedTrainingError(reason, where=path, remedy=REMEDY)
+    return result
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.training.checkpoint import Progress
-from maskvd_cli.training.evaluation import Accuracy, evaluate
+from maskvd_cli.training.evaluation import evaluated
 from maskvd_cli.training.export import export
 from maskvd_cli.training.folder import TrainingFolder
-from maskvd_cli.training.loading import TrainingFrames, batches
+from maskvd_cli.training.loading import TrainingFrames, TrainingSequences, batches
 from maskvd_cli.training.setup import Training
 from maskvd_cli.training.steps import StepReport, run_step
 
@@ -31,7 +31,7 @@ class Watcher(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinishedTraining:
     """The facts of a finished training, whether it was finished before, and what to know of it."""
 
     result: dict[str, Any]
@@ -41,7 +41,7 @@ class Outcome:
 
 def run_training(
     training: Training, folder: TrainingFolder, watcher: Watcher, *, must_continue: bool = False
-) -> Outcome:
+) -> FinishedTraining:
     """Train to the end, going on from the newest checkpoint; then evaluate and export.
 
     A killed training that goes on on the same processor ends with the very weights of one that was
@@ -50,7 +50,7 @@ def run_training(
     with folder.locked():
         notes = tuple(folder.claim(training))
         if (finished := folder.result(training)) is not None:
-            return Outcome(finished, was_finished=True, notes=notes)
+            return FinishedTraining(finished, was_finished=True, notes=notes)
         if must_continue and not folder.has_checkpoint():
             raise ResultError(
                 "holds no checkpoint to go on with",
@@ -64,7 +64,7 @@ def run_training(
         result = export(training, folder.path, progress)
         folder.log({"kind": "result", "step": progress.step, **result["accuracy"]})
         folder.finish(result)
-        return Outcome(result, was_finished=False, notes=notes)
+        return FinishedTraining(result, was_finished=False, notes=notes)
 
 
 class _Run:
@@ -76,6 +76,7 @@ class _Run:
         self.training, self.folder, self.watcher = training, folder, watcher
         self.step, self.seconds = progress.step, progress.seconds
         self._summed: dict[str, float] = defaultdict(float)
+        self._kept: dict[str, float] = defaultdict(float)
         self._steps, self._logged_at = 0, progress.seconds
 
     def to_the_end(self) -> Progress:
@@ -83,13 +84,10 @@ class _Run:
         training, recipe = self.training, self.training.recipe
         each, last = recipe.batch * recipe.accumulate, training.schedule.steps
         positions = range(self.step * each, last * each)
-        loaded = batches(
-            TrainingFrames(training.learnt, training.geometry, recipe),
-            positions,
-            recipe.batch,
-            workers=recipe.workers,
-            seed=recipe.seed,
-        )
+        frames: Any = TrainingFrames(training.learnt, training.geometry, recipe)
+        if (learner := training.learner) is not None:
+            frames = TrainingSequences(frames, learner.frames, learner.reach)
+        loaded = batches(frames, positions, recipe.batch, workers=recipe.workers, seed=recipe.seed)
         while self.step < last:
             began = time.perf_counter()
             report = run_step(training, loaded, self.step)
@@ -106,7 +104,9 @@ class _Run:
             self._log(self._line(report))
         # The end is evaluated by the export, with the weights as they are stored.
         if not ended and self.step % recipe.evaluation.every == 0:
-            self._log({"kind": "evaluation", "step": self.step, **asdict(self._accuracy())})
+            scores, kept = evaluated(self.training)
+            shares = {"kept": [round(share, 4) for share in kept]} if kept else {}
+            self._log({"kind": "evaluation", "step": self.step, **scores.content(), **shares})
         if ended or self.step % recipe.checkpoint_every == 0:
             self.folder.store(self.training, Progress(self.step, self.seconds))
 
@@ -114,13 +114,17 @@ class _Run:
         self._steps += 1
         for name, loss in report.losses.items():
             self._summed[name] += loss
+        for name, share in report.kept.items():
+            self._kept[name] += share
 
     def _line(self, report: StepReport) -> dict[str, Any]:
         """Return the line on the steps since the last one: means of losses, speed, time left."""
         recipe, schedule = self.training.recipe, self.training.schedule
         losses = {name: round(value / self._steps, 6) for name, value in self._summed.items()}
+        kept = {name: round(value / self._steps, 4) for name, value in self._kept.items()}
         pace = (self.seconds - self._logged_at) / self._steps
         self._summed.clear()
+        self._kept.clear()
         self._steps, self._logged_at = 0, self.seconds
         return {
             "kind": "steps",
@@ -128,6 +132,7 @@ class _Run:
             "epoch": round(self.step / schedule.steps_per_epoch, 3),
             "loss": round(sum(losses.values()), 6),
             **losses,
+            **({"kept": kept} if kept else {}),
             "learning_rate": report.learning_rate,
             "gradient_norm": round(report.gradient_norm, 4),
             "images_per_s": round(recipe.batch * recipe.accumulate / pace, 3),
@@ -138,12 +143,3 @@ class _Run:
     def _log(self, entry: dict[str, Any]) -> None:
         self.folder.log(entry)
         self.watcher.logged(entry)
-
-    def _accuracy(self) -> Accuracy:
-        training = self.training
-        return evaluate(
-            training.result,
-            training.evaluated,
-            training.geometry,
-            workers=training.recipe.workers,
-        )

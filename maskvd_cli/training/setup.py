@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.methods.learning import Learner
+from maskvd_cli.tasks.base import Task
+from maskvd_cli.tasks.registry import tasks
 from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
 from maskvd_cli.training.geometry import Geometry, new_detector
 from maskvd_cli.training.initial import load_initial
+from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
 from maskvd_cli.training.load import LoadedTraining
 from maskvd_cli.training.masking import training_mask
 from maskvd_cli.training.optimiser import adamw, average_of
@@ -28,9 +32,10 @@ from maskvd_cli.training.schedule import Schedule
 class Training:
     """One training, ready to run.
 
-    `average` holds averaged weights, None where the recipe wants none; `kept` is the static mask
-    (N,) bool on the device, None where all tokens are used; `fresh` names the parameters that the
-    initial checkpoint did not give.
+    `module` is all that is learnt: the detector, or with a `learner` the weights of its method, and
+    the detector too unless it is frozen. `average` holds averaged weights of it, None where the
+    recipe wants none; `kept` is the static mask (N,) bool on the device, None where all tokens are
+    used; `fresh` names the parameters that the initial checkpoint did not give.
     """
 
     loaded: LoadedTraining
@@ -39,11 +44,13 @@ class Training:
     evaluated: FrameList
     device: torch.device
     detector: Detector
-    average: Detector | None
+    average: nn.Module | None
     optimiser: torch.optim.AdamW
     schedule: Schedule
     kept: Tensor | None
     fresh: tuple[str, ...]
+    module: nn.Module
+    learner: Learner[Any] | None = None
 
     @property
     def recipe(self) -> TrainingRecipe:
@@ -53,7 +60,37 @@ class Training:
     @property
     def result(self) -> Detector:
         """The detector that is evaluated and exported: the averaged one where there is one."""
-        return self.average or self.detector
+        if isinstance(self.average, Detector):
+            return self.average
+        averaged = self._part(DETECTOR)
+        return averaged if isinstance(averaged, Detector) else self.detector
+
+    @property
+    def own(self) -> nn.Module:
+        """The weights of the method as they learn."""
+        assert isinstance(self.module, nn.ModuleDict)
+        return self.module[OWN]
+
+    @property
+    def own_result(self) -> nn.Module:
+        """The weights of the method that are evaluated and exported."""
+        return self._part(OWN) or self.own
+
+    def _part(self, name: str) -> nn.Module | None:
+        """Return a part of the averaged weights, None where there is none."""
+        average = self.average
+        return average[name] if isinstance(average, nn.ModuleDict) and name in average else None
+
+    @property
+    def task(self) -> type[Task]:
+        """What the model is asked for, and scored by."""
+        return tasks.load(self.detector.task)
+
+    @property
+    def scores(self) -> tuple[str, str]:
+        """The names of the scores that every evaluation has: the headline, and that of classes."""
+        headline = self.task.headline().name
+        return headline, by_class_of(headline)
 
     @property
     def autocast(self) -> bool:
@@ -96,6 +133,7 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     if learnt.dataset.classes != evaluated.dataset.classes:
         raise DatasetError("its splits have different classes", where=recipe.dataset.name)
     detector = new_detector(recipe, len(learnt.dataset.classes))
+    learner = None if recipe.method is None else learner_of(recipe.method, detector.arch)
     fresh: list[str] = []
     if recipe.init is not None:
         fresh = load_initial(detector, Path(recipe.init), recipe.allow_missing)
@@ -103,13 +141,22 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     if recipe.mask is not None:
         rate, patch = recipe.mask.static_keep_rate, detector.arch.patch
         kept = training_mask(learnt, geometry, rate, patch).to(device)
+    module = detector if learner is None else beside(learner, detector, recipe)
     detector.to(device)
+    module.to(device)
     return Training(
         loaded, geometry, learnt, evaluated, device,
         detector,
-        average_of(detector) if recipe.ema else None,
-        adamw(detector, recipe.optimiser),
+        average_of(module) if recipe.ema else None,
+        adamw(module, recipe.optimiser, rates_of(recipe)),
         Schedule.of(recipe, len(learnt)),
         kept,
         tuple(fresh),
+        module,
+        learner,
     )  # fmt: skip
+
+
+def by_class_of(headline: str) -> str:
+    """Return the name under which the headline of each class stands."""
+    return f"{headline}_by_class"

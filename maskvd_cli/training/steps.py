@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from maskvd_cli.core.errors import MaskvdError
-from maskvd_cli.training.loading import Sample
+from maskvd_cli.training.learning import losses_beside
 from maskvd_cli.training.masking import features
 from maskvd_cli.training.optimiser import set_learning_rate, update_average
 from maskvd_cli.training.setup import Training
@@ -19,15 +20,19 @@ from maskvd_cli.training.setup import Training
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did: loss parts, before clipping the norm of all gradients, learning rate."""
+    """What one step did: loss parts, before clipping the norm of all gradients, learning rate.
+
+    `kept`: with a method, what share of the tokens blocks chose.
+    """
 
     losses: dict[str, float]
     gradient_norm: float
     learning_rate: float
+    kept: dict[str, float] = field(default_factory=dict[str, float])
 
 
-def run_step(training: Training, batches: Iterator[list[Sample]], step: int) -> StepReport:
-    """Learn the next `accumulate` batches in one step.
+def run_step(training: Training, batches: Iterator[list[Any]], step: int) -> StepReport:
+    """Learn the next `accumulate` batches in one step: of samples, or of sequences for a method.
 
     Nothing is drawn but from seeds made of the recipe's seed and `step`, so that a training that
     was stopped goes on as if it had not been. Raises MaskvdError where a gradient is not finite.
@@ -35,13 +40,16 @@ def run_step(training: Training, batches: Iterator[list[Sample]], step: int) -> 
     recipe, optimiser = training.recipe, training.optimiser
     optimiser.zero_grad(set_to_none=True)
     summed: dict[str, Tensor] = {}
+    kept: dict[str, float] = {}
     for part in range(recipe.accumulate):
-        losses = _losses(training, next(batches), _generator(recipe.seed, step, part))
+        losses, shares = _losses(training, next(batches), _generator(recipe.seed, step, part))
+        for name, share in shares.items():
+            kept[name] = kept.get(name, 0.0) + share / recipe.accumulate
         (torch.stack(list(losses.values())).sum() / recipe.accumulate).backward()
         for name, loss in losses.items():
             summed[name] = summed.get(name, 0) + loss.detach() / recipe.accumulate
     limit = math.inf if recipe.optimiser.clip is None else recipe.optimiser.clip
-    norm = float(torch.nn.utils.clip_grad_norm_(training.detector.parameters(), limit))
+    norm = float(torch.nn.utils.clip_grad_norm_(training.module.parameters(), limit))
     if not math.isfinite(norm):
         raise MaskvdError(
             f"gradients are not finite at step {step + 1}",
@@ -51,19 +59,22 @@ def run_step(training: Training, batches: Iterator[list[Sample]], step: int) -> 
     set_learning_rate(optimiser, rate)
     optimiser.step()
     if training.average is not None:
-        update_average(training.average, training.detector, recipe.ema, step)
-    return StepReport({name: float(loss) for name, loss in summed.items()}, norm, rate)
+        update_average(training.average, training.module, recipe.ema, step)
+    return StepReport({name: float(loss) for name, loss in summed.items()}, norm, rate, kept)
 
 
 def _losses(
-    training: Training, samples: list[Sample], generator: torch.Generator
-) -> dict[str, Tensor]:
-    images = [pixels for pixels, _ in samples]
-    targets = [objects for _, objects in samples]
+    training: Training, samples: list[Any], generator: torch.Generator
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Return the losses, and with a method what share of the tokens blocks chose."""
     detector, kind = training.detector, training.device.type
     with torch.autocast(kind, torch.bfloat16, enabled=training.autocast):
+        if training.learner is not None:
+            return losses_beside(training.learner, training.own, detector, samples, generator)
+        images = [pixels for pixels, _ in samples]
+        targets = [objects for _, objects in samples]
         found = features(detector, images, training.kept)
-        return detector.head_losses(found, targets, generator)
+        return detector.head_losses(found, targets, generator), {}
 
 
 def _generator(seed: int, step: int, part: int) -> torch.Generator:

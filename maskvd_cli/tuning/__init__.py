@@ -1,1 +1,1 @@
-"""Search a method's parameters under a constraint on mAP50: space, trials, choice."""
+"""Search a method's parameters under a limit on what the headline loses: space, trials, choice."""

@@ -24,11 +24,12 @@ from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import PlannedPoint
 from maskvd_cli.tuning.chosen_recipe import recipe_text
-from maskvd_cli.tuning.goal import PASS_OF, Goal, passes_of
+from maskvd_cli.tuning.goal import Goal
 from maskvd_cli.tuning.journal import Journal, Trial, Tune, find_journal
 from maskvd_cli.tuning.proposals import optuna_version
 from maskvd_cli.tuning.reading import exact, read_trial
 from maskvd_cli.tuning.space import Space
+from maskvd_cli.work.legend import methods_of
 from maskvd_cli.work.plan import PointSpec, measure_of, tasks_of
 from maskvd_cli.work.runner import Sweep, prepare, run_sweep
 
@@ -36,7 +37,7 @@ OnTalk = Callable[[str], None]
 
 
 def tuned_recipe(loaded: LoadedRecipe, method: str, model: str | None) -> LoadedRecipe:
-    """Return the recipe with dense alone on one model at one input.
+    """Return the recipe with the baseline alone on one model at one input.
 
     That is `model`, else where the recipe itself runs the method first, else its first model.
     Raises UsageError for a model that the recipe has not.
@@ -53,9 +54,9 @@ def tuned_recipe(loaded: LoadedRecipe, method: str, model: str | None) -> Loaded
     beside = baseline()
     section = recipe.models[names.index(name)].model_copy(update={"input": [text]})
     changed = recipe.model_copy(update={"models": [section], "methods": [{"name": beside.name}]})
-    dense = MethodPoint(beside.name, beside.params_type(), beside.name, name, text)
+    point = MethodPoint(beside.name, beside.params_type(), beside.name, name, text)
     source = recipe_text(changed, method, (), "").encode()
-    return LoadedRecipe(loaded.path, changed, (dense,), source, ())
+    return LoadedRecipe(loaded.path, changed, (point,), source, ())
 
 
 class Bench:
@@ -68,11 +69,10 @@ class Bench:
         optuna_version()
         self.loaded, self.space, self.goal = loaded, space, goal
         self.method: type[Method[Params]] = methods.load(method)
-        self._measured = passes_of(loaded.recipe, goal)
         # What does not fit the model at all is told before anything is read.
         self.task(space.params([len(values) - 1 for values in space.axes.values()]))
         self._sweep = prepare(self._with(self._before))
-        self.dense = self._sweep.points[0]
+        self.baseline = self._sweep.points[0]
 
     def settings(self, seed: int) -> dict[str, Any]:
         """Return all that decides the search, as JSON."""
@@ -80,13 +80,14 @@ class Bench:
             "recipe": self.loaded.recipe.name,
             "setting": self._sweep.scene.setting,
             "heatmap": self.loaded.recipe.heatmap.model_dump(mode="json"),
-            "measure": measure_of(self._with(self._measured).recipe),
+            "measure": measure_of(self._with(self.goal.passes).recipe),
             "method": self.method.name,
             "revision": self.method.revision,
             "space": dict(self.space.axes),
             "fixed": dict(self.space.fixed),
-            "objective": self.goal.objective,
-            "max_map_drop": self.goal.max_map_drop,
+            "objective": self.goal.objective.word,
+            "headline": self.goal.headline.name,
+            "max_loss": self.goal.max_loss,
             "seed": seed,
         }
         return json.loads(json.dumps(made))
@@ -122,8 +123,8 @@ class Bench:
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise UsageError(f"{self.method.name} with {dict(params)}: {reason}") from error
-        dense = self.loaded.points[0]
-        point = MethodPoint(self.method.name, made, "--method", dense.model, dense.input)
+        beside = self.loaded.points[0]
+        point = MethodPoint(self.method.name, made, "--method", beside.model, beside.input)
         return tasks_of(replace(self.loaded, points=(point,)))[0]
 
     def point(self, task: PointSpec) -> Point:
@@ -131,20 +132,21 @@ class Bench:
         scene = self._sweep.scenes[task.site]
         return task.point(scene.setting, scene.heatmap_setting if task.needs_heatmap else None)
 
-    def run_dense(self, run: Run, on_talk: OnTalk) -> Trial:
-        """Run dense first: every trial is compared with it."""
+    def run_baseline(self, run: Run, on_talk: OnTalk) -> Trial:
+        """Run the baseline first: every trial is compared with it."""
+        objective = self.goal.objective
         self._run(run, self._sweep, on_talk)
-        if self.goal.objective == "peak":
+        # A share is 1, and what it is a share of is measured beside every trial.
+        if objective.of is not None and not objective.is_share:
             self._run(run, self.sweep([]), on_talk)
-        trial = read_trial(run, self.goal, 0, {}, self.dense)
+        trial = read_trial(run, self.goal, 0, {}, self.baseline)
         if trial.state == "failed":
-            raise UsageError(f"dense failed: {trial.failure}", remedy="mend that first")
-        # Its latency comes with that of the first trial that is measured.
-        whole = self.goal.objective == "latency"
-        return trial.model_copy(update={"cost": exact(1.0)}) if whole else trial
+            name = self.goal.baseline
+            raise UsageError(f"{name} failed: {trial.failure}", remedy="mend that first")
+        return trial.model_copy(update={"cost": exact(1.0)}) if objective.is_share else trial
 
     def run_trial(self, run: Run, number: int, params: dict[str, Any], on_talk: OnTalk) -> Trial:
-        """Run one point: mAP50 first, and the objective's pass only where that is allowed."""
+        """Run one point: the headline first, the objective's metric only where that is allowed."""
         try:
             task = self.task(params)
         except MaskvdError as error:
@@ -155,15 +157,18 @@ class Bench:
         point = self.point(task)
         self._run(run, self.sweep([task], self._before), on_talk)
         trial = read_trial(run, self.goal, number, params, point)
-        if not self.goal.allows(trial) or self.goal.objective not in PASS_OF:
+        if not self.goal.allows(trial) or self.goal.objective.of is None:
             return trial
         self._run(run, self.sweep([task]), on_talk)
         return read_trial(run, self.goal, number, params, point)
 
-    def sweep(self, tasks: Sequence[PointSpec], metrics: Sequence[str] | None = None) -> Sweep:
-        """Return a sweep of dense and these tasks in the scene that is open already."""
-        loaded = self._with(self._measured if metrics is None else metrics)
-        points = [self.dense, *(self.point(task) for task in tasks)]
+    def sweep(self, tasks: Sequence[PointSpec], measured: Sequence[str] | None = None) -> Sweep:
+        """Return a sweep of the baseline and these tasks in the scene that is open already.
+
+        `measured`: the metrics of it, by default all of the search.
+        """
+        loaded = self._with(self.goal.passes if measured is None else measured)
+        points = [self.baseline, *(self.point(task) for task in tasks)]
         return replace(
             self._sweep, loaded=loaded, tasks=[self._sweep.tasks[0], *tasks], points=points,
             measure=measure_of(loaded.recipe),
@@ -180,12 +185,13 @@ class Bench:
 
     @property
     def _before(self) -> Sequence[str]:
-        return [name for name in self._measured if name == "accuracy"]
+        """The metrics that come before the objective's."""
+        return [name for name in self.goal.passes if name != self.goal.objective.of]
 
-    def _with(self, metrics: Sequence[str]) -> LoadedRecipe:
+    def _with(self, measured: Sequence[str]) -> LoadedRecipe:
         if self.loaded.recipe.model.weights is None:
             return self.loaded
-        recipe = self.loaded.recipe.model_copy(update={"metrics": list(metrics)})
+        recipe = self.loaded.recipe.model_copy(update={"metrics": list(measured)})
         return replace(self.loaded, recipe=recipe)
 
     def _run(self, run: Run, sweep: Sweep, on_talk: OnTalk) -> None:
@@ -208,7 +214,11 @@ class Bench:
             for task, point in zip(sweep.tasks, sweep.points, strict=True)
             if point.key not in known
         ]  # fmt: skip
-        grown = plan.model_copy(update={"points": [*plan.points, *fresh], "measure": sweep.measure})
+        points = [*plan.points, *fresh]
+        about = methods_of(point.method for point in points)
+        grown = plan.model_copy(
+            update={"points": points, "methods": about, "measure": sweep.measure}
+        )
         if grown == plan:
             return
         tried = [point.params for point in grown.points if point.method == self.method.name]

@@ -1,4 +1,4 @@
-"""A recipe of dense and given points, as YAML that `maskvd sweep` takes."""
+"""A recipe of the baseline and given points, as YAML that `maskvd sweep` takes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any, cast
 
 import yaml
 
+from maskvd_cli.methods.registry import baseline
 from maskvd_cli.recipe.schema import Recipe
 
 
 def recipe_text(
     recipe: Recipe, method: str, points: Sequence[Mapping[str, Any]], description: str
 ) -> str:
-    """Return the recipe with these parameters of one method and dense in place of its methods.
+    """Return the recipe with the baseline and these parameters of one method as its methods.
 
     Paths are absolute, so that the text works from any folder.
     """
-    entries: list[dict[str, Any]] = [{"name": "dense"}]
+    entries: list[dict[str, Any]] = [{"name": baseline().name}]
     entries += [{"name": method, **params} for params in points]
     changed = recipe.model_copy(update={"methods": entries, "description": description})
     content = changed.content()

@@ -8,6 +8,7 @@ proposed again. The trials' results themselves are ordinary result files.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,22 +17,21 @@ from pydantic import Field, ValidationError
 
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.store.measured import StoredEstimate
-from maskvd_cli.store.reading import is_regular, read_regular
-from maskvd_cli.store.records import DamagedResultError
+from maskvd_cli.store.reading import read_regular
+from maskvd_cli.store.records import DamagedResultError, NewerResultError
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Count, Real, Stored
 from maskvd_cli.store.sealed import read_object, sealed_text, unsealed, without_seal
+from maskvd_cli.tuning.earlier import upgraded
 
 FOLDER = "tune"
 _FILE = "tune.json"
 _LARGEST = 64 << 20
-_VERSION = 2
-
-Objective = Literal["latency", "gmacs", "tokens", "peak"]
+_VERSION, _SEALED_SINCE = 3, 2
 
 
 class Trial(Stored):
-    """One point that was tried; number 0 is dense. What was not measured is None."""
+    """One point that was tried; number 0 is the baseline. What was not measured is None."""
 
     number: Count
     params: dict[str, Any]
@@ -41,18 +41,15 @@ class Trial(Stored):
     failure: str | None = None
     cost: StoredEstimate | None = Field(
         default=None,
-        description="the objective, smaller is better: GMACs, tokens, peak MiB, or the time of a "
-        "frame as a share of dense's in the same session; bounds are None where it is exact",
+        description="the objective, smaller is better: a quantity, or the time of a frame as a "
+        "share of the baseline's in the same session; bounds are None where it is exact",
     )
-    map50: Real | None = None
-    map50_change: StoredEstimate | None = Field(default=None, description="against dense, points")
+    quality: Real | None = Field(default=None, description="the task's headline")
+    change: StoredEstimate | None = Field(
+        default=None, description="of the headline against the baseline, in points"
+    )
     gmacs: Real | None = None
     tokens: Real | None = None
-
-    @property
-    def map50_drop(self) -> float | None:
-        """Points of mAP50 lost against dense; None where it was not measured."""
-        return None if self.map50_change is None else -self.map50_change.value
 
 
 class Confirmation(Stored):
@@ -65,14 +62,14 @@ class Confirmation(Stored):
 class Tune(Stored):
     """`tune.json`. `settings`: all that decides the search; a search with others is another one.
 
-    From version 2 on the file has a checksum.
+    From version 2 on the file has a checksum; what version 3 renamed is read as `earlier` says.
     """
 
-    version: Literal[1, 2] = 2
+    version: Literal[1, 2, 3] = 3
     settings: dict[str, Any]
     optuna: str
     created: str = Field(description="UTC, ISO 8601")
-    dense: Trial | None = None
+    baseline: Trial | None = None
     trials: list[Trial] = Field(default_factory=list[Trial])
     confirmation: Confirmation | None = None
 
@@ -106,11 +103,12 @@ class Journal:
 def find_journal(runs: list[Run], settings: Mapping[str, Any]) -> Journal | None:
     """Return the newest search with these settings, None where there is none.
 
-    Raises DamagedResultError.
+    Raises DamagedResultError, also for a link or another thing that is no regular file, and
+    NewerResultError.
     """
     for run in reversed(runs):
         path = run.folder / FOLDER / _FILE
-        if not is_regular(path):
+        if not os.path.lexists(path):
             continue
         content = _read(path)
         if content.settings == settings:
@@ -122,8 +120,9 @@ def _read(path: Path) -> Tune:
     """Read a search; a value that cannot be is told before a checksum that does not fit."""
     try:
         data = read_object(read_regular(path, _LARGEST).decode())
-        content = Tune.model_validate_json(json.dumps(without_seal(data)))
-        unsealed(data, "version", _VERSION)
+        _refuse_newer(path, data.get("version"))
+        content = Tune.model_validate_json(json.dumps(upgraded(without_seal(data))))
+        unsealed(data, "version", _SEALED_SINCE)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -131,6 +130,15 @@ def _read(path: Path) -> Tune:
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
     return content
+
+
+def _refuse_newer(path: Path, version: object) -> None:
+    if isinstance(version, int) and version > _VERSION:
+        raise NewerResultError(
+            f"written by a newer maskvd (version {version}, this one reads {_VERSION})",
+            where=path,
+            remedy="upgrade maskvd, or give another --results",
+        )
 
 
 def _damaged(path: Path, reason: object) -> DamagedResultError:

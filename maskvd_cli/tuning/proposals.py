@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.tuning.goal import Goal
 from maskvd_cli.tuning.journal import Trial
 from maskvd_cli.tuning.space import Place, Space
 
@@ -29,9 +30,7 @@ def optuna_version() -> str:
     return version("optuna")
 
 
-def propose(
-    space: Space, trials: Sequence[Trial], max_map_drop: float | None, seed: int
-) -> dict[str, Any] | None:
+def propose(space: Space, trials: Sequence[Trial], goal: Goal, seed: int) -> dict[str, Any] | None:
     """Return parameters that no trial has had, None where all were tried.
 
     The sampler is made anew with a seed of its own for each trial, so that what comes next depends
@@ -48,7 +47,13 @@ def propose(
         for name, values in space.axes.items()
     }
     study = optuna.create_study(direction="minimize")
-    study.add_trials(_told(optuna, space, distributions, trial, max_map_drop) for trial in trials)
+    # What the choice prefers is looked for: once it exists, a limit held by the whole interval.
+    whole = any(goal.holds(trial) for trial in trials)
+    over = [goal.excess(trial, whole=whole) for trial in trials]
+    study.add_trials(
+        _told(optuna, space, distributions, trial, excess)
+        for trial, excess in zip(trials, over, strict=True)
+    )
     for attempt in range(_ATTEMPTS):
         own_seed = _mixed(seed, len(trials), attempt)
         study.sampler = optuna.samplers.TPESampler(seed=own_seed, n_startup_trials=STARTUP_TRIALS)
@@ -65,7 +70,7 @@ def _told(
     space: Space,
     distributions: dict[str, Any],
     trial: Trial,
-    max_map_drop: float | None,
+    excess: float | None,
 ) -> Any:
     """Return a trial as Optuna takes it: indices on the axes, and how far over the limit it is."""
     place = dict(zip(space.axes, space.place(trial.params), strict=True))
@@ -74,8 +79,7 @@ def _told(
         return optuna.trial.create_trial(
             state=states.FAIL, params=place, distributions=distributions
         )
-    drop = trial.map50_drop
-    over = None if drop is None or max_map_drop is None else {"map50_drop": drop - max_map_drop}
+    over = None if excess is None else {"loss": excess}
     # TPE ranks trials over the limit by how far over they are, and does not look at their value.
     value = 0.0 if trial.cost is None else trial.cost.value
     return optuna.trial.create_trial(

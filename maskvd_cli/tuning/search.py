@@ -29,13 +29,13 @@ class Budget:
 class Outcome:
     """What a search ended with.
 
-    `trials`: as the search saw them, without dense; `finalists`: those that the choice was made
-    from, as they were measured last; `ended`: why; `confirmed`: the run that measured the finalists
-    together, None where nothing of the objective is noisy.
+    `trials`: as the search saw them, without the baseline; `finalists`: those that the choice was
+    made from, as they were measured last; `ended`: why; `confirmed`: the run that measured the
+    finalists together, None where the objective has no noise.
     """
 
     journal: Journal
-    dense: Trial
+    baseline: Trial
     trials: list[Trial]
     choice: Choice | None
     finalists: list[Trial]
@@ -57,9 +57,10 @@ def run_search(
     on_trial: OnTrial = lambda trial, is_new: None,
     on_talk: OnTalk = lambda text: None,
 ) -> Outcome:
-    """Go on with a search to its end. `on_trial` hears of dense and each trial, and whether it ran.
+    """Go on with a search to its end. `on_trial` hears of the baseline and each trial, and whether
+    it ran.
 
-    Raises UsageError where dense cannot run, ResultError while another search writes here.
+    Raises UsageError where the baseline cannot run, ResultError while another search writes here.
     """
     with sole_writer(journal.folder, "search", "wait for it, or give another --results"):
         return _run(bench, journal, budget, on_trial, on_talk)
@@ -69,13 +70,13 @@ def _run(
     bench: Bench, journal: Journal, budget: Budget, on_trial: OnTrial, on_talk: OnTalk
 ) -> Outcome:
     started = time.monotonic()
-    had_dense = journal.content.dense is not None
+    had_baseline = journal.content.baseline is not None
     # Named before anything runs, so that a search that is killed at once is found again.
     journal.change()
-    dense = journal.content.dense or bench.run_dense(journal.run, on_talk)
-    if not had_dense:
-        journal.change(dense=dense)
-    on_trial(dense, not had_dense)
+    baseline = journal.content.baseline or bench.run_baseline(journal.run, on_talk)
+    if not had_baseline:
+        journal.change(baseline=baseline)
+    on_trial(baseline, not had_baseline)
     for trial in journal.trials[: budget.trials]:
         on_trial(trial, False)
     ended = f"all {budget.trials} trials are done"
@@ -84,7 +85,7 @@ def _run(
         if budget.seconds is not None and time.monotonic() - started >= budget.seconds:
             ended = f"the {budget.seconds:g} seconds are over"
             break
-        params = propose(bench.space, journal.trials, bench.goal.max_map_drop, seed)
+        params = propose(bench.space, journal.trials, bench.goal, seed)
         if params is None:
             ended = f"all {bench.space.size} points of the space were tried"
             break
@@ -92,21 +93,21 @@ def _run(
         journal.add(trial)
         on_trial(trial, True)
     bench.finish(journal.run)
-    return _confirmed(bench, journal, dense, budget, ended, on_talk)
+    return _confirmed(bench, journal, baseline, budget, ended, on_talk)
 
 
 def _confirmed(  # noqa: PLR0913, PLR0917 - the parts of `run_search`
-    bench: Bench, journal: Journal, dense: Trial, budget: Budget, ended: str, on_talk: OnTalk
+    bench: Bench, journal: Journal, baseline: Trial, budget: Budget, ended: str, on_talk: OnTalk
 ) -> Outcome:
-    """Choose; where the objective is timed, after the finalists were measured side by side.
+    """Choose; where the objective is noisy, after the finalists were measured side by side.
 
     The fastest of many noisy measurements owes part of its lead to chance. Measured anew, and
-    interleaved with dense and each other, the finalists stand on equal and fresh samples.
+    interleaved with the baseline and each other, the finalists stand on equal and fresh samples.
     """
-    trials = journal.trials[: budget.trials]
-    found = finalists(trials, bench.goal)
-    if bench.goal.objective != "latency" or not found:
-        return Outcome(journal, dense, trials, choose(found), found, ended, None)
+    trials, goal = journal.trials[: budget.trials], bench.goal
+    found = finalists(trials, goal)
+    if not goal.objective.is_noisy or not found:
+        return Outcome(journal, baseline, trials, choose(found, goal), found, ended, None)
     keys = [trial.key or "" for trial in found]
     known = journal.content.confirmation
     if known is None or known.keys != keys:
@@ -116,19 +117,19 @@ def _confirmed(  # noqa: PLR0913, PLR0917 - the parts of `run_search`
     sweep = bench.sweep([bench.task(trial.params) for trial in found])
     with run.lock():
         for point in sweep.points:
-            _take_over(journal.run, run, point.key)
+            _take_over(journal.run, run, point.key, goal.scored_by)
     on_talk("measuring the finalists together")
     run_sweep(sweep, run, (), on_talk=on_talk)
     again = [bench.read_again(run, trial) for trial in found]
-    return Outcome(journal, dense, trials, choose(again), again, ended, run)
+    return Outcome(journal, baseline, trials, choose(again, goal), again, ended, run)
 
 
-def _take_over(source: Run, run: Run, key: str) -> None:
-    """Copy a point and its accuracy, which nothing changes; latency is left to be measured."""
+def _take_over(source: Run, run: Run, key: str, scores: str) -> None:
+    """Copy a point and its scores, which nothing changes; the objective is left to be measured."""
     record = source.point(key)
     if record is None or run.has(key):
         return
     run.adopt(record, source)
-    accuracy = source.measured("accuracy", key)
-    if accuracy is not None:
-        run.adopt_measured(accuracy, source)
+    scored = source.measured(scores, key)
+    if scored is not None:
+        run.adopt_measured(scored, source)

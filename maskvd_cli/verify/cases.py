@@ -43,7 +43,7 @@ class UnknownKindError(GoldenError):
 
 
 @dataclass
-class Verdict:
+class Agreement:
     """How far we are from the authors' outputs on one case.
 
     `deviation` by precision: the largest absolute difference, where outputs of that precision are
@@ -175,9 +175,10 @@ def describe(path: Path) -> Description:
         return Description(path.stem, config, frozenset(file.files))
 
 
-def read_case(path: Path) -> Golden:
+def read_case(path: Path, *, of_model: bool = True) -> Golden:
     """Read a case with its weights, from the file itself or from the one that it names.
 
+    `of_model`: whether they are a model's; those of another module keep the names that they have.
     Raises GoldenError for a damaged file, CheckpointError for unusable weights.
     """
     # numpy leaves a file open that it cannot read.
@@ -188,6 +189,8 @@ def read_case(path: Path) -> Golden:
         weights = path if own_weights else path.parent / Path(str(config["weights"])).name
     # Renaming adds positions to class tokens; in float32 that would round before float64 runs.
     wide = {name: tensor.double() for name, tensor in read_tensors(weights).items()}
+    if not of_model:
+        return Golden(path.stem, config, arrays, Converted(wide, "as it is", {}))
     sides = (config.get("backbone_config") or config).get("position_encoding_size")
     table = Size(*sides) if sides else None
     return Golden(path.stem, config, arrays, to_our_names(wide, where=weights, table=table))

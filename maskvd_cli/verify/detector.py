@@ -13,16 +13,16 @@ from maskvd_cli.families.checkpoints import load_into
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.roi_pooling import pool
-from maskvd_cli.verify.cases import TOLERANCE, Golden, Verdict
+from maskvd_cli.verify.cases import TOLERANCE, Agreement, Golden
 from maskvd_cli.verify.windowed import windowed_arch
 
 
-def verify_detector(case: Golden, verdict: Verdict) -> None:
+def verify_detector(case: Golden, agreement: Agreement) -> None:
     """Run every image; differences are taken over the largest value of each intermediate.
 
     Proposals and detections must be as many, and labels the same.
     """
-    verdict.method = "whole detector"
+    agreement.method = "whole detector"
     detector = _detector(case)
     for image, pixels in sorted(case.indices("image").items()):
         expected = {
@@ -30,7 +30,7 @@ def verify_detector(case: Golden, verdict: Verdict) -> None:
             for key, value in case.arrays.items()
             if key.startswith(f"{image}/")
         }
-        _verify_image(detector, torch.from_numpy(pixels), expected, verdict)
+        _verify_image(detector, torch.from_numpy(pixels), expected, agreement)
 
 
 def _detector(case: Golden) -> Detector:
@@ -54,12 +54,12 @@ def _verify_image(
     detector: Detector,
     pixels: Tensor,
     expected: dict[str, np.ndarray[Any, Any]],
-    verdict: Verdict,
+    agreement: Agreement,
 ) -> None:
     def compare(name: str, found: Tensor) -> None:
         if name in expected:
             scale = max(1.0, float(np.abs(expected[name]).max(initial=0)))
-            verdict.compare(found.float(), expected[name], scale)
+            agreement.compare(found.float(), expected[name], scale)
 
     tokens = detector.embed([pixels])
     compare("tokens", tokens[0])
@@ -92,7 +92,7 @@ def _verify_image(
     compare("boxes", found.xyxy[order])
     compare("scores", found.scores[order])
     if "labels" in expected:
-        verdict.select(found.labels[order], expected["labels"])
+        agreement.select(found.labels[order], expected["labels"])
 
 
 def _order(

@@ -12,7 +12,7 @@ from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.checkpoints import load_into
 from maskvd_cli.methods.dropping import ProgressiveDropping, Travelling, stages_of
 from maskvd_cli.methods.masked_execution import MaskedExecution
-from maskvd_cli.verify.cases import Golden, Verdict, precisions
+from maskvd_cli.verify.cases import Agreement, Golden, precisions
 from maskvd_cli.verify.windowed import kept_tokens
 
 
@@ -60,7 +60,7 @@ def _model(case: Golden, dtype: torch.dtype) -> _Embedded:
     return model
 
 
-def verify_masked(case: Golden, verdict: Verdict) -> None:
+def verify_masked(case: Golden, agreement: Agreement) -> None:
     """MaskVD on a plain backbone, with drops where the case's keep rates ask for them.
 
     The released file writes survivors onto zeros, drops where a mask is given, even of all tokens,
@@ -68,7 +68,7 @@ def verify_masked(case: Golden, verdict: Verdict) -> None:
     """
     rates = [float(rate) for rate in case.config["keep_rate"]]
     drops = min(rates) < 1
-    verdict.method = "maskvd+evit" if drops else "maskvd"
+    agreement.method = "maskvd+evit" if drops else "maskvd"
     masks = case.indices("mask")
     for dtype, output in precisions(case, "outputs"):
         model = _model(case, dtype)
@@ -86,17 +86,17 @@ def verify_masked(case: Golden, verdict: Verdict) -> None:
             else:
                 features, trace = execution.run(tokens, grid, kept)
                 left = trace.selected["mask"]
-            verdict.compare(features[0], case.arrays[output][index])
+            agreement.compare(features[0], case.arrays[output][index])
             # Their order is left open by the authors' top-k, and no output depends on it.
             if case.has(f"survivors/{index}"):
-                verdict.select(left.sort().values, case.arrays[f"survivors/{index}"])
+                agreement.select(left.sort().values, case.arrays[f"survivors/{index}"])
 
 
-def verify_classifier(case: Golden, verdict: Verdict) -> None:
+def verify_classifier(case: Golden, agreement: Agreement) -> None:
     """EViT's own classifier: tokens, blocks, kept tokens in their order, final norm, logits."""
     rates = [float(rate) for rate in case.config["keep_rate"]]
     fuse = bool(case.config.get("fuse_token"))
-    verdict.method = "evit fuse" if fuse else "evit"
+    agreement.method = "evit fuse" if fuse else "evit"
     for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
         if not case.has(f"final{suffix}"):
             continue
@@ -105,35 +105,35 @@ def verify_classifier(case: Golden, verdict: Verdict) -> None:
         grid = _grid(case, images)
         moving = Travelling.begin(model.backbone, model.embedding(images), grid)
         if case.has(f"tokens{suffix}"):
-            verdict.compare(moving.tokens, case.arrays[f"tokens{suffix}"])
+            agreement.compare(moving.tokens, case.arrays[f"tokens{suffix}"])
         stages = stages_of(grid.area, rates, fuse=fuse)
         for number, (block, stage) in enumerate(zip(model.backbone.blocks, stages, strict=True)):
             before = moving.index
             moving = moving.through(block, grid, stage.kept, fuse=fuse)
             if case.has(f"block{suffix}/{number}"):
-                verdict.compare(moving.tokens, case.arrays[f"block{suffix}/{number}"])
+                agreement.compare(moving.tokens, case.arrays[f"block{suffix}/{number}"])
             if stage.drops and case.has(f"kept/{number}"):
-                _compare_kept(case, verdict, number, before, moving.index[:, : stage.kept])
+                _compare_kept(case, agreement, number, before, moving.index[:, : stage.kept])
         norm = model.backbone.final_norm
         assert norm is not None
         final = norm(moving.tokens)
-        verdict.compare(final, case.arrays[f"final{suffix}"])
-        _compare_logits(case, verdict, final, suffix)
+        agreement.compare(final, case.arrays[f"final{suffix}"])
+        _compare_logits(case, agreement, final, suffix)
 
 
 def _compare_kept(
-    case: Golden, verdict: Verdict, number: int, before: Tensor, kept: Tensor
+    case: Golden, agreement: Agreement, number: int, before: Tensor, kept: Tensor
 ) -> None:
     """Compare kept tokens, which the authors give as positions in the sequence before the drop."""
     for clip, expected in enumerate(case.arrays[f"kept/{number}"]):
-        verdict.select(kept[clip], before[clip].cpu().numpy()[expected])
+        agreement.select(kept[clip], before[clip].cpu().numpy()[expected])
 
 
-def _compare_logits(case: Golden, verdict: Verdict, final: Tensor, suffix: str) -> None:
+def _compare_logits(case: Golden, agreement: Agreement, final: Tensor, suffix: str) -> None:
     head = case.arrays.get("head.weight"), case.arrays.get("head.bias")
     if case.has(f"logits{suffix}") and head[0] is not None and head[1] is not None:
         weight, bias = (torch.from_numpy(part).to(final.dtype) for part in head)
-        verdict.compare(linear(final[:, 0], weight, bias), case.arrays[f"logits{suffix}"])
+        agreement.compare(linear(final[:, 0], weight, bias), case.arrays[f"logits{suffix}"])
 
 
 def _grid(case: Golden, images: Tensor) -> Size:

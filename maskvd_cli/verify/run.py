@@ -9,41 +9,51 @@ import torch
 
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.verify.cases import (
+    Agreement,
     Description,
     Golden,
     UnknownKindError,
-    Verdict,
     describe,
     read_case,
 )
 from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.plain import verify_classifier, verify_masked
+from maskvd_cli.verify.pruned import BLOCK, verify_pruned
+from maskvd_cli.verify.selection import verify_mapping, verify_selector
 from maskvd_cli.verify.windowed import BLOCKS, verify_windowed
 
-Runner = Callable[[Golden, Verdict], None]
+Runner = Callable[[Golden, Agreement], None]
+# Cases that are told by the names of their arrays.
+_BY_ARRAYS: tuple[tuple[frozenset[str], Runner], ...] = (
+    (frozenset(("images", "final")), verify_classifier),
+    (frozenset(("x_ref", "x_map", "assoc")), verify_mapping),
+    (frozenset(("logprob", "selected")), verify_selector),
+)
+# What runs cases of modules that methods bring, whose weights are no model's.
+OF_MODULES = frozenset((verify_mapping, verify_selector))
 
 
-def verify(path: Path, name: str | None = None) -> Verdict:
-    """Run one case and compare; whatever goes wrong is the verdict's problem.
+def verify(path: Path, name: str | None = None) -> Agreement:
+    """Run one case and compare; whatever goes wrong is the agreement's problem.
 
     `name` is what the case is called, by default its file's name. A case of an unknown kind is
-    not run, and its verdict says so.
+    not run, and its agreement says so.
     """
-    verdict = Verdict(name or path.stem)
+    agreement = Agreement(name or path.stem)
     try:
         runner = _runner_of(describe(path))
-        case = read_case(path)
+        case = read_case(path, of_model=runner not in OF_MODULES)
         with torch.inference_mode():
-            runner(case, verdict)
-        if verdict.deviation is None:
-            verdict.problem = "holds no output to compare with"
+            runner(case, agreement)
+        if agreement.deviation is None:
+            agreement.problem = "holds no output to compare with"
     except UnknownKindError as error:
-        verdict.unknown, verdict.problem = error.kind, str(error)
+        agreement.unknown, agreement.problem = error.kind, str(error)
     except MaskvdError as error:
-        verdict.problem = str(error)
+        agreement.problem = str(error)
     except Exception as error:  # a case of another shape must not cost the others
-        verdict.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return verdict
+        agreement.problem = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return agreement
 
 
 def _runner_of(case: Description) -> Runner:
@@ -57,10 +67,13 @@ def _runner_of(case: Description) -> Runner:
         block = case.config.get("block_class")
         if block is None or block in BLOCKS:
             return verify_windowed
+        if block == BLOCK and case.config.get("drop_using_rollout"):
+            return verify_pruned
         kind = f"blocks of class {block}"
         raise UnknownKindError(f"no method computes {kind}", kind=kind)
-    if {"images", "final"} <= case.arrays:
-        return verify_classifier
+    for names, runner in _BY_ARRAYS:
+        if names <= case.arrays:
+            return runner
     if "keep_rate" in case.config and "inputs" in case.arrays:
         return verify_masked
     message = "its configuration describes no known kind of case"

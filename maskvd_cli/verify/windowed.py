@@ -17,7 +17,7 @@ from maskvd_cli.methods.base import FrameContext, FrameTrace, Method, TokenTrace
 from maskvd_cli.methods.masked_costs import published
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.verify.cases import Golden, GoldenError, Verdict, precisions
+from maskvd_cli.verify.cases import Agreement, Golden, GoldenError, precisions
 
 # The authors' classes of blocks, and what Eventful's `update` calls them.
 BLOCKS = {
@@ -27,29 +27,29 @@ BLOCKS = {
 }
 
 
-def verify_windowed(case: Golden, verdict: Verdict) -> None:
+def verify_windowed(case: Golden, agreement: Agreement) -> None:
     """Run every frame in the precisions that the case has, and compare."""
     arch, grid = windowed_arch(case.config), Size(*case.config["input_size"])
-    _check_frames(case)
+    check_frames(case)
     is_maskvd = case.config.get("case") == "maskvd" or bool(case.indices("mask"))
     if is_maskvd and case.config["block_config"].get("pool_size"):
         raise GoldenError("no method pools keys under a mask")
     name, params = ("maskvd", {"version": "C"}) if is_maskvd else method_of(case.config)
-    verdict.method = _told(name, params)
+    agreement.method = _told(name, params)
     for dtype, output in precisions(case, "outputs"):
         backbone = VisionTransformer(arch).to(dtype).eval()
         load_into(backbone, case.backbone_weights(dtype), case.name)
         if is_maskvd:
-            traces = _run_maskvd(case, verdict, backbone, grid, output)
+            traces = _run_maskvd(case, agreement, backbone, grid, output)
         else:
             kind = methods.load(name)
             method = kind(kind.params_type.model_validate(params), backbone)
-            traces = _run_method(case, verdict, method, grid, output)
+            traces = _run_method(case, agreement, method, grid, output)
         if dtype == torch.float32 and case.has("counts"):
-            _compare_counts(case, verdict, arch, grid, traces, name, params)
+            _compare_counts(case, agreement, arch, grid, traces, name, params)
 
 
-def _check_frames(case: Golden) -> None:
+def check_frames(case: Golden) -> None:
     """Raise GoldenError for parts that belong to no frame, which would go uncompared."""
     frames = len(case.arrays["inputs"])
     for name in ("outputs", "outputs_f64"):
@@ -116,37 +116,37 @@ def _told(name: str, params: dict[str, Any]) -> str:
 
 
 def _run_method(
-    case: Golden, verdict: Verdict, method: Method[Any], grid: Size, output: str
+    case: Golden, agreement: Agreement, method: Method[Any], grid: Size, output: str
 ) -> list[FrameTrace]:
     traces: list[FrameTrace] = []
     method.reset()
     for index, tokens in enumerate(_frames(case, method.backbone)):
         features = method.step(tokens, FrameContext(index, grid, grid, patch=1))
-        verdict.compare(features[0], case.arrays[output][index])
+        agreement.compare(features[0], case.arrays[output][index])
         assert method.trace is not None
         traces.append(method.trace)
         prefix = f"index/{index}/"
         for key, expected in case.arrays.items():
             if key.startswith(prefix):
                 gate = key.removeprefix(prefix).removesuffix("_gate")
-                verdict.select(method.trace.selected.get(gate), expected)
+                agreement.select(method.trace.selected.get(gate), expected)
     return traces
 
 
 def _run_maskvd(
-    case: Golden, verdict: Verdict, backbone: VisionTransformer, grid: Size, output: str
+    case: Golden, agreement: Agreement, backbone: VisionTransformer, grid: Size, output: str
 ) -> list[FrameTrace]:
     execution, traces = MaskedExecution(backbone, "C"), list[FrameTrace]()
     masks = case.indices("mask")
     for index, tokens in enumerate(_frames(case, backbone)):
         features, trace = execution.run(tokens, grid, kept_tokens(masks.get(index), grid.area))
-        verdict.compare(features[0], case.arrays[output][index])
+        agreement.compare(features[0], case.arrays[output][index])
         traces.append(trace)
         buffers = f"qkv_buffers_t{index}"
         # Stored in float32 alone.
         if case.has(buffers) and tokens.dtype == torch.float32:
             for number, expected in enumerate(case.arrays[buffers]):
-                verdict.compare(execution.caches[number][0], expected)
+                agreement.compare(execution.caches[number][0], expected)
     return traces
 
 
@@ -168,7 +168,7 @@ def _frames(case: Golden, backbone: VisionTransformer) -> list[Tensor]:
 
 def _compare_counts(  # noqa: PLR0913, PLR0917 - the case, its shape, and what was run
     case: Golden,
-    verdict: Verdict,
+    agreement: Agreement,
     arch: ViTArch,
     grid: Size,
     traces: list[FrameTrace],
@@ -186,4 +186,4 @@ def _compare_counts(  # noqa: PLR0913, PLR0917 - the case, its shape, and what w
     assert macs is not None, f"{name} has closed forms"
     counted = json.loads(str(case.arrays["counts"]))
     for ours, theirs in zip(np.asarray(macs.published).tolist(), counted, strict=True):
-        verdict.count(ours, sum(theirs.values()))
+        agreement.count(ours, sum(theirs.values()))

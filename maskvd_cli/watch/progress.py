@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +15,9 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.measured import metrics_of
 from maskvd_cli.store.measured import MeasuredRecord
-from maskvd_cli.store.runs import PLAN, NewerResultError, Run
+from maskvd_cli.store.runs import PLAN, TRUTH, NewerResultError, Run
 from maskvd_cli.store.schema import Plan, PlannedPoint, PointRecord, StoredQuantity
+from maskvd_cli.watch.begun import Begun, begun_points, begun_sessions, clips_of
 from maskvd_cli.watch.liveness import SweepState, sweep_state
 
 # `point`, or the name of a metric.
@@ -48,7 +49,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run at one moment. `steps` by kind and key; `new`: those that the last look did not see."""
+    """A run at one moment.
+
+    `steps` by kind and key; `new`: those that the last look did not see; `begun`: what has pieces
+    and no record.
+    """
 
     run: Run
     plan: Plan
@@ -56,6 +61,7 @@ class Snapshot:
     new: tuple[Step, ...]
     sweep: SweepState
     now: float
+    begun: tuple[Begun, ...] = ()
 
     @property
     def passes(self) -> tuple[StepName, ...]:
@@ -64,12 +70,12 @@ class Snapshot:
         return tuple(of for of in metrics_of(self.plan) if of in wanted)
 
     def step(self, of: StepName, key: str) -> Step | None:
-        """Return what ended of a point, None where it has not; a damaged file has not."""
-        found = self.steps.get((of, key))
-        return None if found is None or found.status == "damaged" else found
+        """Return the step of a point, None where it has not ended or its file is damaged."""
+        one = self.steps.get((of, key))
+        return None if one is None or one.status == "damaged" else one
 
     def expected(self, of: StepName) -> list[PlannedPoint]:
-        """Return the points of which a step has ended or will: points that failed have no pass."""
+        """Return the points that have or will have such a step: points that failed have no pass."""
         if of == "point":
             return list(self.plan.points)
         points = ((point, self.step("point", point.key)) for point in self.plan.points)
@@ -117,7 +123,9 @@ class Snapshot:
     @property
     def last_written(self) -> float:
         """When the newest file was written; without any, when the plan was made."""
-        return max((step.written for step in self.steps.values()), default=self.created)
+        ended = [step.written for step in self.steps.values()]
+        pieces = [one.written[-1] for one in self.begun if one.written]
+        return max([*ended, *pieces], default=self.created)
 
     @property
     def elapsed(self) -> float:
@@ -132,6 +140,7 @@ class Follower:
         self._run = run
         self._plan: tuple[_Stamp, Plan] | None = None
         self._read: dict[tuple[StepName, str], tuple[_Stamp, Step]] = {}
+        self._clips: tuple[_Stamp, int | None] | None = None
 
     def look(self) -> Snapshot:
         """Return the run as it is now. Raises ResultError where its plan cannot be read."""
@@ -140,7 +149,23 @@ class Follower:
         plan = self._read_plan()
         new = tuple(self._changed(plan))
         steps = {name: step for name, (_, step) in self._read.items()}
-        return Snapshot(self._run, plan, steps, new, sweep, time.time())
+        seen = Snapshot(self._run, plan, steps, new, sweep, time.time())
+        return replace(seen, begun=tuple(self._begun(seen)))
+
+    def _begun(self, seen: Snapshot) -> Iterator[Begun]:
+        """Yield what has pieces and no record, of the points and then of the metrics."""
+        keys = [point.key for point in seen.left(POINT)]
+        yield from begun_points(self._run, keys, self._number_of_clips)
+        for of in seen.passes:
+            if seen.left(of):
+                yield from begun_sessions(self._run, seen.plan, of)
+
+    def _number_of_clips(self) -> int | None:
+        """Return how many clips a point has; the truth is read once."""
+        stamp = _stamp(self._run.folder / TRUTH)
+        if self._clips is None or (stamp is not None and stamp != self._clips[0]):
+            self._clips = (stamp or (0, 0, 0), clips_of(self._run))
+        return self._clips[1]
 
     def _read_plan(self) -> Plan:
         stamp = _stamp(self._run.folder / PLAN)

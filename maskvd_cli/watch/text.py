@@ -41,14 +41,14 @@ def duration(seconds: float) -> str:
 
 def status_of(snapshot: Snapshot, point: PlannedPoint) -> str:
     """Return done, failed, damaged, pending, running, or how many passes have ended."""
-    found = snapshot.steps.get(("point", point.key))
+    point_step = snapshot.steps.get(("point", point.key))
     if (of := _running(snapshot, point)) is not None:
         mark = "" if snapshot.sweep == "running" else "?"
         return f"running{'' if of == 'point' else f' {of}'}{mark}"
-    if found is None:
+    if point_step is None:
         return "pending"
-    if found.status != "ok":
-        return found.status
+    if point_step.status != "ok":
+        return point_step.status
     passes = [snapshot.steps.get((of, point.key)) for of in snapshot.passes]
     if any(step is not None and step.status != "ok" for step in passes):
         return "failed"
@@ -86,11 +86,11 @@ def headline(snapshot: Snapshot) -> list[str]:
 def _left(snapshot: Snapshot) -> str:
     if snapshot.done == snapshot.total:
         return "nothing left"
-    found = time_left(snapshot)
-    if found.seconds is None:
+    rest = time_left(snapshot)
+    if rest.seconds is None:
         return "time left unknown yet"
-    without = f", without {', '.join(found.without)}" if found.without else ""
-    return f"about {duration(found.seconds)} left (estimate{without})"
+    without = f", without {', '.join(rest.without)}" if rest.without else ""
+    return f"about {duration(rest.seconds)} left (estimate{without})"
 
 
 def _sweep(snapshot: Snapshot) -> str:
@@ -100,7 +100,7 @@ def _sweep(snapshot: Snapshot) -> str:
     if snapshot.done == snapshot.total:
         return "all done"
     if snapshot.sweep == "unknown":
-        return f"cannot be told here whether the sweep is running; last file {age} ago"
+        return f"it is not known here whether the sweep is running; last file {age} ago"
     return f"no sweep is writing from this machine, last file {age} ago"
 
 
@@ -180,8 +180,8 @@ def step_lines(snapshot: Snapshot) -> Iterator[str]:
     """Yield a line for each step that has ended since the last look."""
     before = snapshot.done - len(snapshot.new)
     for number, step in enumerate(snapshot.new, start=before + 1):
-        told = f"{step.of:<8}  {step.label}: {_said(snapshot, step)}"
-        yield f"{max(0, number)}/{snapshot.total}  {told}"
+        text = f"{step.of:<8}  {step.label}: {_said(snapshot, step)}"
+        yield f"{max(0, number)}/{snapshot.total}  {text}"
 
 
 def _said(snapshot: Snapshot, step: Step) -> str:
@@ -222,7 +222,7 @@ def step_event(snapshot: Snapshot, step: Step) -> dict[str, Any]:
 
 def state_event(event: str, snapshot: Snapshot) -> dict[str, Any]:
     """Return where the run stands as a JSON object."""
-    found = time_left(snapshot)
+    left = time_left(snapshot)
     return {
         "event": event,
         "run": str(snapshot.run.folder),
@@ -233,6 +233,6 @@ def state_event(event: str, snapshot: Snapshot) -> dict[str, Any]:
         "failed": len(snapshot.failed),
         "sweep": snapshot.sweep,
         "elapsed_s": round(snapshot.elapsed, 1),
-        "left_s_estimate": None if found.seconds is None else round(found.seconds, 1),
-        "left_without": list(found.without),
+        "left_s_estimate": None if left.seconds is None else round(left.seconds, 1),
+        "left_without": list(left.without),
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel
 
-from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.errors import MaskvdError, unknown
+from maskvd_cli.core.registry import Registry
 from maskvd_cli.data.base import RAW
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.zoo import models
+from maskvd_cli.families.zoo import broken_families, models
 from maskvd_cli.methods.registry import methods
-from maskvd_cli.metrics.registry import every_metric
+from maskvd_cli.metrics.registry import every_metric, metrics
 from maskvd_cli.recipe.load import Catalog, Choices
 from maskvd_cli.recipe.schema import EntrySection, Recipe
 from maskvd_cli.recipe.section import Section
@@ -24,7 +27,19 @@ def catalog() -> Catalog:
         params_of=_params_of,
         choices_of=_choices_of,
         sections=_sections(),
+        why_broken=_why_broken,
     )
+
+
+def _why_broken(kind: str, name: str) -> str | None:
+    """Return why a registered name cannot be used, and of a model whose family may be broken."""
+    if kind == "model":
+        reasons = broken_families()
+        return "; ".join([unknown(kind, name, models()), *reasons]) if reasons else None
+    registries: dict[str, Registry[Any]] = {
+        "dataset": datasets, "method": methods, "metric": metrics,
+    }  # fmt: skip
+    return registries[kind].why_broken(name) if kind in registries else None
 
 
 def _params_of(name: str) -> type[BaseModel]:

@@ -1,4 +1,4 @@
-"""What a recipe needs that is not there: asked of every part, so that all is told at once."""
+"""Whether all is there that a recipe needs: every part is checked, so that all is said at once."""
 
 # torch's own annotations are incomplete.
 # pyright: reportUnknownMemberType=false
@@ -23,7 +23,7 @@ from maskvd_cli.work.runner import plan_tasks
 
 @dataclass(frozen=True)
 class Check:
-    """One part of a recipe: what was found, or why it cannot be used."""
+    """One part of a recipe: `found` says what is there, or why it cannot be used."""
 
     part: str
     ok: bool
@@ -33,16 +33,16 @@ class Check:
 def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
     """Yield points, annotations, images, heatmap and weights of a recipe, each checked by itself.
 
-    Annotations are read whole, of images the first and last of every clip are decoded and the
-    others looked for; weights are loaded into their detector. No frame is run.
+    All annotations are read, the first and last image of each clip is decoded, and the other files
+    are looked for. Weights are loaded into their model. No frame is run.
     """
     recipe = loaded.recipe
     tasks: list[PointSpec] = []
 
     def points() -> str:
-        found, detections, reason = plan_tasks(loaded)
-        tasks.extend(found)
-        return f"{len(found)}, masks from {detections}: {reason}"
+        specs, detections, reason = plan_tasks(loaded)
+        tasks.extend(specs)
+        return f"{len(specs)}, masks from {detections}: {reason}"
 
     yield _checked("points", points)
     if recipe.dataset.statistics is not None:
@@ -51,12 +51,12 @@ def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
     annotations: list[Annotations] = []
 
     def dataset() -> str:
-        made = Annotations(recipe)
-        frames = sum(map(len, made.clips))
-        annotations.append(made)
-        name = f"{made.dataset.name} {made.dataset.split}, {made.dataset.protocol}"
-        extent = f"{counted(len(made.clips), 'clip')}, {counted(frames, 'frame')}"
-        return f"{name}: {extent} in {made.root}"
+        opened = Annotations(recipe)
+        frames = sum(map(len, opened.clips))
+        annotations.append(opened)
+        name = f"{opened.dataset.name} {opened.dataset.split}, {opened.dataset.protocol}"
+        extent = f"{counted(len(opened.clips), 'clip')}, {counted(frames, 'frame')}"
+        return f"{name}: {extent} in {opened.root}"
 
     yield _checked("dataset", dataset)
     if annotations:
@@ -67,26 +67,28 @@ def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
             yield _checked(f"weights of {single.model.name}", lambda s=single: _weights(s, classes))
 
 
-def _of_annotations(recipe: Recipe, found: Annotations, tasks: list[PointSpec]) -> Iterator[Check]:
+def _of_annotations(
+    recipe: Recipe, annotations: Annotations, tasks: list[PointSpec]
+) -> Iterator[Check]:
     if recipe.model.weights is not None and recipe.dataset.pixels == "images":
-        yield _checked("images", lambda: _images(found))
+        yield _checked("images", lambda: _images(annotations))
     if any(task.needs_heatmap for task in tasks):
         geometry = Geometry.of(recipe, recipe.model.input[0])
-        yield _checked("heatmap", lambda: _heatmap(found, geometry))
+        yield _checked("heatmap", lambda: _heatmap(annotations, geometry))
 
 
-def _heatmap(found: Annotations, geometry: Geometry) -> str:
-    made = found.heatmap(geometry)
-    return " ".join([made.origin(), *made.remarks(found.dataset, found.clips)])
+def _heatmap(annotations: Annotations, geometry: Geometry) -> str:
+    heatmap = annotations.heatmap(geometry)
+    return " ".join([heatmap.origin(), *heatmap.remarks(annotations.dataset, annotations.clips)])
 
 
-def _images(found: Annotations) -> str:
-    frames = [frame for clip in found.clips for frame in clip.frames]
+def _images(annotations: Annotations) -> str:
+    frames = [frame for clip in annotations.clips for frame in clip.frames]
     # Drawn frames have no files, and where no frame has one, reading the first says so.
     in_files = any(frame.file for frame in frames)
     absent = [
         f"frame {frame.index} of {clip.name} ({frame.file or frame.sought or 'no file'})"
-        for clip in found.clips
+        for clip in annotations.clips
         for frame in clip.frames
         if in_files and not (frame.file and frame.file.is_file())
     ]
@@ -94,12 +96,12 @@ def _images(found: Annotations) -> str:
         raise DatasetError(
             f"{len(absent)} of {counted(len(frames), 'image')} are missing, for example "
             f"{absent[0]}",
-            where=found.root,
+            where=annotations.root,
             remedy="complete the dataset, or plan without a model (--set model.weights=null)",
         )
-    for clip in found.clips:
+    for clip in annotations.clips:
         for frame in {0: clip.frames[0], 1: clip.frames[-1]}.values():
-            found.dataset.image(frame)
+            annotations.dataset.image(frame)
     return f"{counted(len(frames), 'frame')}; first and last of every clip can be read"
 
 
@@ -112,7 +114,7 @@ def _weights(recipe: Recipe, classes: tuple[str, ...] | None) -> str:
         tensors = read_tensors(Path(file))
         return f"{file}, {counted(len(tensors), 'tensor')}; fit is not checked without the dataset"
     weights = Weights(recipe, classes or ())
-    weights.detector(Geometry.of(recipe, recipe.model.input[0]))
+    weights.model(Geometry.of(recipe, recipe.model.input[0]))
     return f"{recipe.model.weights}, sha256 {weights.digest[:12]}, runs on {weights.device.type}"
 
 

@@ -1,4 +1,4 @@
-"""Gather what executors give: store pieces as they come, points as they are whole."""
+"""Gather what executors give: store each piece as it comes, and each point when it is whole."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from maskvd_cli import __version__
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.point import Point
 from maskvd_cli.core.words import counted
+from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run, utc_now
 from maskvd_cli.store.schema import Failure, PointRecord
-from maskvd_cli.work.failures import failure_of
-from maskvd_cli.work.merge import Outcome, merged
+from maskvd_cli.work.merge import MergedPoint, merged
 from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.unit import PLAN, TRACE, Lost, OnTalk, Unit
 
 
 @dataclass
 class Collection:
-    """The points that are being run.
+    """The points that run now.
 
-    Pieces of traced points are files, so that a killed run goes on with the clips that are missing;
-    planned ones are quickly made anew, and stay in memory until their point ends.
+    Pieces of traced points are files: a killed run goes on with the clips that are missing. Pieces
+    of planned points take no time, and stay in memory until their point ends.
     """
 
     sweep: Sweep
@@ -129,7 +129,7 @@ class Collection:
         return record
 
     def _record(
-        self, point: Point, outcome: Outcome | None, failure: Failure | None
+        self, point: Point, outcome: MergedPoint | None, failure: Failure | None
     ) -> PointRecord:
         return PointRecord(
             key=point.key,
@@ -150,10 +150,11 @@ class Collection:
 
 def ranges(numbers: Iterable[int], longest: int | None = None) -> list[tuple[int, int]]:
     """Return numbers as ranges [first, last) of at most `longest` each."""
-    made: list[tuple[int, int]] = []
+    joined: list[tuple[int, int]] = []
     for number in sorted(numbers):
-        if made and made[-1][1] == number and (longest is None or number - made[-1][0] < longest):
-            made[-1] = made[-1][0], number + 1
+        first, end = joined[-1] if joined else (0, -1)
+        if end == number and (longest is None or number - first < longest):
+            joined[-1] = first, number + 1
         else:
-            made.append((number, number + 1))
-    return made
+            joined.append((number, number + 1))
+    return joined

@@ -1,4 +1,4 @@
-"""The records of a session that has ended: what was found of each point, or why nothing was."""
+"""The records of a session that has ended: the values of each point, or why it has none."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 
 from maskvd_cli import __version__
 from maskvd_cli.core.errors import ResultError
+from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.metrics.base import Finding
 from maskvd_cli.metrics.session import FAILURE
 from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run, utc_now
 from maskvd_cli.store.schema import Failure
-from maskvd_cli.work.failures import failure_of
 from maskvd_cli.work.unit import Lost
 from maskvd_cli.work.wanted import Wanted
 
-_NOTHING = Failure(kind="Incomplete", message="nothing was found of this point")
+_NOTHING = Failure(kind="Incomplete", message="the metric has no values of this point")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A session of the points `keys`: all its pieces, and what of it could not be performed."""
+    """A session of the points `keys`: its pieces, and `lost`, what could not be performed."""
 
     name: str
     wanted: Wanted
@@ -52,7 +52,7 @@ def concluded(ended: Ended, run: Run, environment: Mapping[str, Any]) -> list[Me
 
 
 def _findings(ended: Ended, run: Run) -> dict[str, Finding]:
-    """Return what the metric says of each point; where it has raw samples, these are stored."""
+    """Return what the metric says of each point, and store its raw samples where it has some."""
     metric = ended.wanted.metric()
     summary = metric.summarise(ended.keys, ended.pieces, ended.wanted.protocol)
     findings = {finding.key: finding for finding in summary}

@@ -10,7 +10,7 @@ masks are. A frame is shown only where they hold as many tokens as the point cou
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,7 @@ from maskvd_cli.store.illustration import (
 from maskvd_cli.store.runs import NewerResultError, Run
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
-from maskvd_cli.tasks.stored import Outputs, StoredTruth, sound
+from maskvd_cli.tasks.stored import ClipOutputs, StoredTruth, sound
 from maskvd_cli.work.plan import PointSpec
 from maskvd_cli.work.wanted import Item
 
@@ -164,11 +164,10 @@ def _illustration(run: Run, item: Item) -> Illustration | None:
             where=run.folder,
             remedy="sweep again with --fresh",
         )
-    boxes_of = _boxes(run, item)
     first = 0
-    for number, view in enumerate(scene.views(with_scores=True)):
-        tokens = counted[first : first + view.frames]
-        choice = _choose(item.task, view, number, tokens, boxes_of[first : first + view.frames])
+    for number, boxes in enumerate(_boxes(run, item)):
+        view = scene.views(with_scores=True)[number]
+        choice = _choose(item.task, view, number, counted[first : first + view.frames], boxes)
         if choice is not None:
             return _drawn(item, choice)
         first += view.frames
@@ -200,38 +199,45 @@ def _choose(
     return None
 
 
-def _boxes(run: Run, item: Item) -> list[Tensor]:
-    """Return for each frame the boxes that count for the next one's masks, in input pixels."""
+def _boxes(run: Run, item: Item) -> Iterator[list[Tensor]]:
+    """Yield for each clip its frames' boxes that count for the next one's masks, in input pixels.
+
+    Clips are read as they are asked for: mostly the first one has a frame to show.
+    """
     scene = item.scene
-    views = scene.views(with_scores=False)
     if scene.detections == "labels":
-        return [_annotated(view, t) for view in views for t in range(view.frames)]
+        for view in scene.views(with_scores=False):
+            yield list(_annotated(view))
+        return
     threshold, task = _pictured(item).score_threshold, tasks.load(run.plan().task)()
-    truth = StoredTruth.of(run)
+    outputs = StoredTruth.of(run).outputs(item.point.key)
+    for placed in scene.feed.placements:
 
-    def boxes() -> list[Tensor]:
-        outputs = zip(truth.outputs(item.point.key), scene.feed.placements, strict=True)
-        return [
-            box
-            for found, placed in outputs
-            for box in _stored_boxes(task, found, placed, threshold)
-        ]
+        def boxes(placed: Placement = placed) -> list[Tensor]:
+            found = next(outputs, None)
+            if found is None:
+                raise ValueError("outputs are not those of the run's clips")
+            return _stored_boxes(task, found, placed, threshold)
 
-    return sound(run, boxes)
+        yield sound(run, boxes)
 
 
-def _stored_boxes(task: Task, found: Outputs, placed: Placement, threshold: float) -> list[Tensor]:
+def _annotated(view: ClipView) -> Iterator[Tensor]:
+    """Yield the annotated boxes of each frame of a clip."""
+    for position in range(view.frames):
+        boxes = view.objects(position)
+        assert boxes is not None
+        yield boxes
+
+
+def _stored_boxes(
+    task: Task, found: ClipOutputs, placed: Placement, threshold: float
+) -> list[Tensor]:
     """Return the boxes above the threshold of each frame of a clip, in input pixels."""
     hints = task.stored_hints(found.arrays, placed, len(found.ages))
     if hints is None:
         return [torch.zeros(0, 4, dtype=torch.float64) for _ in found.ages]
     return [torch.from_numpy(hint.boxes[hint.scores > threshold]) for hint in hints]
-
-
-def _annotated(view: ClipView, position: int) -> Tensor:
-    assert view.boxes is not None
-    assert view.frame_of is not None
-    return view.boxes[view.frame_of == position]
 
 
 def _drawn(item: Item, choice: _Choice) -> Illustration:

@@ -26,9 +26,9 @@ def kept_points(
 
 
 def stored_point(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
-    """Return a point's record; one that is damaged or lacks samples or predictions is absent.
+    """Return a point's record; None where it must run: damaged, or without samples or outputs.
 
-    It is then run again. Raises NewerResultError for a file that this version must not replace.
+    Raises NewerResultError for a file that this version must not replace.
     """
     try:
         record = run.point(key)

@@ -51,17 +51,17 @@ def plan_of(sweep: Sweep) -> Plan:
 
 
 def quantities_of(task: type[Task]) -> list[StoredQuantity]:
-    """Return what is counted of points and what all metrics yield; each name once, by the first.
+    """Return the counts of points and the quantities of all metrics, each name once.
 
-    Also of metrics that are not measured: papers have values for them.
+    Metrics that are not measured are among them: papers have values for their quantities.
     """
     yielded = [(COUNTS, COUNTED)]
     yielded += [(metric.name, metric.yields(task)) for metric in every_metric()]
-    found: dict[str, StoredQuantity] = {}
+    stored: dict[str, StoredQuantity] = {}
     for of, quantities in yielded:
         for quantity in quantities:
-            found.setdefault(quantity.name, StoredQuantity(**asdict(quantity), of=of))
-    return list(found.values())
+            stored.setdefault(quantity.name, StoredQuantity(**asdict(quantity), of=of))
+    return list(stored.values())
 
 
 def methods_of(names: Iterable[str]) -> dict[str, StoredMethod]:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from maskvd_cli.scenes.scene import Scene
+from maskvd_cli.store.layers import SELECTIVITY
 from maskvd_cli.store.piece import OUTPUT, Piece
 from maskvd_cli.store.schema import Metrics
 from maskvd_cli.work.counted import COUNT
@@ -22,7 +23,7 @@ AROUND, PROPOSALS = "around", "proposals"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MergedPoint:
     """What a point yields: metrics, one row of samples per frame, and the seconds it took."""
 
     metrics: Metrics
@@ -30,7 +31,7 @@ class Outcome:
     seconds: float = 0.0
 
 
-def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> Outcome:
+def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> MergedPoint:
     """Join the pieces of all clips, in the order of clips; outputs stay in the pieces.
 
     Raises ValueError where pieces are not those of the scene's clips.
@@ -51,7 +52,7 @@ def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> Outcome:
     metrics = _metrics(spec, scene, len(clips), joined, samples)
     if state:
         metrics = metrics.model_copy(update={"state_bytes": max(state)})
-    return Outcome(metrics, samples, seconds)
+    return MergedPoint(metrics, samples, seconds)
 
 
 def _check(scene: Scene, clips: Sequence[dict[str, NDArray[Any]]]) -> None:
@@ -62,7 +63,10 @@ def _check(scene: Scene, clips: Sequence[dict[str, NDArray[Any]]]) -> None:
 
 
 def _samples(scene: Scene, joined: dict[str, NDArray[Any]]) -> pd.DataFrame:
-    """Return a row per frame; `count_...` are what the method's closed forms need besides."""
+    """Return a row per frame; `count_...` are what the method's closed forms need besides.
+
+    `selectivity_...`: how well what blocks chose by tells objects apart, as `store.layers` reads.
+    """
     named = scene.source.frames()
     columns: dict[str, Any] = {
         "clip": np.repeat([name for name, _ in named], [len(frames) for _, frames in named]),
@@ -75,6 +79,9 @@ def _samples(scene: Scene, joined: dict[str, NDArray[Any]]) -> pd.DataFrame:
     for name, values in joined.items():
         if name.startswith(COUNT):
             columns[f"count_{name.removeprefix(COUNT)}"] = values
+        if name.startswith(SELECTIVITY):
+            # Where there is none the file has no number, in place of NaN.
+            columns[name] = pd.array(values, dtype="Float64")
     if PROPOSALS in joined:
         proposals = joined[PROPOSALS]
         columns["proposals"] = pd.array(

@@ -1,9 +1,9 @@
-"""Measure the points that ran, metric by metric; each metric's records are kept or made anew.
+"""Measure the points that ran, metric by metric; records that still hold are used again.
 
-A record is used again only where protocol, estimator and conditions are those of now. What is
-measured together is a session, whose pieces are stored as they end: a sweep that was killed goes on
-with the session where these are equal. A grown grid begins a new session with the missing points
-and the baseline, since only what was measured side by side is compared.
+A record holds where protocol, estimator and conditions are those of now. Points that are measured
+together are a session, whose pieces are stored as they end: a killed sweep goes on with a session
+of the same points, protocol, estimator and conditions. A grown grid begins a new session with the
+missing points and the baseline, since only what was measured side by side is compared.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Passes:
         self.on_measured(record)
 
     def _session(self, wanted: Wanted, keys: Sequence[str]) -> None:
-        """Measure points side by side, and store what was found of each, or why nothing was."""
+        """Measure points side by side, and store the values of each, or why it has none."""
         opened, pieces = self._opened(wanted, keys)
         lost: list[Lost] = []
         for _, piece in self.executor.run([self._unit(wanted, keys, pieces)]):
@@ -115,8 +115,8 @@ class Passes:
     ) -> tuple[OpenSession | None, list[Piece]]:
         """Return the session to go on with, or a new one, and the pieces that it has.
 
-        What is measured point by point has no session to keep. One of the same baseline that is
-        not equal is over: its points, protocol or conditions are not those of now.
+        What is measured point by point has no session to keep. A session of the same baseline and
+        of other points, protocol or conditions is over, and removed.
         """
         folder, name = self.records.run.folder, wanted.metric.name
         if not wanted.metric.together:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from maskvd_cli.machine.failures import failure_of
 from maskvd_cli.store.piece import Piece
-from maskvd_cli.work.failures import failure_of
 from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.replay import planned_clips
 from maskvd_cli.work.sessions import perform_session
@@ -19,8 +19,11 @@ def perform(
     """Yield each piece of a unit as it ends, and a `Lost` where one could not be made."""
     try:
         yield from _pieces(unit, open_sweep(unit.recipe), on_talk)
+        return
     except Exception as error:  # a bug in one method must not cost the other points
-        yield Lost(failure_of(error))
+        failure = failure_of(error)
+    # Outside of the block, so that nobody holds the error while others run.
+    yield Lost(failure)
 
 
 def _pieces(unit: Unit, sweep: Sweep, on_talk: OnTalk) -> Iterator[Piece]:

@@ -47,13 +47,13 @@ class PointSpec:
 
         So a point keeps its name where a recipe gets one more input or model.
         """
-        values = self.params.model_dump(mode="json")
-        told = {name: values[name] for name in self.named}
+        values = self.params.told()
+        named = {name: values[name] for name in self.named}
         if self.model is not None:
-            told["model"] = self.model
+            named["model"] = self.model
         if self.input != DEFAULT_INPUT:
-            told["input"] = self.input
-        return label_of(self.method.name, told)
+            named["input"] = self.input
+        return label_of(self.method.name, named)
 
     @property
     def needs_heatmap(self) -> bool:
@@ -61,10 +61,16 @@ class PointSpec:
         return self.method.needs_heatmap(self.params)
 
     def point(self, setting: dict[str, Any], heatmap: dict[str, Any] | None) -> Point:
-        """Return the point in a setting; `heatmap` is None where the method uses none."""
-        params = self.params.model_dump(mode="json")
+        """Return the point in a setting; `heatmap` is None where the method uses none.
+
+        Weights that the method brings stand in it by their sha256.
+        """
         full = {**setting, "heatmap": heatmap}
-        return Point(self.label, self.method.name, self.method.revision, params, full)
+        arch = entry(setting["model"]["name"]).arch
+        if own := self.method.own_weights(self.params, arch):
+            full["own_weights"] = dict(own)
+        told = self.params.told()
+        return Point(self.label, self.method.name, self.method.revision, told, full)
 
 
 def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
@@ -138,9 +144,9 @@ def with_baseline(tasks: list[PointSpec], first: str) -> list[PointSpec]:
     What is measured is compared with it, so it always runs. `first`: the first model.
     """
     missing = [
-        made
+        baseline_point
         for site in dict.fromkeys(task.site for task in tasks)
-        if (made := baseline_at(site, get_arch(site[0] or first))) not in tasks
+        if (baseline_point := baseline_at(site, get_arch(site[0] or first))) not in tasks
     ]
     return [*missing, *tasks]
 
@@ -194,7 +200,7 @@ def metrics_of(recipe: Recipe) -> tuple[type[Metric], ...]:
 
 
 def measure_of(recipe: Recipe) -> dict[str, Any] | None:
-    """Return the metrics and what of the recipe decides each, as JSON; None: nothing to measure.
+    """Return the metrics with the protocol of each, as JSON; None where nothing is measured.
 
     `metrics` lists them in their order; under each one's name stand its section, seed, and
     estimator.

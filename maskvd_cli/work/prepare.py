@@ -45,7 +45,7 @@ class Sweep:
         return read or self.scene.detections == "model"
 
     def traces(self, key: str) -> bool:
-        """Tell whether the model runs for a point: asked for, or no plan knows what it costs."""
+        """Tell whether the model runs for a point: asked for, or its cost has no closed form."""
         if self.predicts:
             return True
         spec, scene = self.at(key)
@@ -53,7 +53,7 @@ class Sweep:
 
     @property
     def scene(self) -> Scene:
-        """The first; what drives masks and what was remarked are the same at all."""
+        """The first scene; what drives masks, and the remarks, are the same in all."""
         return next(iter(self.scenes.values()))
 
     def notes(self) -> list[str]:
@@ -102,9 +102,9 @@ def _check_one_task(loaded: LoadedRecipe) -> None:
     """Raise RecipeError where the models of a recipe are asked for different things."""
     asked = {model.name: entry(model.name).family.task for model in loaded.recipe.models}
     if len(set(asked.values())) > 1:
-        told = ", ".join(f"{name}: {task}" for name, task in asked.items())
+        listed = ", ".join(f"{name}: {task}" for name, task in asked.items())
         raise RecipeError(
-            [f"{loaded.path} model: the models have different tasks ({told}); give each a recipe"]
+            [f"{loaded.path} model: the models have different tasks ({listed}); give each a recipe"]
         )
 
 

@@ -18,7 +18,7 @@ from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import part_of
 from maskvd_cli.work.counted import Counted, counted
-from maskvd_cli.work.merge import Outcome, merged
+from maskvd_cli.work.merge import MergedPoint, merged
 from maskvd_cli.work.plan import PointSpec
 
 
@@ -42,7 +42,7 @@ def planned_clips(
         )
 
 
-def replay(spec: PointSpec, scene: Scene) -> Outcome:
+def replay(spec: PointSpec, scene: Scene) -> MergedPoint:
     """Plan all clips of one point and merge them."""
     return merged(spec, scene, planned_clips(spec, scene))
 

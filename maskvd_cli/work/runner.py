@@ -5,6 +5,7 @@ Where the model runs, the measured passes follow the points.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -104,7 +105,7 @@ def run_sweep(  # noqa: PLR0913 - what to run, where, and how to treat what is t
             on_point(record)
         return outcome
     remove_unbegun(other for other in _beside(run) if other != run.folder)
-    with run.lock():
+    with run.lock(), contextlib.closing(executor):
         _begin(run, sweep, here)
         present = kept_points(sweep, run, earlier, retry_failed=retry_failed)
         for record in present:

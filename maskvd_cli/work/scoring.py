@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from maskvd_cli.core.point import changes_nothing
 from maskvd_cli.metrics.base import Finding, Metric
 from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.metrics.session import FAILURE, Session
@@ -29,10 +28,10 @@ def scored(
     known = metric.name in measure.get("metrics", ())
     given = protocol_of(measure, metric.name) if known else metric.section().model_dump()
     protocol = {**given, "baseline": baseline}
-    made, series = metric(), dict.fromkeys(keys, no_method)
+    chosen, series = metric(), dict.fromkeys(keys, no_method)
     session = Session(series, baseline=baseline, outputs=stored_outputs(run))
-    pieces = [_sound(piece, run) for piece in made.run(session, protocol)]
-    yield from made.summarise(keys, pieces, protocol)
+    pieces = [_sound(piece, run) for piece in chosen.run(session, protocol)]
+    yield from chosen.summarise(keys, pieces, protocol)
 
 
 def scoring_metrics() -> list[type[Metric]]:
@@ -57,10 +56,9 @@ def _sound(piece: Piece, run: Run) -> Piece:
 def baseline_key(plan: Plan, point: PlannedPoint) -> str | None:
     """Return the key of the baseline on the point's model and input; None: the plan has none."""
     for other in plan.points:
-        about = plan.methods.get(other.method)
-        is_baseline = about is not None and about.role == "baseline"
+        method = plan.methods.get(other.method)
         beside = (other.model, other.input) == (point.model, point.input)
-        if is_baseline and changes_nothing(other.params) and beside:
+        if beside and method is not None and method.is_baseline(other.params):
             return other.key
     return None
 

@@ -41,23 +41,24 @@ def perform_session(
         "full_share": dict(given.get("full_share", {})),
         "on_talk": talk,
     }
-    found = [sweep.at(key) for key in unit.keys]
+    points = [sweep.at(key) for key in unit.keys]
     if metric.from_outputs:
         series = {key: no_method for key in unit.keys}
         session = Session(series, outputs=stored_outputs(Run(Path(given["folder"]))), **about)
     else:
         # One scene, asked for its model here: the models of others are let go of.
-        scene = found[0][1]
-        model = scene.measured.detector(scene.geometry)
-        series = {key: _maker(spec, scene) for key, (spec, _) in zip(unit.keys, found, strict=True)}
-        needed = any(spec.needs_heatmap for spec, _ in found)
+        scene = points[0][1]
+        model = scene.measured.model(scene.geometry)
+        specs = [spec for spec, _ in points]
+        series = {key: _maker(spec, scene) for key, spec in zip(unit.keys, specs, strict=True)}
+        needed = any(spec.needs_heatmap for spec in specs)
         clips = scene.feed.clips(scene.views(with_scores=needed))
         session = Session(series, clips=clips, loaded=model, device=scene.measured.device, **about)
     yield from metric.run(session, given["protocol"])
 
 
 def _maker(spec: PointSpec, scene: Scene) -> Callable[[], Method[Params]]:
-    return lambda: spec.method(spec.params, scene.measured.detector(scene.geometry).backbone)
+    return lambda: spec.method(spec.params, scene.measured.model(scene.geometry).backbone)
 
 
 def no_method() -> Method[Params]:

@@ -30,6 +30,7 @@ from maskvd_cli.tasks.base import Task
 from maskvd_cli.work.counted import counted
 from maskvd_cli.work.merge import AROUND, PROPOSALS
 from maskvd_cli.work.plan import PointSpec
+from maskvd_cli.work.selectivity import Foreground, selectivity_arrays
 
 
 def traced_clips(
@@ -73,6 +74,7 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
     real: list[float] = []
     around: list[float] = []
     executed: list[float | None] = []
+    foreground, told = Foreground(clip.view), list[dict[int, float]]()
     state, watch = 0, watch_of(spec.method, model)
     with ReadAhead(clip.images) as images:
         for result in run_clip(model, method, replace(clip, images=images), watch=watch):
@@ -80,17 +82,19 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
             around.append(around_macs(result, model))
             executed.append(backbone_macs(result))
             real.append(_real_tokens(clip.view, result.trace))
+            told.append(foreground.of(len(told), result.trace))
             # Indices of all frames of a long clip would fill the device.
-            traces.append(replace(result.trace, selected={}))
+            traces.append(result.trace.without_sets())
             state = max(state, method.state_bytes())
     macs = None if None in executed else np.array(executed, dtype=np.float64)
     trace, seen = TokenTrace.of(traces), np.array(real, dtype=np.float64)
-    made = counted(spec, scene, clip.view, trace, seen, macs)
+    counts = counted(spec, scene, clip.view, trace, seen, macs)
     encoded = task.encode(outputs, placed, scene.measured.label_of)
     return {
-        **made.arrays(),
+        **counts.arrays(),
         PROPOSALS: np.array([_proposals(output) for output in outputs], dtype=np.int64),
         AROUND: np.array(around, dtype=np.float64),
+        **selectivity_arrays(told),
         **{f"{OUTPUT}{name}": array for name, array in encoded.items()},
     }, state
 

@@ -84,3 +84,6 @@ class Executor(ABC):
         time or memory yields a `Lost` with kind, reason and the last lines of its stderr; its
         earlier pieces stand. Closing the iterator ends what is running.
         """
+
+    def close(self) -> None:  # noqa: B027 - most keep nothing
+        """End what was kept between runs; called once, when the sweep ends."""

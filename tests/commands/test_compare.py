@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
 
-_SUPPORT = Path(__file__).parents[1] / "compare" / "compared_runs.py"
+from ..compare import compared_runs as made
+
 FAST = "maskvd period=16"
 TIMES = {"dense": (100.0, 100.0), "maskvd period=8": (105.0, 40.0), FAST: (126.0, 36.0)}
-
-
-def _support() -> Any:
-    spec = importlib.util.spec_from_file_location("compared_runs_of_commands", _SUPPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _support()
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from typer.testing import CliRunner, Result
 from maskvd_cli import app as maskvd
 from maskvd_cli.commands.convert import convert
 from maskvd_cli.core.size import Size
-from maskvd_cli.families import zoo
 from maskvd_cli.families.checkpoints import read_metadata, read_tensors, save, sha256_of
+from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.store.runs import runs_below
 
@@ -45,7 +45,7 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("small-global", get_arch("vitdet-ti-global"), None),
     ):
         made = replace(arch, name=name, relative_table=relative, **square)
-        monkeypatch.setitem(zoo.ARCHS, name, made)
+        monkeypatch.setitem(ARCHS, name, made)
 
 
 def run(*arguments: object) -> Result:
@@ -232,13 +232,12 @@ def test_a_converted_detector_is_worth_what_the_original_is() -> None:
         (found,) = runs_below(results / "swept")
         (point,) = found.plan().points
         measured = found.measured("accuracy", point.key)
-        assert measured is not None and measured.accuracy is not None
-        assert measured.accuracy.map50 is not None
+        assert measured is not None and measured.value("map50") is not None
         assert found.parts(point.key) == {0, 1}
         outputs = [found.piece(point.key, number).outputs for number in (0, 1)]
         boxes = [{name: array.tolist() for name, array in clip.items()} for clip in outputs]
         assert all(len(clip["box"]) for clip in boxes)
-        swept.append((measured.accuracy.map50, boxes))
+        swept.append((measured.values["map50"].value, boxes))
     assert swept[0] == swept[1]
     assert swept[0][0] > 20
 

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -261,8 +260,8 @@ def test_data_and_options_are_shown_as_text(
     (folder / "golden").mkdir()
     np.savez(folder / "golden" / "case.npz", metadata=json.dumps({"kind": NASTY, "method": NASTY}))
     (folder / "golden" / "case.npz").rename(folder / "golden" / f"{NASTY_FILE}.npz")
-    names: dict[str, Any] = {NASTY_FILE: np.zeros(2)}
-    np.savez(folder / "names.npz", **names)
+    named = {NASTY_FILE.replace("/", ""): np.zeros(2)}
+    np.savez(folder / "names.npz", **named)  # pyright: ignore[reportArgumentType]
     heatmap = {"dataset": NASTY, "split": NASTY, "coordinates": "native", "canvas": "32x64",
                "image_size": "32x64"}  # fmt: skip
     np.savez(folder / "h.npz", heatmap=np.ones((32, 64)), metadata=json.dumps(heatmap))

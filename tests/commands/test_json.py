@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from maskvd_cli.app import app
 from maskvd_cli.data.synthetic import write_labels
 from maskvd_cli.methods.registry import methods
 
-_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
+from ..work import measured_runs
+
 PRINTS_DATA = (
     "heatmap", "mask", "sweep", "validate", "report", "score", "verify", "ls", "convert", "synth",
     "train", "compare", "watch", "doctor", "tune", "film",
@@ -40,12 +40,7 @@ def content(*arguments: object) -> Any:
 
 
 def measured_recipe(folder: Path) -> Path:
-    spec = importlib.util.spec_from_file_location("measured_runs_of_json", _SUPPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.write_recipe(folder)
+    return measured_runs.write_recipe(folder)
 
 
 @pytest.mark.parametrize("command", PRINTS_DATA)

@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from maskvd_cli.app import app
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.zoo import ARCHS
+from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.shipped import shipped_recipes
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,16 +17,7 @@ from maskvd_cli.store.piece import OUTPUT
 from maskvd_cli.store.runs import find_run
 from maskvd_cli.tasks.stored import StoredTruth
 
-_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
-
-
-def support() -> Any:
-    spec = importlib.util.spec_from_file_location("measured_runs_of_score", _SUPPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from ..work import measured_runs
 
 
 def maskvd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -42,7 +31,7 @@ def maskvd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("score")
-    recipe = support().write_recipe(folder)
+    recipe = measured_runs.write_recipe(folder)
     done = maskvd(
         "sweep", recipe, "--results", "results", "--limit", 4, "--set",
         "metrics=[accuracy, latency]", cwd=folder,

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from maskvd_cli.app import app
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.data.synthetic import write_labels
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.work.catalog import catalog
@@ -67,6 +68,44 @@ def test_a_recipe_that_is_there_is_overwritten_only_by_force(recipe: str, tmp_pa
     assert "methods:" in (tmp_path / "best.yaml").read_text()
 
 
+def test_a_search_says_what_it_does_where_no_terminal_shows_it(
+    recipe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maskvd_cli.commands.tune._BETWEEN", 0.0)
+    done = tune(recipe, "--objective", "tokens", "--trials", 1)
+    assert done.exit_code == 0, done.output
+    lines = done.stderr.splitlines()
+    assert lines[0] == "reading annotations"
+    trial = next(number for number, line in enumerate(lines) if line.startswith("trial 1/1: "))
+    assert any("maskvd" in line for line in lines[1:trial])
+
+
+@pytest.mark.parametrize("option", ["--max-loss", "--max-map-drop"])
+def test_the_limit_has_two_names(recipe: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+
+    def noted(recipe: object, objective: str, max_loss: float | None) -> None:
+        limits.append(max_loss)
+        raise UsageError("enough")
+
+    monkeypatch.setattr("maskvd_cli.tuning.goal.goal_of", noted)
+    assert tune(recipe, option, 2.5).exit_code == 2
+    assert limits == [2.5]
+
+
+def test_a_file_of_a_search_that_is_a_link_is_told(recipe: str, tmp_path: Path) -> None:
+    words = (recipe, "--objective", "tokens", "--trials", 1)
+    assert tune(*words).exit_code == 0
+    (path,) = tmp_path.glob("results/planned/*/tune/tune.json")
+    path.rename(tmp_path / "moved.json")
+    path.symlink_to(tmp_path / "moved.json")
+    done = tune(*words, "--quiet")
+    assert done.exit_code == 3
+    assert done.stderr.count("\n") == 1
+    assert "tune.json: damaged file of a search (is a link, no regular file); " in done.stderr
+    assert path.is_symlink()
+
+
 def test_quiet_says_nothing_beside_the_result(recipe: str) -> None:
     done = tune(recipe, "--objective", "tokens", "--trials", 1, "--quiet")
     assert done.exit_code == 0
@@ -80,7 +119,10 @@ def test_quiet_says_nothing_beside_the_result(recipe: str) -> None:
         (("--objective", "speed"), "unknown objective 'speed'"),
         (("--method", "maskdv"), "did you mean 'maskvd'"),
         (("--objective", "gmacs", "--space", "perod=2"), "did you mean 'period'"),
+        (("--objective", "speed"), "gmacs, gmacs_detector"),
         (("--objective", "gmacs", "--max-map-drop", 1), "no mAP50 without model.weights"),
+        (("--objective", "gmacs", "--max-loss", 1), "or leave --max-loss out"),
+        (("--objective", "gmacs", "--max-loss", "inf"), "is no limit"),
         (("--objective", "latency"), "needs a model that runs"),
         (("--objective", "gmacs", "--model", "vitdet-s"), "the recipe has no model vitdet-s"),
         (("--objective", "gmacs", "--method", "dense"), "give --space"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -12,29 +11,16 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from maskvd_cli.app import app
 
-_SUPPORT = Path(__file__).parents[1] / "compare" / "compared_runs.py"
+from ..compare import compared_runs as made
+
 FAST = "maskvd period=16"
 STARTED = ("plan.json", "recipe.yaml", "environment.json", "truth.json.gz")
-
-
-def _support() -> Any:
-    spec = importlib.util.spec_from_file_location("compared_runs_of_watch", _SUPPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _support()
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskvd_cli.metrics.accuracy import Accuracy as AccuracyMetric
-from maskvd_cli.metrics.latency import times_of
-from maskvd_cli.store.earlier import seen_as
-from maskvd_cli.store.measured import Accuracy, MeasuredRecord, Memory, StoredEstimate
+from maskvd_cli.core.quantity import Estimate
+from maskvd_cli.metrics.accuracy import Accuracy
+from maskvd_cli.metrics.base import Finding
+from maskvd_cli.metrics.latency import Latency, times_of
+from maskvd_cli.metrics.memory import Memory
+from maskvd_cli.metrics.registry import metrics
+from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Failure, Metrics, Plan, PlannedPoint, PointRecord
 from maskvd_cli.work.scoring import scored
 
 CREATED, FINISHED = "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"
-SESSION = {"rounds": 10, "frames": 8, "warmup": 3, "resamples": 100, "seed": 0}
+SESSION = {"rounds": 10, "frames": 8, "warmup": 3, "seed": 0}
 MEASURE: dict[str, Any] = {
     "metrics": ["accuracy", "latency", "memory"],
-    "accuracy": {"resamples": 100, "seed": 0},
+    "accuracy": {"seed": 0},
     "latency": SESSION,
     "memory": {"frames": 4},
 }
@@ -88,8 +91,8 @@ def write_measured(folder: Path, spec: Spec) -> Run:
     run.write_session(f"{spec.seed:012x}", samples)
     for point in plan.points:
         if point.label not in (*spec.failing, *spec.pending):
-            for of, found in measured(point, spec, samples, run):
-                run.write_measured(passed(of, point.key, environment, found))
+            for of, finding in measured(point, spec, samples, run):
+                run.write_measured(passed(of, environment, finding))
     return run
 
 
@@ -187,32 +190,29 @@ def samples_of(plan: Plan, spec: Spec) -> pd.DataFrame:
 
 def measured(
     point: PlannedPoint, spec: Spec, samples: pd.DataFrame, run: Run
-) -> list[tuple[str, dict[str, Any]]]:
-    series = "dense" if point.label == "dense" else point.key
-    (scores,) = scored(run, AccuracyMetric, [point.key], None)
-    estimates = {name: StoredEstimate(**asdict(value)) for name, value in scores.values.items()}
-    accuracy = seen_as(Accuracy, estimates, scores.details)
-    peak = Memory(
-        peak_mib=spec.peak.get(point.label, 50.0),
-        state_bytes=spec.metrics.get(point.label, {}).get("state_bytes", 2_000_000),
-        measured_by="cpu-allocations", frames=4,
-    )  # fmt: skip
-    share = 1.0 if point.label == "dense" else 0.125
+) -> list[tuple[str, Finding]]:
+    """Return what each metric says of a point."""
+    (accuracy,) = scored(run, Accuracy, [point.key], None)
+    state = spec.metrics.get(point.label, {}).get("state_bytes", 2_000_000)
+    values = {
+        "peak_mib": Estimate(spec.peak.get(point.label, 50.0)),
+        "state_mb": Estimate(state / 1e6),
+    }
+    memory = Finding(point.key, values, {"measured_by": "cpu-allocations", "frames": 4})
+    series, share = ("baseline", 1.0) if point.label == "dense" else (point.key, 0.125)
     renamed = samples.assign(series=samples["series"].replace({"dense": "baseline"}))
-    series = "baseline" if series == "dense" else series
-    values, details = times_of(renamed, series, share)
+    times, details = times_of(renamed, series, share)
     details |= {"session": f"{spec.seed:012x}", "disturbances": []}
-    latency = {name: asdict(value) for name, value in values.items()}
-    return [
-        ("accuracy", {"accuracy": accuracy}),
-        ("memory", {"memory": peak}),
-        ("latency", {"values": latency, "details": details, "estimator": 3, "conditions": {}}),
-    ]
+    latency = Finding(point.key, times, details)
+    return [(Accuracy.name, accuracy), (Memory.name, memory), (Latency.name, latency)]
 
 
-def passed(of: Any, key: str, environment: dict[str, Any], found: dict[str, Any]) -> MeasuredRecord:
+def passed(of: str, environment: dict[str, Any], finding: Finding) -> MeasuredRecord:
+    """Return the record of a metric that did not fail."""
     content = {
-        "key": key, "of": of, "status": "ok", "protocol": MEASURE[of], "environment": environment,
-        "finished": FINISHED, "tool_version": "0.1.0", **found,
+        "key": finding.key, "of": of, "status": "ok", "protocol": MEASURE[of],
+        "estimator": metrics.load(of).estimator, "conditions": {}, "environment": environment,
+        "values": {name: asdict(value) for name, value in finding.values.items()},
+        "details": dict(finding.details), "finished": FINISHED, "tool_version": "0.1.0",
     }  # fmt: skip
     return MeasuredRecord.model_validate(content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import json
 import re
@@ -22,22 +21,12 @@ from maskvd_cli.compare.conditions import KINDS
 from maskvd_cli.compare.table import print_comparison, summary
 from maskvd_cli.compare.text import COLUMNS, to_csv, to_json, to_markdown
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.store.measured import StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.sealed import sealed_text
 
+from . import compared_runs as made
 
-def _support() -> Any:
-    path = Path(__file__).parent / "compared_runs.py"
-    spec = importlib.util.spec_from_file_location("compared_runs_of_report", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _support()
 FAST, SLOW = "maskvd period=16", "maskvd period=8"
 TIMES = {"dense": (100.0, 100.0), SLOW: (105.0, 40.0), FAST: (105.0, 30.0)}
 
@@ -163,11 +152,13 @@ def test_a_change_of_map50_on_one_clip_alone_is_noise(old: Run, tmp_path: Path) 
     record, accuracy = run.point(key), run.measured("accuracy", key)
     assert record
     assert accuracy
-    assert accuracy.accuracy
     run.write_point(record, None, {**stored, "results": kept})
-    changed = {"map50": accuracy.accuracy.map50 - 1.0, "left_out": []}
-    lower = accuracy.accuracy.model_copy(update=changed)
-    run.write_measured(accuracy.model_copy(update={"accuracy": lower}))
+    lower = StoredEstimate(value=accuracy.values["map50"].value - 1.0)
+    changed = {
+        "values": {**accuracy.values, "map50": lower},
+        "details": {**accuracy.details, "left_out": []},
+    }
+    run.write_measured(accuracy.model_copy(update=changed))
     assert change(compare(open_pairs(old, run)), FAST, "map50").verdict is Verdict.NOISE
 
 

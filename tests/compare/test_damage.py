@@ -36,13 +36,10 @@ COMMANDS = (
 
 @pytest.fixture(scope="module", autouse=True)
 def small() -> Iterator[None]:
-    """Few clips and draws: what is tested is damage, not statistics."""
+    """Few clips: what is tested is damage, not statistics."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(made, "CLIPS", 2)
         patch.setattr(made, "FRAMES", 2)
-        patch.setattr(made, "MEASURE", {**made.MEASURE, "accuracy": {"resamples": 3, "seed": 0}})
-        for module in ("headline_change", "latency_samples"):
-            patch.setattr(f"maskvd_cli.compare.{module}.RESAMPLES", 3, raising=False)
         yield
 
 

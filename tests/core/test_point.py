@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskvd_cli.core.point import Point, changes_nothing, label_of
+from maskvd_cli.core.point import Point, label_of
 
 POINT = Point(
     label="maskvd period=8 static_keep_rate=0.5",
@@ -93,20 +93,6 @@ def test_label_of_names_the_given_parameters_in_order() -> None:
     assert label_of("dense", {}) == "dense"
 
 
-@pytest.mark.parametrize(
-    ("params", "plain"),
-    [
-        ({}, True),
-        ({"pool": None}, True),
-        ({"pool": 1}, True),
-        ({"pool": 2}, False),
-        ({"pool": True}, False),
-        ({"pool": 1.0}, False),
-        ({"pool": "1"}, False),
-        ({"pool": [1]}, False),
-        ({"pool": 1, "other": 3}, False),
-    ],
-    ids=str,
-)
-def test_plain_dense_is_told_by_exact_values(params: dict[str, object], plain: bool) -> None:
-    assert changes_nothing(params) is plain
+def test_the_key_is_computed_once() -> None:
+    point = replace(POINT)
+    assert point.key is point.key

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.core.registry import Registry
 
 GROUP = "maskvd.things"
@@ -117,6 +120,78 @@ def test_two_packages_with_one_name(
     for _ in range(2):
         with pytest.raises(MaskvdError, match=f"is registered twice: {expected}; rename or"):
             registry.names()
+
+
+BROKEN = {
+    "syntax": ("def broken(:\n", "SyntaxError: invalid syntax"),
+    "raises": ("raise RuntimeError('two\\nlines')\n", "RuntimeError: two lines"),
+    "exits": ("import sys\nsys.exit('no licence')\n", "SystemExit: no licence"),
+    "lacks": ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "silent": ("raise ValueError\n", "ValueError: no reason given"),
+}
+
+
+class Installed(EntryPoint):
+    """An entry point whose distribution is known."""
+
+    dist = SimpleNamespace(name="broken-package", version="1.2")  # pyright: ignore[reportAssignmentType]
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Install a plug-in for each of `BROKEN` and one that works; the lines that are told of them.
+
+    Modules that were imported are forgotten again.
+    """
+    for name, (text, _) in BROKEN.items():
+        (tmp_path / f"broken_{name}.py").write_text(text)
+    plugins = [Installed(name, f"broken_{name}:Thing", GROUP) for name in BROKEN]
+    plugins.append(Installed("counter", "collections:Counter", GROUP))
+    monkeypatch.setattr("maskvd_cli.core.registry.entry_points", lambda group: plugins)
+    monkeypatch.syspath_prepend(tmp_path)
+    told: list[str] = []
+    monkeypatch.setattr(Registry, "on_broken", lambda error: told.append(str(error)))
+    yield told
+    for name in BROKEN:
+        sys.modules.pop(f"broken_{name}", None)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_plug_in_that_cannot_be_imported_says_whose_it_is(name: str, broken: list[str]) -> None:
+    registry = things()
+    for _ in range(2):
+        with pytest.raises(UsageError) as caught:
+            registry.load(name)
+        text = str(caught.value)
+        assert text.startswith(
+            f"thing '{name}' cannot be imported from broken_{name}:Thing (broken-package 1.2, "
+            f"entry point {name} of {GROUP}): {BROKEN[name][1]}"
+        )
+        assert text.endswith("; mend or uninstall broken-package")
+        assert "\n" not in text
+        assert registry.why_broken(name) == text
+    assert broken == []
+
+
+def test_a_broken_plug_in_costs_only_itself(broken: list[str]) -> None:
+    registry = things()
+    for _ in range(2):
+        assert [kind.__name__ for kind in registry.working()] == ["Counter", "OrderedDict", "dict"]
+    assert [line.split("'")[1] for line in broken] == sorted(BROKEN)
+    assert registry.why_broken("plain") is None
+    assert registry.why_broken("absent") is None
+
+
+def test_a_module_is_tried_once(broken: list[str], tmp_path: Path) -> None:
+    registry = things()
+    assert registry.why_broken("raises")
+    (tmp_path / "broken_raises.py").write_text("raise RuntimeError('another')\n")
+    assert "two lines" in str(registry.why_broken("raises"))
+
+
+def test_a_bug_of_this_package_is_none_of_a_plug_in(broken: list[str]) -> None:
+    with pytest.raises(RuntimeError, match="two"):
+        things(own="broken_raises:Thing").load("own")
 
 
 def test_classes_that_lack_something_are_refused() -> None:

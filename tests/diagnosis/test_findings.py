@@ -38,7 +38,7 @@ from maskvd_cli.diagnosis.software import (
 from maskvd_cli.diagnosis.weights import card_finding, own_weights
 from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.machine.gpu import GpuFacts, nvidia_driver
-from maskvd_cli.machine.limits import Memory
+from maskvd_cli.machine.limits import MachineMemory
 from maskvd_cli.machine.linux import Busy, Clocks
 from maskvd_cli.metrics.statistics import Estimate, Spread
 
@@ -243,7 +243,7 @@ def test_load_memory_and_swap() -> None:
     assert other_load(Sample(None, [("x", 0.4)], None, None), None, 4).state == "note"
     states = [stolen_time(Busy(0, share)).state for share in (0.0, 0.005, 0.2)]
     assert [*states, stolen_time(None).state] == ["ok", "note", "warning", "note"]
-    roomy = Memory(16 * GIB, 8 * GIB, None, 0)
+    roomy = MachineMemory(16 * GIB, 8 * GIB, None, 0)
     assert memory_finding(roomy).state == "ok"
     assert memory_finding(replace(roomy, available=GIB)).state == "warning"
     assert "limit is 4.0" in memory_finding(replace(roomy, limit=4 * GIB)).found
@@ -265,7 +265,7 @@ def test_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (labels / "0000.txt").write_text(f"{row}\n")
     found = dataset_finding(Kitti)
     assert found.state == "note"
-    assert "2 frames, 1 boxes" in found.found and "no images" in found.found
+    assert "2 frames, 1 box" in found.found and "no images" in found.found
     (labels / "0000.txt").write_text("nonsense\n")
     assert dataset_finding(Kitti).state == "problem"
     assert dataset_finding(Synthetic).state == "ok"

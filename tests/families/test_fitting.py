@@ -10,11 +10,11 @@ import torch
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
+from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.fitting import arch_differences, fitted_to, matching_archs
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.renaming import CheckpointError, Converted
-from maskvd_cli.families.zoo import ARCHS
 
 SMALL = ViTArch(
     name="small",

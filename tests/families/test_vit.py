@@ -10,7 +10,8 @@ import torch
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer, pool_cells
-from maskvd_cli.families.zoo import ARCHS, get_arch
+from maskvd_cli.families.vitdet.archs import ARCHS
+from maskvd_cli.families.zoo import get_arch
 
 WINDOWED = ViTArch(
     name="small", description="", dim=16, heads=2, depth=3, patch=4, global_blocks=(1,),

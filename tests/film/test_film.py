@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -26,18 +24,14 @@ from maskvd_cli.film.shots import Shot, shots
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.work.catalog import catalog
 
-_SUPPORT = Path(__file__).parents[1] / "work" / "measured_runs.py"
+from ..work import measured_runs
+
 SPARSE = "static_keep_rate=0.2"
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    spec = importlib.util.spec_from_file_location("measured_runs_of_film", _SUPPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.write_recipe(tmp_path_factory.mktemp("film"))
+    return measured_runs.write_recipe(tmp_path_factory.mktemp("film"))
 
 
 def film(*words: object) -> Result:
@@ -90,10 +84,10 @@ def test_costs_and_tokens_are_those_of_a_sweep(recipe: Path) -> None:
     assert [shot.trace.full for shot in made] == [True, False, False] * 2
     assert [shot.tokens_so_far[-1] for shot in made] == [32, 6, 6] * 2
     first, second = made[0].cost, made[1].cost
-    assert first.gmacs == pytest.approx(first.dense_gmacs)
+    assert first.gmacs == pytest.approx(first.baseline_gmacs)
     assert second.gmacs < 0.7 * first.gmacs
     assert second.mean_gmacs == pytest.approx((first.gmacs + second.gmacs) / 2)
-    assert second.dense_gmacs == pytest.approx(first.dense_gmacs)
+    assert second.baseline_gmacs == pytest.approx(first.baseline_gmacs)
     # One car and one pedestrian a frame; the region to ignore is no object.
     assert [len(shot.objects) for shot in made] == [2] * 6
     assert made[-1].met == 12
@@ -111,7 +105,7 @@ def test_dense_has_nothing_that_it_misses_by_skipping(recipe: Path, tmp_path: Pa
         3,
     )
     assert (told["missed"], told["of"]) == (0, 6)
-    assert told["gmacs"] == told["dense_gmacs"] > 0
+    assert told["gmacs"] == told["baseline_gmacs"] > 0
     assert "on 0001, 3 frames" in done.output
     with Pillow.open(output) as made:
         assert made.size[0] == 320

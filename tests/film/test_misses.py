@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from maskvd_cli.film.misses import Labelled, Verdict, found_objects, verdicts
+from maskvd_cli.film.misses import Fate, Labelled, fates, found_objects
 
 A = [0.0, 0.0, 10.0, 10.0]
 B = [100.0, 0.0, 110.0, 10.0]
@@ -23,9 +23,9 @@ def test_an_object_that_only_dense_finds_is_missed_because_of_skipping() -> None
     objects = labelled((A, 0, 1), (B, 0, 1), (C, 1, 1))
     dense = labelled((A, 0, 0.9), (B, 0, 0.8))
     method = labelled((A, 0, 0.9))
-    assert verdicts(objects, method, dense) == [Verdict.FOUND, Verdict.MASKED, Verdict.BOTH]
+    assert fates(objects, method, dense) == [Fate.FOUND, Fate.MASKED, Fate.BOTH]
     # What the method finds is found, whether dense finds it or not.
-    assert verdicts(objects, labelled((C, 1, 0.6)), dense)[2] is Verdict.FOUND
+    assert fates(objects, labelled((C, 1, 0.6)), dense)[2] is Fate.FOUND
 
 
 def test_class_and_overlap_must_be_right() -> None:
@@ -52,5 +52,5 @@ def test_scores_below_the_threshold_do_not_count() -> None:
 
 def test_nothing_to_find_and_nothing_found() -> None:
     none = labelled()
-    assert verdicts(none, labelled((A, 0, 1)), labelled((A, 0, 1))) == []
-    assert verdicts(labelled((A, 0, 1)), none, none) == [Verdict.BOTH]
+    assert fates(none, labelled((A, 0, 1)), labelled((A, 0, 1))) == []
+    assert fates(labelled((A, 0, 1)), none, none) == [Fate.BOTH]

@@ -29,7 +29,7 @@ from maskvd_cli.film.lettering import (
     unwritable,
     wrapped,
 )
-from maskvd_cli.film.misses import Labelled, Verdict
+from maskvd_cli.film.misses import Fate, Labelled
 from maskvd_cli.film.picture import Layout, dimmed, draw_picture
 from maskvd_cli.film.shots import Cost, Shot
 from maskvd_cli.film.strip import Caption, draw_strip, facts, strip_height
@@ -38,10 +38,10 @@ from maskvd_cli.methods.base import FrameTrace
 NATIVE = Size(96, 320)
 # Two thirds of the input's rows are the frame's.
 PLACED = stretch(NATIVE, Size(64, 160), Size(96, 160))
-CAPTION = Caption("maskvd period=4", 10, 60, annotated=True)
+CAPTION = Caption("maskvd period=4", "dense", 10, 60, annotated=True)
 
 
-def shot_of(verdict: Verdict = Verdict.MASKED) -> Shot:
+def shot_of(fate: Fate = Fate.MASKED) -> Shot:
     share = np.zeros((6, 10))
     share[:, :5] = 1
     found = Labelled(np.array([[200.0, 10, 260, 50]]), np.array([1]), np.array([0.75]))
@@ -50,7 +50,7 @@ def shot_of(verdict: Verdict = Verdict.MASKED) -> Shot:
     pixels = np.full((*NATIVE, 3), 180, dtype=np.uint8)
     cost = Cost(0.3, 0.5, 1.5)
     kept = Kept(share, "bright: recomputed")
-    return Shot(2, pixels, trace, kept, found, objects, [verdict], (60, 20, 30), cost, 3, 17)
+    return Shot(2, pixels, trace, kept, found, objects, [fate], (60, 20, 30), cost, 3, 17)
 
 
 def pixels_of(picture: Pillow.Image, colour: tuple[int, int, int]) -> np.ndarray:
@@ -83,10 +83,10 @@ def test_what_masking_misses_is_red_and_nothing_else_is() -> None:
     rows, cols = np.nonzero(red)
     # The object's outline, twice as large as native; its tag lies above.
     assert (cols.min(), cols.max(), rows.max()) == (40, 240, 160)
-    for verdict in (Verdict.FOUND, Verdict.BOTH):
-        picture = draw_picture(shot_of(verdict), layout, PLACED, 16, ["car", "bus"])
+    for fate in (Fate.FOUND, Fate.BOTH):
+        picture = draw_picture(shot_of(fate), layout, PLACED, 16, ["car", "bus"])
         assert not pixels_of(picture, MISSED).any()
-        assert pixels_of(picture, TRUTH).any() == (verdict is Verdict.FOUND)
+        assert pixels_of(picture, TRUTH).any() == (fate is Fate.FOUND)
         assert pixels_of(picture, class_colour(1)).any()
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from maskvd_cli.core.conditions import conditions_of
+from maskvd_cli.judge.installed import estimator_of
 from maskvd_cli.judge.rows import Report, read_report
-from maskvd_cli.store.measured import (
-    Accuracy,
-    Latency,
-    MeasuredRecord,
-    Memory,
-    StoredEstimate,
-    StoredSpread,
-)
+from maskvd_cli.store.details import StoredSpread
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import PointRecord
 from maskvd_cli.store.sealed import sealed_text
@@ -71,19 +68,24 @@ class Measured:
             )
         )  # fmt: skip
         if map50 is not None:
-            self._add(key, "accuracy", accuracy=_accuracy(map50, change))
+            self._add(key, "accuracy", {"map50": map50, "map50_change": change}, {"frames": 10})
         if parts is not None:
-            self._add(key, "latency", latency=_latency(parts, speedup, session, control))
+            self._add(key, "latency", *_latency(parts, speedup, session, control))
         if peak is not None:
-            memory = Memory(peak_mib=peak, state_bytes=1, measured_by=peak_by, frames=4)
-            self._add(key, "memory", memory=memory)
+            values = {"peak_mib": peak, "state_mb": 1e-6}
+            self._add(key, "memory", values, {"measured_by": peak_by, "frames": 4})
         return self
 
-    def _add(self, key: str, of: Any, **found: Any) -> None:
+    def _add(
+        self, key: str, of: str, values: Mapping[str, float | Ends | None], details: dict[str, Any]
+    ) -> None:
+        estimates = {name: _estimate(value) for name, value in values.items()}
         self._passes.append(
             MeasuredRecord(
-                key=key, of=of, status="ok", protocol={}, environment=self._environment,
-                finished="2026-01-01T00:00:00Z", tool_version="0.1.0", **found,
+                key=key, of=of, status="ok", protocol={}, estimator=estimator_of(of) or 0,
+                conditions=conditions_of(self._environment), environment=self._environment,
+                values={name: value for name, value in estimates.items() if value is not None},
+                details=details, finished="2026-01-01T00:00:00Z", tool_version="0.1.0",
             )
         )  # fmt: skip
 
@@ -106,28 +108,30 @@ class Measured:
         return read_report(self.run(folder / "run", planned=planned))
 
 
-def _estimate(ends: Ends | None) -> StoredEstimate | None:
-    return None if ends is None else StoredEstimate(value=ends[0], low=ends[1], high=ends[2])
-
-
-def _accuracy(map50: float, change: Ends | None) -> Accuracy:
-    return Accuracy(
-        map50=map50, map=map50 / 2, frames=10, objects=10, detections=10, by_class={}, by_age=[],
-        map50_change=_estimate(change),
-    )  # fmt: skip
+def _estimate(value: float | Ends | None) -> StoredEstimate | None:
+    if value is None:
+        return None
+    ends = value if isinstance(value, tuple) else (value, None, None)
+    return StoredEstimate(value=ends[0], low=ends[1], high=ends[2])
 
 
 def _latency(
     parts: dict[str, float], speedup: Ends | None, session: str, control: Ends | None
-) -> Latency:
-    times = {**parts, "total": sum(parts.values())}
+) -> tuple[dict[str, float | Ends | None], dict[str, Any]]:
+    total = sum(parts.values())
+    values: dict[str, float | Ends | None] = {
+        "latency_ms": total, "latency_mean_ms": total, "latency_p90_ms": total, "speedup": speedup,
+        **{f"{part}_ms": ms for part, ms in parts.items()},
+    }  # fmt: skip
     spreads = {
-        part: StoredSpread(median=ms, mean=ms, p90=ms, samples=8) for part, ms in times.items()
+        part: StoredSpread(median=ms, mean=ms, p90=ms, samples=8).model_dump()
+        for part, ms in {**parts, "total": total}.items()
     }
-    return Latency(
-        session=session, parts=spreads, full=None, masked=None, expected_ms=times["total"],
-        speedup=_estimate(speedup), control=_estimate(control),
-    )  # fmt: skip
+    between = _estimate(control)
+    return values, {
+        "session": session, "parts": spreads, "full": None, "masked": None, "disturbances": [],
+        "control": None if between is None else between.model_dump(),
+    }  # fmt: skip
 
 
 def with_dense(**more: Any) -> Measured:

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
+from maskvd_cli.judge.facts import facts
 from maskvd_cli.judge.paper_check import PaperCheck, grouped, paper_checks, tally
+from maskvd_cli.judge.published import PaperTable
 from maskvd_cli.judge.rows import Report
 
 from .measured_report import DENSE_MS, Measured, a_setting, times
@@ -210,3 +213,53 @@ def test_what_is_not_comparable_is_told_once_for_all_points(tmp_path: Path) -> N
     checks = paper_checks(made.report(tmp_path))
     assert "latency ms of 2 points: other hardware: a CPU, not RTX A6000." in grouped(checks)
     assert str(tally(checks)).endswith("are reproduced; 6 more are not comparable.")
+
+
+@pytest.mark.parametrize(("stride", "theirs"), [(None, 82.1), (4, 79.3), (2, None)])
+def test_of_sampled_clips_the_table_of_that_sampling_answers(
+    stride: int | None, theirs: float | None, tmp_path: Path
+) -> None:
+    """How many frames are left of every fourth is not printed, so that any number may be."""
+    dataset = {name: value for name, value in VID["dataset"].items() if name != "statistics"}  # type: ignore[union-attr]
+    sampled = {} if stride is None else {"frame_stride": stride}
+    frames = 176126 if stride is None else 44_000
+    params = {
+        "k": None, "keep_rate": 0.111, "period": 8, "radius": 1, "score_threshold": 0.1,
+        "fusion": "rms", "rollout": "matvec",
+    }  # fmt: skip
+    made = record(
+        "a", metrics(clips=639, frames=frames), method="rgtp", params=params,
+        setting={**VID, "dataset": {**dataset, **sampled}},
+    )  # fmt: skip
+    report = report_of(tmp_path, made)
+    (told,) = [text for name, text in facts(report) if name == "dataset"]
+    assert ("one frame in 4" in told) == (stride == 4)
+    match = report.published.get("a")
+    assert (None if match is None else match.row.values["map50"]) == theirs
+    if match is not None:
+        assert match.same_data
+
+
+def test_a_table_of_another_task_is_told_and_never_compared(tmp_path: Path) -> None:
+    """Its row stands beside every point of the method, whatever the dataset and the model."""
+    made = record("a", metrics(keep_rate=0.515), method="vpp", params={"keep_rate": 0.7})
+    report = report_of(tmp_path, made)
+    (check,) = paper_checks(report)
+    assert (check.quantity, check.ours, check.theirs) == ("keep rate", 0.515, 0.515)
+    assert check.verdict == "not comparable"
+    assert check.reason.startswith("instance masks by Mask2Former on ViT-Adapter")
+    assert "YouTube-VIS" in check.table
+    assert report.rows["paper_table"].isna().all(), "no column shows what cannot be compared"
+    other = record("a", metrics(), method="vpp", params={"keep_rate": 0.5})
+    assert paper_checks(report_of(tmp_path / "2", other)) == ()
+
+
+def test_a_table_has_a_setting_or_a_reason() -> None:
+    rows = [{"point": {"method": "x"}, "values": {"map50": 1.0}}]
+    with pytest.raises(ValidationError, match="or the reason in incomparable"):
+        PaperTable.model_validate({"table": "t", "rows": rows})
+    told = {"table": "t", "rows": rows, "incomparable": "another task"}
+    assert PaperTable.model_validate(told).data is None
+    with pytest.raises(ValidationError, match="or the reason in incomparable"):
+        PaperTable.model_validate({**told, "where": {"dataset": "kitti"}, "data": {
+            "model": "m", "clips": 1, "frames": 1, "frame": "fit"}})  # fmt: skip

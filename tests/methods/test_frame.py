@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -34,6 +35,18 @@ def test_masks_are_those_of_certain_boxes_however_often_they_are_asked_for() -> 
         masks = clip.touched(margin, "some")
         assert masks.dtype == torch.bool and torch.equal(masks, expected)
         masks.fill_(True)
+
+
+@pytest.mark.parametrize("order", [range(9), [8, 3, 0, 5, 1, 7, 2, 6, 4]])
+def test_objects_are_those_of_the_frame_in_their_order(order: Sequence[int]) -> None:
+    clip = view()
+    assert clip.boxes is not None and clip.frame_of is not None
+    boxes, frame_of = clip.boxes[list(order)], clip.frame_of[list(order)]
+    mixed = replace(clip, boxes=boxes, frame_of=frame_of)
+    for position in range(7):
+        found = mixed.objects(position)
+        assert found is not None and torch.equal(found, boxes[frame_of == position])
+    assert replace(clip, boxes=None).objects(0) is None
 
 
 def test_masks_are_made_once_for_all_copies_and_the_oldest_go(

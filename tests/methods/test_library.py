@@ -72,7 +72,9 @@ def test_a_static_mask_takes_a_heatmap(model: Model) -> None:
 
 
 def test_what_does_not_fit_is_told(model: Model) -> None:
-    with pytest.raises(UsageError, match="maskvd with these parameters needs a heatmap; give heat"):
+    with pytest.raises(
+        UsageError, match=r"maskvd with .* needs a heatmap; give heatmap=, or mask='dynamic'"
+    ):
         maskvd_cli.run(model, "maskvd", period=8)
     with pytest.raises(UsageError, match=r"maskvd perod: Extra inputs .* its parameters: version"):
         maskvd_cli.run(model, "maskvd", perod=8)

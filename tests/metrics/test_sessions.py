@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from maskvd_cli.core.errors import ResultError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
@@ -43,12 +44,13 @@ class Breaking(Dense):
 
     frame = 3
     after = 0
+    told = "out of memory (imagine)"
 
     def step(self, *given: Any, **more: Any) -> Tensor:
         frame = given[1]
         self.runs = getattr(self, "runs", 0) + (frame.index == 0)
         if frame.index >= self.frame and self.runs > self.after:
-            raise RuntimeError("out of memory (imagine)")
+            raise RuntimeError(self.told)
         return super().step(*given, **more)
 
 
@@ -73,7 +75,7 @@ def test_a_series_that_raises_in_the_middle_costs_only_itself(detector: Detector
     pieces = list(Latency().run(session(detector, kinds), PROTOCOL))
     assert parts(pieces) == ["begin", "dropped-00002", "round-00000", "round-00001", "round-00002"]
     assert pieces[1].key == "bad"
-    assert pieces[1].facts[FAILURE]["kind"] == "RuntimeError"
+    assert pieces[1].facts[FAILURE]["kind"] == "OutOfMemory"
     assert "step" in pieces[1].facts[FAILURE]["traceback"]
     findings = {f.key: f for f in Latency().summarise(list(kinds), pieces, PROTOCOL)}
     assert set(findings) == {"base-1", "good"}
@@ -100,6 +102,24 @@ def test_without_the_baseline_the_session_ends(detector: Detector) -> None:
     assert {piece.key for piece in pieces if FAILURE in piece.facts} == {"base-1"}
     assert "round-00000" not in parts(pieces)
     assert not list(Latency().summarise(list(kinds), pieces, PROTOCOL))
+
+
+@pytest.mark.parametrize("after", [0, 2])
+def test_a_lost_device_ends_the_session_and_is_told_of_one_point(
+    after: int, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Breaking, "told", "CUDA error: device-side assert triggered\nCompile ...")
+    monkeypatch.setattr(Breaking, "after", after)
+    kinds = {"base-1": Dense, "bad": Breaking, "good": Dense}
+    pieces: list[Piece] = []
+    stream = Latency().run(session(detector, kinds), PROTOCOL)
+    with pytest.raises(ResultError, match="bad left the device unusable"):
+        for piece in stream:
+            pieces.append(piece)
+    rounds = [f"round-{number:05d}" for number in range(after // 2)]
+    assert parts(pieces) == ["begin", *rounds, "dropped-00001"]
+    lost = pieces[-1]
+    assert (lost.key, lost.facts[FAILURE]["kind"]) == ("bad", "DeviceLost")
 
 
 def test_a_method_that_cannot_be_made_is_dropped(detector: Detector) -> None:

@@ -12,6 +12,7 @@ from maskvd_cli.metrics.statistics import (
     Spread,
     Uncertain,
     cluster_weights,
+    deciding_freedom,
     log_mean,
     mean_ratio,
     paired_change,
@@ -204,3 +205,20 @@ def test_changes_without_a_score_or_of_one_cluster_have_no_interval() -> None:
     assert paired_change(-1.0, [], []).low is None
     same = paired_change(-1.0, [1.0, 3.0], [2.0, 4.0])
     assert (same.value, same.low, same.high) == (-1, -1, -1)
+
+
+def test_where_one_clip_decides_the_error_is_hardly_trusted() -> None:
+    # One of eight decides: a kurtosis of 6.14, without bias an excess of 8, so 2 / (8/8 + 2/7).
+    assert deciding_freedom(np.array([7.0, *[-1.0] * 7])) == pytest.approx(14 / 9)
+
+
+@pytest.mark.parametrize("off", [[1.0, -1.0], [2.0, -1.0, -1.0], [1.0, -1.0] * 4, [0.0] * 5])
+def test_where_all_clips_weigh_alike_the_freedom_is_full(off: list[float]) -> None:
+    assert deciding_freedom(np.array(off)) == pytest.approx(len(off) - 1)
+
+
+def test_the_spread_of_a_change_is_taken_about_its_value() -> None:
+    # Both clips left out in turn give 3 and 5; about 2 that is sqrt((1 + 9) / 2).
+    made = paired_change(2.0, [3.0, 5.0], [0.0, 0.0])
+    assert made.high is not None
+    assert made.high - 2.0 == pytest.approx(t_quantile(1.0) * math.sqrt(5.0))

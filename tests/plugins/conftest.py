@@ -33,13 +33,21 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def maskvd(tmp_path_factory: pytest.TempPathFactory) -> Command:
     """Return a function that runs a command of maskvd where the plug-ins are installed."""
     site = tmp_path_factory.mktemp("site")
-    described = site / "maskvd_plugins-0.1.dist-info"
+    install(site, "maskvd-plugins", ENTRY_POINTS)
+    return command(site, HERE)
+
+
+def install(site: Path, name: str, entry_points: str) -> None:
+    """Describe an installed distribution of version 0.1, as pip would."""
+    described = site / f"{name.replace('-', '_')}-0.1.dist-info"
     described.mkdir()
-    (described / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: maskvd-plugins\nVersion: 0.1\n"
-    )
-    (described / "entry_points.txt").write_text(ENTRY_POINTS)
-    paths = [str(site), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    (described / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (described / "entry_points.txt").write_text(entry_points)
+
+
+def command(*folders: Path) -> Command:
+    """Return a function that runs a command of maskvd with these folders on Python's path."""
+    paths = [*map(str, folders), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "200"}
 
     def run(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:

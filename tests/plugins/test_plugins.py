@@ -26,7 +26,7 @@ detections: DETECTIONS
 device: cpu
 """
 PLUGINS = sorted(
-    path for path in HERE.glob("*.py") if path.stem not in ("conftest", "test_plugins")
+    path for path in HERE.glob("*.py") if not path.stem.startswith(("conftest", "test_"))
 )
 
 
@@ -103,12 +103,15 @@ def test_roles_and_styles_come_from_the_method(measured: Path) -> None:
     assert plan["methods"]["dense"]["role"] == "baseline"
 
 
-def test_the_executor_changes_no_count(maskvd: Command, measured: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("executor", ["inline", "process"])
+def test_the_executor_changes_no_count(
+    executor: str, maskvd: Command, measured: Path, tmp_path: Path
+) -> None:
     recipe = write(
         tmp_path, MODEL="tinyconv", WEIGHTS="random", METRICS="[latency, parameters]",
         DETECTIONS="labels",
     )  # fmt: skip
-    other = sweep(maskvd, recipe, tmp_path / "results", "--executor", "inline")
+    other = sweep(maskvd, recipe, tmp_path / "results", "--executor", executor)
     told = maskvd("compare", measured, other, "--json").stdout
     assert '"tokens"' in told
     ours, theirs = rows_of(maskvd, measured), rows_of(maskvd, other)
@@ -116,7 +119,8 @@ def test_the_executor_changes_no_count(maskvd: Command, measured: Path, tmp_path
         assert [row[name] for row in ours.values()] == [row[name] for row in theirs.values()]
 
 
-def test_another_task_has_its_own_headline(maskvd: Command, tmp_path: Path) -> None:
+def brightness(folder: Path) -> Path:
+    """Return a recipe of the plug-in task; the model's weights lie beside it."""
     import sys
 
     from safetensors.torch import save_file
@@ -130,14 +134,17 @@ def test_another_task_has_its_own_headline(maskvd: Command, tmp_path: Path) -> N
 
         arch = ConvArch("brightness")
         model = BrightnessFamily.build(arch, ConvShape(2), Size(32, 48), seed=0)
-        save_file(model.state_dict(), tmp_path / "brightness.safetensors")
+        save_file(model.state_dict(), folder / "brightness.safetensors")
     finally:
         sys.path.remove(str(HERE))
-    recipe = write(
-        tmp_path, MODEL="brightness", WEIGHTS="brightness.safetensors", METRICS="[accuracy]",
+    return write(
+        folder, MODEL="brightness", WEIGHTS="brightness.safetensors", METRICS="[accuracy]",
         DETECTIONS="auto",
     )  # fmt: skip
-    run = sweep(maskvd, recipe, tmp_path / "results")
+
+
+def test_another_task_has_its_own_headline(maskvd: Command, tmp_path: Path) -> None:
+    run = sweep(maskvd, brightness(tmp_path), tmp_path / "results")
     rows = rows_of(maskvd, run)
     assert float(rows["dense"]["top1"]) == float(rows["alternate"]["top1"]) == 100.0
     assert float(rows["alternate"]["top1_change"]) == 0.0
@@ -146,3 +153,26 @@ def test_another_task_has_its_own_headline(maskvd: Command, tmp_path: Path) -> N
     assert "mAP" not in told
     again = maskvd("score", run).stdout
     assert "100.0" in again
+
+
+def test_another_task_can_be_tuned(maskvd: Command, tmp_path: Path) -> None:
+    """Each clip has one class, so that the rarest frames lose nothing and cost least."""
+    recipe = brightness(tmp_path)
+    words = ("tune", recipe, "--method", "alternate", "--results", tmp_path / "results", "--json")
+    done = maskvd(*words, "--objective", "gmacs", "--trials", "5")
+    found = json.loads(done.stdout)
+    assert found["headline"]["name"] == "top1"
+    assert found["ended"] == "all 3 points of the space were tried"
+    assert found["baseline"]["label"] == "dense input=32x48"
+    assert found["chosen"]["params"] == {"every": 6}
+    assert found["chosen"]["gmacs"] == pytest.approx(found["baseline"]["gmacs"] / 6)
+    assert (found["chosen"]["quality"], found["chosen"]["change"]["value"]) == (100.0, 0.0)
+    assert found["in_the_mean_only"] is False
+    assert "The limit holds with the whole 95 % interval: top-1 +0.0" in " ".join(found["verdict"])
+    assert "trial 3/5: alternate" in done.stderr and ": top-1 100.0 (+0.0" in done.stderr
+    assert Path(found["picture"]).is_file()
+    assert "mAP" not in done.stdout + done.stderr
+    # What a plug-in metric yields can be made small, too.
+    other = json.loads(maskvd(*words, "--objective", "parameters_k", "--trials", "1").stdout)
+    assert other["chosen"]["cost"]["value"] == other["baseline"]["cost"]["value"] > 0
+    assert "parameters k" in other["verdict"][0]

@@ -120,7 +120,7 @@ def test_every_part_is_well_formed(schema: Schema) -> None:
 
 def test_no_part_takes_unknown_keys(schema: Schema) -> None:
     objects = [part for part in subschemas(schema) if part.get("type") == "object"]
-    assert len(objects) == 6 + len(catalog().sections) + len(catalog().methods)
+    assert len(objects) == 7 + len(catalog().sections) + len(catalog().methods)
     assert all(part["additionalProperties"] is False for part in objects)
 
 

@@ -34,6 +34,8 @@ methods:
   - {name: stgt, r: 8, model: vitdet-ti}
   - {name: evit, keep_rate: [0.5, 0.8], model: vitdet-ti-global}
   - {name: maskvd, period: 3, static_keep_rate: 0.1, model: vitdet-ti-global}
+  - {name: svit, selector: random, blocks: [3, 6], model: vitdet-ti-global}
+  - {name: vpp, selector: random, keep_rate: [0.4, 0.6], model: vitdet-ti-global}
 latency: {rounds: 1, frames: 2, warmup: 2}
 memory: {frames: 2}
 device: cpu
@@ -46,6 +48,8 @@ EXPECTED = {
     "comparison": ("GMACs per frame", "peak memory (MiB)", "recomputed tokens (share)", "stgt"),
     "evit": ("mAP50 (%)", "recomputed tokens (share of all)", "evit", "maskvd", "vitdet-ti-global"),
     "gates": ("backbone GMACs per frame", "eventful", "stgt", "dense", "r = 16"),
+    "learned": ("backbone GMACs per frame", "svit", "vpp", "dense"),
+    "layers": ("tokens computed (share)", "foreground selectivity", "block", "svit", "vpp"),
     "frame-age": ("frames since the last full frame", "maskvd", "dense", "(all frames)"),
 }
 
@@ -173,7 +177,7 @@ def test_what_a_run_does_not_hold_is_left_out_with_the_reason(copied: Run, tmp_p
     assert "no eventful or stgt point" in str(reasons["gates"])
     assert found["masks"].stale == (tmp_path / "out" / "masks.svg",)
     written = {path.stem for path in (tmp_path / "out").iterdir()} - {"masks"}
-    assert written == {"comparison", "frame-age"}
+    assert written == {"comparison", "frame-age", "layers", "learned"}
     assert "latency" not in texts(tmp_path / "out" / "comparison.svg")
 
 

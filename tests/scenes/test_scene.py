@@ -74,3 +74,36 @@ def test_the_frames_are_listed_once(kitti: Path, tmp_path: Path) -> None:
     source = prepared(tmp_path, "kitti", "train", f"dataset.root={kitti}").scene.source
     assert source.frames() == [("0000", [0, 1, 2])]
     assert source.frames() is source.frames(), "it is asked for after every clip of every point"
+
+
+def test_frames_between_are_as_if_they_had_not_been_recorded(kitti: Path, tmp_path: Path) -> None:
+    root, strided = f"dataset.root={kitti}", "dataset.frame_stride=2"
+    weights = ("model.weights=random", "dataset.pixels=noise")
+    whole, part = (
+        next(iter(prepared(tmp_path, "kitti", "train", root, *weights, *more).scenes.values()))
+        for more in ((), (strided,))
+    )
+    assert whole.source.frames() == [("0000", [0, 1, 2])]
+    assert part.source.frames() == [("0000", [0, 2])]
+    (view,) = part.views(with_scores=False)
+    assert view.frame_of is not None
+    assert (view.frames, view.frame_of.tolist()) == (2, [0, 1])
+    images = part.feed.clips([view])[0].images
+    every = whole.feed.clips(whole.views(with_scores=False))[0].images
+    assert [images[0].tolist(), images[1].tolist()] == [every[0].tolist(), every[2].tolist()]
+    one, other = whole.source.setting(), part.source.setting()
+    assert (other.pop("frame_stride"), other.keys()) == (2, one.keys())
+    assert one["fingerprint"] != other["fingerprint"]
+
+
+def test_a_stride_of_1_changes_no_key(kitti: Path, tmp_path: Path) -> None:
+    def key(*more: str) -> str:
+        return prepared(tmp_path, "kitti", "train", f"dataset.root={kitti}", *more).points[0].key
+
+    assert key() == key("dataset.frame_stride=1") != key("dataset.frame_stride=2")
+
+
+def test_a_limit_counts_the_frames_that_are_left(kitti: Path, tmp_path: Path) -> None:
+    assignments = (f"dataset.root={kitti}", "dataset.frame_stride=2", "limit.frames=2")
+    sweep = prepared(tmp_path, "kitti", "train", *assignments)
+    assert next(iter(sweep.scenes.values())).source.frames() == [("0000", [0, 2])]

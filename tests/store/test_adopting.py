@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from maskvd_cli.core.errors import ResultError
-from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate, StoredSpread
+from maskvd_cli.store.details import StoredSpread
+from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.sealed import sealed_text
 

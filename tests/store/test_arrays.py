@@ -322,9 +322,8 @@ def test_a_changed_array_is_told(
 ) -> None:
     path = tmp_path / "h.npz"
     save_arrays(path, {"heatmap": COUNTS, "more": np.ones(4)}, {"dataset": "kitti"})
-    after: dict[str, Any] = members(path) | change
-    changed = {name: array for name, array in after.items() if array is not None}
-    np.savez_compressed(path, **changed)
+    changed = {name: array for name, array in (members(path) | change).items() if array is not None}
+    np.savez_compressed(path, **changed)  # pyright: ignore[reportArgumentType]
     assert refusal(path).startswith(f"no heatmap file ({said}")
 
 

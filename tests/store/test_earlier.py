@@ -7,14 +7,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from pydantic import ValidationError
 
+from maskvd_cli.store.earlier_names import with_names_of_today
 from maskvd_cli.store.measured import MeasuredRecord
 from maskvd_cli.store.runs import find_run
-from maskvd_cli.store.schema import Plan
+from maskvd_cli.store.schema import Metrics, Plan
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+# What of a record of schema 4 became values.
+MOVED = {
+    "accuracy": ("map50", "map", "map50_change"),
+    "latency": ("expected_ms", "expected_parts_ms", "speedup"),
+    "memory": ("peak_mib", "state_bytes"),
+}
+KINDS = ("full", "masked")
 
 
 def stored(of: str) -> dict[str, Any]:
@@ -36,8 +45,28 @@ def test_a_committed_record_keeps_every_number(of: str) -> None:
     assert record.conditions["processor"] == data["environment"]["processor"]
     assert record.conditions["python"] == "3.11"
     assert "tool_version" not in record.conditions
-    seen = getattr(record, of).model_dump(mode="json")
-    assert {name: seen[name] for name in data[of]} == data[of]
+    details = {name: value for name, value in data[of].items() if name not in MOVED[of]}
+    assert details.items() <= record.details.items()
+    assert {name: one.model_dump() for name, one in record.values.items()} == {
+        name: value if isinstance(value, dict) else {"value": value, "low": None, "high": None}
+        for name, value in values_of(of, data[of]).items()
+    }
+
+
+def values_of(of: str, old: dict[str, Any]) -> dict[str, Any]:
+    """Return what of a record of schema 4 is a value today, by quantity."""
+    if of == "accuracy":
+        return {name: old[name] for name in MOVED[of]}
+    if of == "memory":
+        return {"peak_mib": old["peak_mib"], "state_mb": old["state_bytes"] / 1e6}
+    total = old["parts"]["total"]
+    medians = {f"latency_{kind}_ms": old[kind] and old[kind]["median"] for kind in KINDS}
+    return {
+        "latency_ms": total["median"], "latency_mean_ms": old["expected_ms"],
+        "latency_p90_ms": total["p90"], "speedup": old["speedup"],
+        **{name: median for name, median in medians.items() if median is not None},
+        **{f"{part}_ms": mean for part, mean in old["expected_parts_ms"].items()},
+    }  # fmt: skip
 
 
 def test_values_are_called_as_columns_are() -> None:
@@ -57,8 +86,8 @@ def test_what_was_not_known_is_left_out() -> None:
     data["accuracy"]["map50"] = data["accuracy"]["map50_change"] = None
     record = read(data)
     assert set(record.values) == {"map"}
-    assert record.accuracy is not None
-    assert record.accuracy.map50 is None
+    assert record.value("map50") is None
+    assert record.estimate("map50_change") is None
 
 
 def changed(of: str, *path: str, value: Any) -> dict[str, Any]:
@@ -125,3 +154,23 @@ def test_a_method_from_elsewhere_is_an_ordinary_one() -> None:
     data["points"][0]["method"] = "theirs"
     plan = Plan.model_validate_json(json.dumps(data))
     assert plan.methods["theirs"].role == "method"
+
+
+@pytest.mark.parametrize("name", ["map50", "latency_ms", "peak_mib"])
+def test_counts_that_were_never_filled_are_left_out(name: str) -> None:
+    run = find_run(REFERENCE / "demo")
+    path = next(iter(sorted((run.folder / "points").glob("*.json"))))
+    counts = json.loads(path.read_text())["metrics"]
+    assert counts[name] is None
+    kept = Metrics.model_validate_json(json.dumps(counts)).model_dump(mode="json")
+    assert name not in kept
+    assert kept.items() <= counts.items()
+    with pytest.raises(ValidationError):
+        Metrics.model_validate_json(json.dumps({**counts, name: 1.0}))
+
+
+def test_series_of_before_are_named_as_today() -> None:
+    samples = pd.DataFrame({"series": ["dense", "control", "key"], "total_ms": [1.0, 2.0, 3.0]})
+    assert list(with_names_of_today(samples)["series"]) == ["baseline", "control", "key"]
+    other = samples[["total_ms"]]
+    assert with_names_of_today(other).equals(other)

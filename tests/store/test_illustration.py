@@ -57,10 +57,8 @@ def changed(path: Path, change: dict[str, Callable[[Any], Any]]) -> None:
     """Write the arrays of a file anew, some of them changed, so that no archive is damaged."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: np.asarray(file[name]) for name in file.files}
-    after: dict[str, Any] = {
-        name: change[name](array) if name in change else array for name, array in arrays.items()
-    }
-    np.savez_compressed(path, **after)
+    changed = {name: change.get(name, np.asarray)(array) for name, array in arrays.items()}
+    np.savez_compressed(path, **changed)  # pyright: ignore[reportArgumentType]
 
 
 def text_with(old: str, new: str) -> Callable[[Any], Any]:

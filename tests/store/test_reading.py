@@ -40,6 +40,8 @@ def test_pipes_devices_folders_and_links_are_refused(tmp_path: Path) -> None:
     assert read_regular(link, 10, follow=True) == b"1"
     with pytest.raises(ValueError, match="is no regular file"):
         read_regular(pipe, 10, follow=True)
+    with pytest.raises(ValueError, match="is no regular file"):
+        read_regular(tmp_path, 10)
 
 
 def test_a_file_is_refused_by_the_size_that_it_states(tmp_path: Path) -> None:

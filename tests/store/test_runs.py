@@ -21,7 +21,7 @@ from maskvd_cli.store.schema import Failure, Metrics, Plan, PlannedPoint, PointR
 KEY = "0123456789abcdef"
 REALS = (
     "tokens", "keep_rate", "keep_rate_real", "full_frame_share", "gmacs", "gmacs_published",
-    "gmacs_detector", "gmacs_published_at_mean_tokens", "map50", "latency_ms", "peak_mib",
+    "gmacs_detector", "gmacs_published_at_mean_tokens",
 )  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_a_point_comes_back_with_all_digits(tmp_path: Path) -> None:
     content = json.loads(point_file(run).read_text("utf-8"))
     assert content["schema"] == 5
     assert list(content)[-1] == "sha256"
-    assert content["metrics"]["map50"] is None
+    assert content["metrics"]["gmacs_detector"] is None
 
 
 def test_a_failed_point_comes_back(tmp_path: Path) -> None:
@@ -322,6 +322,14 @@ def test_files_above_16_mebibytes(stored: Run) -> None:
     with path.open("ab") as file:
         file.write(b" ")
     assert refused(stored).startswith("damaged result file (larger than 16 MiB)")
+
+
+def test_what_could_not_be_read_again_is_not_written(stored: Run) -> None:
+    before = point_file(stored).read_bytes()
+    long = record().model_copy(update={"environment": {"command": "x" * (16 << 20)}})
+    with pytest.raises(ResultError, match=r"larger than 16 MiB.*split the recipe"):
+        stored.write_point(long, None)
+    assert point_file(stored).read_bytes() == before
 
 
 def test_a_point_under_the_name_of_another(stored: Run) -> None:

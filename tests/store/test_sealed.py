@@ -15,7 +15,7 @@ import pytest
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.measured import MeasuredRecord, StoredEstimate
-from maskvd_cli.store.piece import Piece
+from maskvd_cli.store.piece import OUTPUT, Piece
 from maskvd_cli.store.runs import Run, part_of
 from maskvd_cli.store.schema import PointRecord
 from maskvd_cli.store.sealed import read_object, sealed, sealed_text, unsealed
@@ -224,3 +224,32 @@ def test_pieces_are_taken_over_with_their_point(traced: Run, tmp_path: Path) -> 
     assert run.is_whole(found(run))
     for number in range(2):
         assert run.piece(KEY, number).facts == traced.piece(KEY, number).facts
+
+
+def outputs_of(folder: Path, scores: list[float], seconds: float, tokens: float = 9.0) -> str:
+    """Return the sha256 of the outputs of a point with a clip for each score."""
+    run = begun(folder, KEY)
+    for number, score in enumerate(scores):
+        arrays = {f"{OUTPUT}score": np.full(3, score), "tokens": np.full(3, tokens)}
+        run.write_piece(Piece(KEY, part_of(number), arrays, {"seconds": seconds}))
+    count = len(scores)
+    run.write_point(record().model_copy(update={"pieces": count}), pd.DataFrame({"tokens": [9.0]}))
+    assert run.is_whole(found(run))
+    outputs = found(run).outputs
+    assert outputs is not None
+    return outputs
+
+
+def test_points_with_equal_outputs_say_so_whatever_time_they_took(tmp_path: Path) -> None:
+    first = outputs_of(tmp_path / "a", [0.5, 0.25], seconds=1.0)
+    assert outputs_of(tmp_path / "b", [0.5, 0.25], seconds=2.0, tokens=8.0) == first
+    others = ([0.5, 0.26], [0.25, 0.5], [0.5], [0.5, 0.25, 0.25])
+    digests = [outputs_of(tmp_path / str(n), each, 1.0) for n, each in enumerate(others)]
+    assert len({first, *digests}) == 1 + len(others)
+
+
+def test_a_damaged_piece_is_told_as_its_point_is_written(traced: Run) -> None:
+    path = traced.folder / "pieces" / KEY / "00001.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ResultError, match=r"00001\.npz: damaged result file"):
+        traced.write_point(record().model_copy(update={"pieces": 2}), None)

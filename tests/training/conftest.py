@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from maskvd_cli.families import zoo
+from maskvd_cli.families.vitdet.archs import ARCHS
 
 from .trainings import TINY, TINY_GLOBAL
 
@@ -15,5 +15,5 @@ from .trainings import TINY, TINY_GLOBAL
 def _tiny_architectures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for arch in (TINY, TINY_GLOBAL):
-            patch.setitem(zoo.ARCHS, arch.name, arch)
+            patch.setitem(ARCHS, arch.name, arch)
         yield

@@ -17,7 +17,7 @@ from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.records import DamagedTrainingError
-from maskvd_cli.training.runner import Outcome, run_training
+from maskvd_cli.training.runner import FinishedTraining, run_training
 from maskvd_cli.training.setup import Training, prepare
 
 from .trainings import write_kitti, write_recipe
@@ -41,7 +41,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(home: Path, output: Path, *changes: str) -> Outcome:
+def run(home: Path, output: Path, *changes: str) -> FinishedTraining:
     training = prepare(
         load_training(home / "tiny.yaml", [*CHANGES, *changes]), resolve_device("cpu")
     )
@@ -97,8 +97,10 @@ def edited(path: Path, *keys: str, to: Any = None) -> None:
         (("seconds",), -1),
         (("accuracy",), None),
         (("accuracy",), [1]),
+        (("accuracy", "map50"), None),
         (("accuracy", "map50"), 1e308),
         (("accuracy", "map50"), "high"),
+        (("accuracy", "map50_by_class"), None),
         (("accuracy", "map50_by_class"), {"car": None, "bus": "x"}),
         (("environment",), "here"),
     ],

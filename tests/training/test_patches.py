@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from maskvd_cli.app import app
 from maskvd_cli.core.size import Size
-from maskvd_cli.families import zoo
 from maskvd_cli.families.checkpoints import read_metadata, read_tensors, save
+from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.store.runs import runs_below
 from maskvd_cli.training.folder import TrainingFolder
@@ -54,7 +54,7 @@ def patch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     arch = replace(
         TINY, name="tiny-patch", patch=size, position_table=grid, relative_table=Size(5, 7)
     )
-    monkeypatch.setitem(zoo.ARCHS, arch.name, arch)
+    monkeypatch.setitem(ARCHS, arch.name, arch)
     return size
 
 
@@ -116,7 +116,7 @@ def test_a_sweep_refuses_metadata_that_are_not_so(
     from maskvd_cli.families.vitdet.head_arch import HeadArch
 
     write_kitti(tmp_path / "kitti", frames=2)
-    arch = zoo.ARCHS["tiny-patch"]
+    arch = ARCHS["tiny-patch"]
     heads = HeadArch.for_patch(patch, classes=3, channels=8, hidden=8)
     file = tmp_path / "w.safetensors"
     save(file, Detector(arch, heads, Size.parse(SIZES[patch])).state_dict(), metadata)

@@ -17,7 +17,9 @@ from .trainings import RECIPE, write_recipe
 SWEEPS = Path(__file__).parents[2] / "recipes"
 
 
-@pytest.mark.parametrize("name", ["train-synthetic", "train-kitti", "train-vid"])
+@pytest.mark.parametrize(
+    "name", ["train-synthetic", "train-kitti", "train-vid", "train-svit", "train-vpp"]
+)
 def test_shipped_recipes_load_and_are_no_sweeps(name: str) -> None:
     loaded = load_training(find_training(name))
     assert loaded.recipe.description

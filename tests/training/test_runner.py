@@ -28,7 +28,7 @@ from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.optimiser import decays
-from maskvd_cli.training.runner import Outcome, run_training
+from maskvd_cli.training.runner import FinishedTraining, run_training
 from maskvd_cli.training.setup import Training, prepare
 from maskvd_cli.training.steps import run_step
 
@@ -85,7 +85,7 @@ def made(home: Path, *assignments: str) -> Training:
 
 def run(
     home: Path, output: Path, *assignments: str, watcher: Silent | None = None, **options: bool
-) -> Outcome:
+) -> FinishedTraining:
     training = made(home, *assignments)
     return run_training(training, TrainingFolder(output), watcher or Silent(), **options)
 
@@ -142,9 +142,12 @@ def test_the_accuracy_is_that_of_the_stored_weights(home: Path, tmp_path: Path) 
     told = run(home, tmp_path, *changes).result["accuracy"]
     training = made(home, *changes)
     load_into(training.detector, weights(tmp_path), "test")
-    found = evaluate(training.detector, training.evaluated, training.geometry, batch=5)
-    assert found.map50 == told["map50"] > 0
-    assert found.map50 >= found.map > 0
+    found = evaluate(
+        training.detector, training.task, training.evaluated, training.geometry, batch=5
+    )
+    assert found.content()["map50"] == told["map50"] > 0
+    assert set(found.content()) == set(told)
+    assert found.values["map50"] >= found.values["map"] > 0
 
 
 @pytest.mark.parametrize("changes", [(), ("accumulate=2", "mask.static_keep_rate=0.5", "ema=0")])

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.families import zoo
 from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.vitdet.archs import ARCHS
 
 ROWS, COLS = 64, 96
 TINY = ViTArch(
@@ -54,7 +54,7 @@ _SIDES = {"Car": (16, 26), "Pedestrian": (28, 14), "Cyclist": (20, 20)}
 
 def register() -> None:
     """Make the tiny architectures known by name."""
-    zoo.ARCHS[TINY.name], zoo.ARCHS[TINY_GLOBAL.name] = TINY, TINY_GLOBAL
+    ARCHS[TINY.name], ARCHS[TINY_GLOBAL.name] = TINY, TINY_GLOBAL
 
 
 def write_recipe(folder: Path, changes: dict[str, str] | None = None) -> Path:

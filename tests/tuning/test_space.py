@@ -15,7 +15,8 @@ def space(method: str, *given: str, with_scores: bool = True) -> Space:
 
 
 def test_declared_ranges_stay_within_what_the_method_takes() -> None:
-    for method in ("maskvd", "maskvd+evit", "eventful", "stgt", "evit", "random", "oracle"):
+    others = ("eventful", "stgt", "evit", "random", "oracle", "rgtp", "boxes-k")
+    for method in ("maskvd", "maskvd+evit", *others):
         found = space(method)
         assert found.size > 1
         kind = methods.load(method).params_type
@@ -39,6 +40,9 @@ def test_every_method_that_has_axes_keeps_the_ones_it_had() -> None:
     rates = tuple(round(0.05 * step, 2) for step in range(10, 20))
     assert space("maskvd+evit").axes == {**masked, "margin": margins, "keep_rate": rates}
     assert space("evit").axes == {"keep_rate": tuple(round(0.05 * s, 2) for s in range(6, 20))}
+    counted = {"k": tuple(range(30, 481, 30)), "period": periods, "score_threshold": thresholds}
+    assert space("rgtp").axes == {**counted, "radius": (0, 1, 2, 3)}
+    assert space("boxes-k").axes == counted
     assert space("random").axes == {"period": periods, "keep_rate": kept}
     assert space("oracle").axes == {"period": periods, "margin": margins}
     for method in ("eventful", "stgt"):

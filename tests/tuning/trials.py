@@ -1,17 +1,30 @@
-"""Made-up trials, for what decides among them."""
+"""Made-up trials and goals, for what decides among them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.store.measured import StoredEstimate
+from maskvd_cli.tasks.detection import Detection
+from maskvd_cli.tasks.quantities import MAP50
+from maskvd_cli.tuning.goal import Goal
 from maskvd_cli.tuning.journal import Trial
+from maskvd_cli.tuning.objectives import objective_of
+
+# A headline of which less is better.
+ERROR = Quantity("error", "mean error", "px", 1, False, "pixels off", comparison="difference")
+
+
+def goal(word: str = "latency", max_loss: float | None = 1.0, headline: Quantity = MAP50) -> Goal:
+    """Return a goal whose headline may be that of another task."""
+    return Goal(objective_of(Detection, word), headline, "accuracy", "dense", max_loss)
 
 
 def trial(
     number: int,
     cost: tuple[float, ...] | None,
-    map50: float | None = 50.0,
+    quality: float | None = 50.0,
     change: tuple[float, ...] | None = (0.0,),
     **others: Any,
 ) -> Trial:
@@ -20,7 +33,7 @@ def trial(
         "params": {}, "label": f"maskvd {number}", "key": f"key-{number}", "state": "ok", **others
     }  # fmt: skip
     return Trial(
-        number=number, cost=_estimate(cost), map50=map50, map50_change=_estimate(change), **given
+        number=number, cost=_estimate(cost), quality=quality, change=_estimate(change), **given
     )
 
 

@@ -20,7 +20,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.renaming import Converted
-from maskvd_cli.verify.cases import Golden, Verdict, case_files
+from maskvd_cli.verify.cases import Agreement, Golden, case_files
 from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.run import verify
 from maskvd_cli.verify.windowed import windowed_arch
@@ -117,9 +117,9 @@ def test_a_case_that_unpacks_to_more_than_is_read_is_refused(
 ) -> None:
     copy(golden_root, tmp_path, "dense_A")
     monkeypatch.setattr("maskvd_cli.verify.cases._MOST_BYTES", 1000)
-    verdict = verify(tmp_path / "dense_A.npz")
-    assert verdict.problem is not None
-    assert "more than 2 GiB when unpacked" in verdict.problem
+    agreement = verify(tmp_path / "dense_A.npz")
+    assert agreement.problem is not None
+    assert "more than 2 GiB when unpacked" in agreement.problem
 
 
 def copy(golden_root: Path, folder: Path, name: str) -> None:
@@ -133,7 +133,7 @@ def copy(golden_root: Path, folder: Path, name: str) -> None:
 
 def changed(
     golden_root: Path, folder: Path, name: str, change: Callable[[Arrays], object]
-) -> Verdict:
+) -> Agreement:
     """Verify a case of which something was changed."""
     with np.load(golden_root / f"{name}.npz", allow_pickle=False) as file:
         arrays = {key: file[key].copy() for key in file.files}
@@ -168,9 +168,9 @@ def test_one_number_off_fails(
     def change(arrays: Arrays) -> None:
         arrays[key].flat[arrays[key].size // 2] += by
 
-    verdict = changed(golden_root, tmp_path, name, change)
-    assert not verdict.passed
-    assert verdict.problem is None
+    agreement = changed(golden_root, tmp_path, name, change)
+    assert not agreement.passed
+    assert agreement.problem is None
 
 
 @pytest.mark.parametrize(
@@ -188,8 +188,8 @@ def test_one_other_token_or_label_fails(
     def change(arrays: Arrays) -> None:
         arrays[key].flat[1] += 1
 
-    verdict = changed(golden_root, tmp_path, name, change)
-    assert (verdict.mismatches > 0, verdict.passed) == (True, False)
+    agreement = changed(golden_root, tmp_path, name, change)
+    assert (agreement.mismatches > 0, agreement.passed) == (True, False)
 
 
 def test_one_operation_more_fails(golden_root: Path, tmp_path: Path) -> None:
@@ -198,8 +198,8 @@ def test_one_operation_more_fails(golden_root: Path, tmp_path: Path) -> None:
         counts[4]["linear_flops"] += 1
         arrays["counts"] = np.array(json.dumps(counts))
 
-    verdict = changed(golden_root, tmp_path, "threshold_A", change)
-    assert (verdict.counted, verdict.miscounted, verdict.passed) == (6, 1, False)
+    agreement = changed(golden_root, tmp_path, "threshold_A", change)
+    assert (agreement.counted, agreement.miscounted, agreement.passed) == (6, 1, False)
 
 
 def test_another_mask_fails(golden_root: Path, tmp_path: Path) -> None:
@@ -223,10 +223,10 @@ def test_cases_that_cannot_be_run_say_why(golden_root: Path, tmp_path: Path) -> 
         ({"weights": "gone.npz"}, "gone.npz"),
         ({"depth": 5}, "missing"),
     ):
-        verdict = changed(golden_root, tmp_path, "temporal_A", config(**news))
-        assert verdict.problem is not None
-        assert message in verdict.problem
-        assert not verdict.passed
+        agreement = changed(golden_root, tmp_path, "temporal_A", config(**news))
+        assert agreement.problem is not None
+        assert message in agreement.problem
+        assert not agreement.passed
 
 
 def test_a_damaged_file_fails_and_the_others_go_on(golden_root: Path, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_damaged_file_fails_and_the_others_go_on(golden_root: Path, tmp_path: 
 
 
 def test_a_verdict_on_nothing_does_not_pass() -> None:
-    assert not Verdict("empty").passed
+    assert not Agreement("empty").passed
 
 
 def test_without_a_folder_the_error_says_both_ways(
@@ -274,9 +274,9 @@ def test_parts_that_belong_to_no_frame_are_not_passed_over(
         ("temporal_A", later_index, "belongs to none of 6 frames"),
         ("maskvd_A", negative_mask, "tokens outside 0..143"),
     ):
-        verdict = changed(golden_root, tmp_path, name, change)
-        assert verdict.problem is not None
-        assert message in verdict.problem
+        agreement = changed(golden_root, tmp_path, name, change)
+        assert agreement.problem is not None
+        assert message in agreement.problem
 
 
 def test_near_ties_may_come_in_either_order(golden_root: Path, tmp_path: Path) -> None:
@@ -306,10 +306,10 @@ def test_a_position_table_need_not_be_square(golden_root: Path, tmp_path: Path) 
         config = json.loads(str(arrays["config"])) | {"position_encoding_size": [9, 16]}
         arrays["config"] = np.array(json.dumps(config))
 
-    verdict = changed(golden_root, tmp_path, "dense_A", lay_out)
-    assert verdict.problem is None
-    assert verdict.deviation is not None
-    assert not verdict.passed
+    agreement = changed(golden_root, tmp_path, "dense_A", lay_out)
+    assert agreement.problem is None
+    assert agreement.deviation is not None
+    assert not agreement.passed
 
 
 def test_masks_may_begin_a_case_that_writes_onto_zeros(golden_root: Path, tmp_path: Path) -> None:
@@ -347,8 +347,8 @@ def test_the_patch_is_that_of_the_weights() -> None:
         "image/0": pixels, "0/tokens": tokens[0].numpy(), "0/backbone": features[0].numpy(),
     }  # fmt: skip
     weights = Converted(detector.state_dict(), "ours", {})
-    verdict = Verdict("patch_8")
+    agreement = Agreement("patch_8")
     with torch.no_grad():
-        verify_detector(Golden("patch_8", config, arrays, weights), verdict)
-    assert verdict.passed
-    assert verdict.deviation == {torch.float32: 0}
+        verify_detector(Golden("patch_8", config, arrays, weights), agreement)
+    assert agreement.passed
+    assert agreement.deviation == {torch.float32: 0}

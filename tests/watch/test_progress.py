@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -22,21 +19,9 @@ from maskvd_cli.watch.pace import time_left
 from maskvd_cli.watch.progress import Follower, Snapshot
 from maskvd_cli.watch.text import duration, headline, live_table, status_of, step_lines
 
+from ..compare import compared_runs as made
+
 FAST, SLOW = "maskvd period=16", "maskvd period=8"
-
-
-def _support() -> Any:
-    path = Path(__file__).parents[1] / "compare" / "compared_runs.py"
-    spec = importlib.util.spec_from_file_location("compared_runs_of_progress", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-made = _support()
 
 
 @pytest.fixture(scope="module")
@@ -195,10 +180,12 @@ def test_time_left_is_foretold_from_the_pace(begun: Run, whole: Path) -> None:
     assert found.without == ("accuracy",)
     for number, key in enumerate(("dense-k", "maskvd-period=8-k", "maskvd-period=16-k")):
         add(begun, whole, f"points/{key}.json", created + 48 * (number + 1))
+        add(begun, whole, f"measured/accuracy/{key}.json", created + 145)
     for number, key in enumerate(("dense-k", "maskvd-period=8-k")):
-        add(begun, whole, f"measured/accuracy/{key}.json", created + 150 + 5 * number)
+        add(begun, whole, f"measured/memory/{key}.json", created + 150 + 5 * number)
     found = time_left(Follower(begun).look())
-    assert found.seconds == pytest.approx(5 - 5 + 3 * 8 + 3 * 83)
+    # Memory took 5 s for each point, and the last is at work by now.
+    assert found.seconds == pytest.approx(5 - 5 + 3 * 83)
     assert found.without == ()
 
 

@@ -3,80 +3,36 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
-import signal
-import subprocess
-import sys
-import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.errors import EXIT_POINTS_FAILED, MaskvdError
+from maskvd_cli.data import base
 from maskvd_cli.data.synthetic import write_labels
-from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import load_recipe
+from maskvd_cli.scenes import scene as scenes
+from maskvd_cli.scenes.frames import KeptFrames
 from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.collect import ranges
-from maskvd_cli.work.executors.process import Process, perform_in_child
+from maskvd_cli.work.executors.inline import Inline
+from maskvd_cli.work.executors.process import Process
 from maskvd_cli.work.executors.registry import executors
 from maskvd_cli.work.perform import perform
 from maskvd_cli.work.prepare import Sweep, prepare
 from maskvd_cli.work.runner import choose_run, run_sweep
-from maskvd_cli.work.unit import PLAN, Executor, Limits, Lost, Unit
+from maskvd_cli.work.unit import PLAN, Executor, Lost, Unit
 
-PLUGIN = '''
-"""A method that misbehaves as it is told."""
-import ctypes, os, subprocess, sys, time
-from maskvd_cli.methods.dense import Dense
-
-class FaultyParams(Dense.params_type):
-    fault: str
-
-class Faulty(Dense):
-    name = "faulty"
-    description = "misbehaves"
-    params_type = FaultyParams
-    naming = ("fault",)
-    role = "method"
-
-    @classmethod
-    def plan(cls, params, arch, view):
-        print("about to", params.fault, file=sys.stderr, flush=True)
-        if params.fault == "crash":
-            ctypes.string_at(0)
-        if params.fault == "killed":
-            os.kill(os.getpid(), 9)
-        if params.fault == "exit":
-            os._exit(7)
-        if params.fault == "raise":
-            raise MemoryError("imagine")
-        if params.fault == "hog":
-            held = []
-            while True:
-                held.append(bytearray(os.urandom(1 << 20) * 32))
-        if params.fault == "hang":
-            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-            open(os.environ["FAULTY_PIDS"], "w").write(f"{os.getpid()} {child.pid}")
-            time.sleep(600)
-        return super().plan(params, arch, view)
-'''
-RECIPE = """\
-schema: 1
-name: small
-dataset: {{name: kitti, root: {root}}}
-model: {{input: 192x352, frame: 185x336}}
-methods:
-  - name: maskvd
-    period: [4, 8]
-{more}
-"""
+from . import faulty
+from .measured_runs import write_recipe as write_measured
 
 
 @pytest.fixture(scope="module")
@@ -88,36 +44,38 @@ def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Install the method for children, and tell this process of it."""
-    place = tmp_path / "installed"
-    about = place / "faulty-1.dist-info"
-    about.mkdir(parents=True)
-    (place / "faulty_plugin.py").write_text(PLUGIN)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[maskvd.methods]\nfaulty = faulty_plugin:Faulty\n")
-    monkeypatch.syspath_prepend(place)
-    monkeypatch.setenv("FAULTY_PIDS", str(tmp_path / "pids"))
-    known = {name: value for name, value in methods._all().items() if name != "faulty"}
-    monkeypatch.setattr(methods, "_targets", {**known, "faulty": "faulty_plugin:Faulty"})
+    """Install the method that misbehaves, here and for children."""
+    faulty.install_here(tmp_path, monkeypatch)
 
 
-def prepared(root: Path, folder: Path, more: str = "") -> Sweep:
-    path = folder / "small.yaml"
-    path.write_text(RECIPE.format(root=root, more=more))
-    return prepare(load_recipe(path, catalog()))
+def prepared(root: Path, folder: Path, *faults: str) -> Sweep:
+    return prepare(load_recipe(faulty.write_recipe(folder, root, *faults), catalog()))
 
 
-def faulty_unit(root: Path, folder: Path, fault: str) -> Unit:
-    sweep = prepared(root, folder, f"  - {{name: faulty, fault: {fault}}}")
-    return Unit(sweep.loaded, PLAN, (sweep.points[-1].key,))
+def faulty_units(root: Path, folder: Path, *faults: str) -> list[Unit]:
+    sweep = prepared(root, folder, *faults)
+    return [Unit(sweep.loaded, PLAN, (point.key,), (0, 3)) for point in sweep.points[2:]]
+
+
+def in_child(*units: Unit) -> Iterator[tuple[Unit, Piece | Lost]]:
+    """Perform units in processes of their own, as a sweep does."""
+    with closing(Process(prepare)) as executor:
+        yield from executor.run(units)
+
+
+def lost_of(*units: Unit) -> Lost:
+    """Return why a unit is lost that gives nothing else."""
+    ((_, lost),) = in_child(*units)
+    assert isinstance(lost, Lost)
+    return lost
 
 
 def points_of(run: Run) -> dict[str, Any]:
-    """Return all point files without what tells of time and machine."""
+    """Return all point files without what tells of time and machine, which pieces hold too."""
     found: dict[str, Any] = {}
     for path in (run.folder / "points").iterdir():
         content = json.loads(path.read_text())
-        for name in ("seconds", "finished", "environment", "sha256"):
+        for name in ("seconds", "finished", "environment", "sha256", "files"):
             del content[name]
         found[path.name] = content
     for path in (run.folder / "samples").iterdir():
@@ -130,15 +88,13 @@ def points_of(run: Run) -> dict[str, Any]:
     ("fault", "kind", "message"),
     [
         ("crash", "SegmentationFault", "segmentation fault"),
-        ("killed", "Killed", "killed from outside"),
         ("exit", "Ended", "exit code 7"),
     ],
 )
 def test_a_child_that_dies_is_a_failure_with_its_last_words(
     fault: str, kind: str, message: str, labels: Path, tmp_path: Path
 ) -> None:
-    (lost,) = perform_in_child(faulty_unit(labels, tmp_path, fault), Limits())
-    assert isinstance(lost, Lost)
+    lost = lost_of(*faulty_units(labels, tmp_path, fault))
     assert lost.failure.kind == kind
     assert message in lost.failure.message
     assert f"about to {fault}" in str(lost.failure.traceback)
@@ -146,68 +102,50 @@ def test_a_child_that_dies_is_a_failure_with_its_last_words(
 
 @pytest.mark.usefixtures("plugin")
 def test_what_a_child_raises_keeps_its_kind(labels: Path, tmp_path: Path) -> None:
-    (lost,) = perform_in_child(faulty_unit(labels, tmp_path, "raise"), Limits())
-    assert isinstance(lost, Lost)
+    lost = lost_of(*faulty_units(labels, tmp_path, "raise"))
     assert (lost.failure.kind, lost.failure.message) == ("MemoryError", "imagine")
 
 
 @pytest.mark.usefixtures("plugin")
-def test_a_child_that_fills_the_memory_is_ended(labels: Path, tmp_path: Path) -> None:
-    unit = faulty_unit(labels, tmp_path, "hog")
-    (lost,) = perform_in_child(unit, Limits(seconds=120, mebibytes=1500))
-    assert isinstance(lost, Lost)
-    assert lost.failure.kind == "OutOfMemory"
-    assert "more than 1500 MiB" in lost.failure.message
-
-
-def is_alive(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
-def gone(path: Path) -> bool:
-    """Tell whether the processes whose ids a file holds end within a few seconds."""
-    until = time.monotonic() + 10
-    while any(is_alive(int(word)) for word in path.read_text().split()):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-@pytest.mark.usefixtures("plugin")
-def test_a_child_that_hangs_is_ended_with_all_that_it_started(labels: Path, tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    stream = perform_in_child(faulty_unit(labels, tmp_path, "hang"), Limits(seconds=45))
-    (lost,) = stream
-    assert isinstance(lost, Lost)
-    assert lost.failure.kind == "TimedOut"
-    assert gone(pids)
+def test_units_share_a_process_until_one_fails(labels: Path, tmp_path: Path) -> None:
+    """Planning costs one start; a failure costs the unit that ran, and the process."""
+    faults = ("fine", "crash-after-others", "well", "refuse", "good", "assert", "last")
+    units = faulty_units(labels, tmp_path, *faults)
+    ends: dict[str, str] = {}
+    pieces: Counter[str] = Counter()
+    for unit, piece in in_child(*units):
+        fault = faults[units.index(unit)]
+        if isinstance(piece, Lost):
+            ends[fault] = piece.failure.kind
+        else:
+            pieces[fault] += 1
+    assert ends == {"refuse": "UsageError", "assert": "DeviceLost"}
+    assert pieces == dict.fromkeys(("fine", "crash-after-others", "well", "good", "last"), 3)
+    of: dict[str, list[str]] = {}
+    for line in (tmp_path / "log").read_text().splitlines():
+        process, _, fault = line.partition(" ")
+        if process not in of.setdefault(fault, []):
+            of[fault].append(process)
+    first, second, third, fourth = of["fine"][0], of["well"][0], of["assert"][1], of["last"][0]
+    assert len({first, second, third, fourth}) == 4
+    # What fails in a process that others have used is tried in a fresh one, once.
+    assert of["crash-after-others"] == [first, second]
+    # A refusal is none of the process.
+    assert of["well"] == of["refuse"] == of["good"] == [second]
+    assert of["assert"] == [second, third]
 
 
 @pytest.mark.usefixtures("plugin")
-def test_children_end_with_their_parent(labels: Path, tmp_path: Path) -> None:
-    unit = tmp_path / "unit"
-    unit.write_bytes(pickle.dumps(faulty_unit(labels, tmp_path, "hang")))
-    code = (
-        "import pickle, sys; from maskvd_cli.work.executors.process import perform_in_child; "
-        "from maskvd_cli.work.unit import Limits; "
-        f"list(perform_in_child(pickle.load(open({str(unit)!r}, 'rb')), Limits()))"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    parent = subprocess.Popen([sys.executable, "-c", code], env=environment)
-    until = time.monotonic() + 120
-    pids = tmp_path / "pids"
-    while not (pids.exists() and len(pids.read_text().split()) == 2):
-        assert time.monotonic() < until
-        assert parent.poll() is None
-        time.sleep(0.1)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    assert gone(pids)
+def test_measurements_have_a_process_without_other_work(labels: Path, tmp_path: Path) -> None:
+    plan, other = faulty_units(labels, tmp_path, "a", "b")
+    timed = Unit(plan.recipe, "latency", plan.keys, alone=True)
+    talk: list[str] = []
+    with closing(Process(prepare)) as executor:
+        executor.on_talk = talk.append
+        for units in ([plan], [other], [timed], [plan]):
+            list(executor.run(units))
+    # The first for both plans, one for the measurement, one for what follows it.
+    assert talk.count("starting a process") == 3
 
 
 class Pool(Executor):
@@ -232,21 +170,82 @@ class Pool(Executor):
 def test_units_are_small_and_any_executor_gives_equal_points(labels: Path, tmp_path: Path) -> None:
     sweep = prepared(labels, tmp_path)
     runs: list[Run] = []
-    for executor in (None, Pool(lambda loaded: sweep)):
-        run, _ = choose_run(sweep, tmp_path / str(len(runs)), fresh=True)
-        assert not run_sweep(sweep, run, executor=executor).failed
+    for kind in (Inline, Pool, Process):
+        run, _ = choose_run(sweep, tmp_path / kind.name, fresh=True)
+        assert not run_sweep(sweep, run, executor=kind(lambda loaded: sweep)).failed
         runs.append(run)
-    assert points_of(runs[0]) == points_of(runs[1])
+    assert points_of(runs[0]) == points_of(runs[1]) == points_of(runs[2])
     unit = Unit(sweep.loaded, PLAN, (sweep.points[0].key,), (0, 3))
     assert len(pickle.dumps(unit)) < 64 << 10
-    # The same unit performed in a child gives the same arrays.
-    here, there = (list(perform(unit, prepare)), list(perform_in_child(unit, Limits())))
-    assert [piece.part for piece in there] == ["00000", "00001", "00002"]  # type: ignore[union-attr]
-    for ours, theirs in zip(here, there, strict=True):
-        assert isinstance(ours, Piece)
-        assert isinstance(theirs, Piece)
-        for name, array in ours.arrays.items():
-            assert array.tobytes() == theirs.arrays[name].tobytes()
+
+
+def test_points_side_by_side_decode_each_frame_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where not all frames fit into memory, each clip is decoded once for all points."""
+    path, clips, frames = write_measured(tmp_path, "metrics: [accuracy]\n"), 2, 6
+    decoded: Counter[str] = Counter()
+    load = base.load_image
+
+    def counting(frame: Any) -> Any:
+        decoded[str(frame.file)] += 1
+        return load(frame)
+
+    monkeypatch.setattr(base, "load_image", counting)
+    a_clip = frames * 3 * 48 * 128
+    runs: list[Run] = []
+    for budget in (clips * a_clip, a_clip):
+        monkeypatch.setattr(scenes, "KeptFrames", lambda room=budget: KeptFrames(room))
+        decoded.clear()
+        sweep = prepare(load_recipe(path, catalog()))
+        assert len(sweep.points) == 3
+        assert sweep.scene.feed.fits == (budget > a_clip)
+        run, _ = choose_run(sweep, tmp_path / str(budget), fresh=True)
+        order: list[str] = []
+        assert not run_sweep(sweep, run, on_talk=order.append).failed
+        assert len(decoded) == clips * frames
+        assert set(decoded.values()) == {1}
+        ends = [text for text in order if ", clip 1 of 2" in text]
+        side_by_side = order[: len(ends)] == ends
+        assert side_by_side == (budget == a_clip)
+        runs.append(run)
+    assert points_of(runs[0]) == points_of(runs[1])
+
+
+@pytest.mark.usefixtures("plugin")
+def test_memory_that_runs_out_costs_one_point(labels: Path, tmp_path: Path) -> None:
+    sweep = prepared(labels, tmp_path, "no-memory", "fine")
+    run, _ = choose_run(sweep, tmp_path / "results", fresh=True)
+    outcome = run_sweep(sweep, run)
+    (lost,) = outcome.failed
+    assert lost.failure is not None
+    assert lost.failure.kind == "OutOfMemory"
+    assert "Tried to allocate 20.00 GiB" in lost.failure.message
+    assert len(outcome.ran) == 4
+
+
+@pytest.mark.usefixtures("plugin")
+def test_a_lost_device_ends_an_inline_sweep_and_costs_one_point(
+    labels: Path, tmp_path: Path
+) -> None:
+    """What ran is stored, what would fail by another's fault is not; the sweep goes on after it."""
+    sweep = prepared(labels, tmp_path, "assert", "fine")
+    run, _ = choose_run(sweep, tmp_path / "results", fresh=True)
+    with pytest.raises(MaskvdError, match="left the device unusable") as raised:
+        run_sweep(sweep, run)
+    assert raised.value.exit_code == EXIT_POINTS_FAILED
+    statuses = [record and record.status for record in map(run.point, keys_of(sweep))]
+    assert statuses == ["ok", "ok", "failed", None]
+    outcome = run_sweep(sweep, run)
+    assert [record.status for record in outcome.ran] == ["ok"]
+    (lost,) = outcome.failed
+    assert lost.failure is not None
+    assert lost.failure.kind == "DeviceLost"
+    assert "\n" not in lost.failure.message
+
+
+def keys_of(sweep: Sweep) -> list[str]:
+    return [point.key for point in sweep.points]
 
 
 def test_the_registry_knows_inline_and_process() -> None:

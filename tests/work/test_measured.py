@@ -65,6 +65,12 @@ def measured(run: Run, of: Any, key: str) -> MeasuredRecord:
     return record
 
 
+def session_of(record: MeasuredRecord) -> str:
+    session = record.known_details.session
+    assert session is not None
+    return session
+
+
 def test_dense_is_added_and_every_point_has_every_pass(outcome: SweepOutcome) -> None:
     plan = outcome.run.plan()
     assert [point.method for point in plan.points] == ["dense", "maskvd", "maskvd"]
@@ -104,9 +110,9 @@ def test_each_model_is_compared_with_its_own_dense(recipe_file: Path, tmp_path: 
     assert "model" not in plan.points[2].label
     assert not made.unmeasured
     sessions = {
-        p.model: record.latency.session
+        p.model: record.known_details.session
         for p in plan.points
-        if (record := measured(made.run, "latency", p.key)).latency is not None
+        if (record := measured(made.run, "latency", p.key)).status == "ok"
     }
     assert len(set(sessions.values())) == 2
     table = to_markdown(read_report(made.run))
@@ -147,30 +153,28 @@ def test_proposals_of_each_frame_decide_the_detectors_macs(outcome: SweepOutcome
 
 def test_dense_does_not_change_against_itself(outcome: SweepOutcome) -> None:
     key = outcome.run.plan().points[0].key
-    accuracy = measured(outcome.run, "accuracy", key).accuracy
-    latency = measured(outcome.run, "latency", key).latency
-    assert accuracy is not None
-    assert accuracy.map50_change is not None
-    assert accuracy.map50_change.value == 0
-    assert [age.first for age in accuracy.by_age] == [0]
-    assert latency is not None
-    assert latency.speedup is not None
-    assert latency.speedup.value == 1
-    assert latency.masked is None
-    assert latency.control is not None
+    accuracy = measured(outcome.run, "accuracy", key)
+    latency = measured(outcome.run, "latency", key)
+    assert accuracy.value("map50_change") == 0
+    assert [age.first for age in accuracy.known_details.by_age] == [0]
+    assert latency.value("speedup") == 1
+    assert latency.value("latency_masked_ms") is None
+    assert latency.known_details.masked is None
+    assert latency.known_details.control is not None
 
 
 def test_latency_is_summarised_from_the_samples_that_are_kept(outcome: SweepOutcome) -> None:
     keys = [point.key for point in outcome.run.plan().points]
-    latency = measured(outcome.run, "latency", keys[1]).latency
-    assert latency is not None
-    samples = outcome.run.session(latency.session)
+    latency = measured(outcome.run, "latency", keys[1])
+    spreads = latency.known_details
+    assert spreads.parts and spreads.full and spreads.masked
+    samples = outcome.run.session(session_of(latency))
     assert set(samples["series"]) == {"baseline", "control", keys[1], keys[2]}
     of_series = samples.sort_values(["round", "frame"]).groupby("series")
     own = of_series.get_group(keys[1]).reset_index(drop=True)
     dense = of_series.get_group("baseline").reset_index(drop=True)
     assert len(own) == len(dense) == 2 * 4
-    assert latency.parts["total"].median == pytest.approx(own["total_ms"].median())
+    assert spreads.parts["total"].median == pytest.approx(own["total_ms"].median())
     # Full frames stand for their share of all frames, not of the few that were timed.
     record = outcome.run.point(keys[1])
     assert record is not None
@@ -181,20 +185,16 @@ def test_latency_is_summarised_from_the_samples_that_are_kept(outcome: SweepOutc
     def expected(total: Any) -> float:
         return share * total[full].mean() + (1 - share) * total[~full].mean()
 
-    assert latency.expected_ms == pytest.approx(expected(own["total_ms"]))
-    assert set(latency.expected_parts_ms) == {"mask", "embed", "backbone", "head"}
-    for part, mean in latency.expected_parts_ms.items():
-        assert mean == pytest.approx(expected(own[f"{part}_ms"]))
+    assert latency.value("latency_mean_ms") == pytest.approx(expected(own["total_ms"]))
+    for part in ("mask", "embed", "backbone", "head"):
+        assert latency.value(f"{part}_ms") == pytest.approx(expected(own[f"{part}_ms"]))
     rows = read_report(outcome.run).rows
     (backbone_ms,) = rows.loc[rows["key"] == keys[1], "backbone_ms"].astype(float).tolist()
-    assert backbone_ms == latency.expected_parts_ms["backbone"]
-    assert backbone_ms != latency.parts["backbone"].mean
-    assert latency.speedup is not None
+    assert backbone_ms == latency.value("backbone_ms")
+    assert backbone_ms != spreads.parts["backbone"].mean
     ratio = expected(dense["total_ms"]) / expected(own["total_ms"])
-    assert latency.speedup.value == pytest.approx(ratio)
-    assert (latency.full and latency.full.samples, latency.masked and latency.masked.samples) == (
-        4, 4,
-    )  # fmt: skip
+    assert latency.value("speedup") == pytest.approx(ratio)
+    assert (spreads.full.samples, spreads.masked.samples) == (4, 4)
 
 
 def test_a_second_sweep_measures_nothing(recipe_file: Path, outcome: SweepOutcome) -> None:
@@ -228,11 +228,9 @@ def test_missing_latencies_are_measured_anew_beside_dense(
     again = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
     assert [record.key for record in again.measured] == [keys[2]]
     assert measured(first.run, "latency", keys[1]) == kept
-    latency = measured(first.run, "latency", keys[2]).latency
-    assert latency is not None
-    assert kept.latency is not None
-    assert latency.session != kept.latency.session
-    assert set(first.run.session(latency.session)["series"]) == {"baseline", "control", keys[2]}
+    session = session_of(measured(first.run, "latency", keys[2]))
+    assert session != session_of(kept)
+    assert set(first.run.session(session)["series"]) == {"baseline", "control", keys[2]}
     assert "2 sessions" in to_markdown(read_report(first.run))
 
 
@@ -247,9 +245,7 @@ def test_a_grown_grid_takes_over_what_was_measured(
     key = outcome.ran[1].key
     for name in (f"measured/latency/{key}.json", f"pieces/{key}/00001.npz"):
         assert (grown.run.folder / name).read_bytes() == (outcome.run.folder / name).read_bytes()
-    latency = measured(grown.run, "latency", key).latency
-    assert latency is not None
-    assert len(grown.run.session(latency.session))
+    assert len(grown.run.session(session_of(measured(grown.run, "latency", key))))
 
 
 def test_a_pass_asked_for_later_keeps_points_and_predictions(
@@ -266,12 +262,10 @@ def test_keep_everything_scores_exactly_as_dense(recipe_file: Path, tmp_path: Pa
     made = sweep_once(
         recipe_file, tmp_path, "metrics=[accuracy]", "methods.maskvd.static_keep_rate=[1.0]"
     )
-    dense, full = (measured(made.run, "accuracy", r.key).accuracy for r in made.ran)
-    assert dense is not None
-    assert full is not None
-    assert (full.map50, full.map, full.detections) == (dense.map50, dense.map, dense.detections)
-    assert full.map50_change is not None
-    assert full.map50_change.value == 0
+    dense, full = (measured(made.run, "accuracy", r.key) for r in made.ran)
+    assert all(full.value(name) == dense.value(name) for name in ("map50", "map"))
+    assert full.known_details.detections == dense.known_details.detections
+    assert full.value("map50_change") == 0
 
 
 class Perfect(Detector):
@@ -287,7 +281,7 @@ class Perfect(Detector):
 def test_a_perfect_detector_scores_100(recipe_file: Path, tmp_path: Path, protocol: str) -> None:
     sweep = prepared(recipe_file, "metrics=[accuracy]", f"dataset.protocol={protocol}")
     scene = sweep.scene
-    detector = scene.measured.detector(scene.geometry)
+    detector = scene.measured.model(scene.geometry)
     answers: list[Detections] = []
     for clip, view in zip(scene.source.clips, scene.views(with_scores=False), strict=True):  # type: ignore[attr-defined]
         assert view.boxes is not None
@@ -301,11 +295,10 @@ def test_a_perfect_detector_scores_100(recipe_file: Path, tmp_path: Path, protoc
     run, _ = choose_run(sweep, tmp_path, fresh=False)
     done = run_sweep(sweep, run)
     for record in done.ran:
-        accuracy = measured(run, "accuracy", record.key).accuracy
-        assert accuracy is not None
-        assert accuracy.map50 == pytest.approx(100)
-        assert accuracy.map == pytest.approx(100)
-        assert accuracy.objects == 24
+        accuracy = measured(run, "accuracy", record.key)
+        assert accuracy.value("map50") == pytest.approx(100)
+        assert accuracy.value("map") == pytest.approx(100)
+        assert accuracy.known_details.objects == 24
     ignored = sum(int(arrays["ignore"].sum()) for arrays in StoredTruth.of(run).arrays)
     # A region in each of 12 frames.
     assert ignored == (12 if protocol == "kitti-ignore" else 0)
@@ -389,8 +382,7 @@ def test_what_disturbed_a_session_is_kept_and_told(
     monkeypatch.setattr(device, "gpu_reasons", lambda device: 0x4)  # type: ignore[misc]
     made = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
     for record in made.measured:
-        assert record.latency is not None
-        assert "the GPU was slowed down: power limit" in record.latency.disturbances
+        assert "the GPU was slowed down: power limit" in record.known_details.disturbances
     report = read_report(made.run)
     assert len(report.disturbed) == 1
     assert "Latency was disturbed: the GPU was slowed down: power limit" in to_markdown(report)

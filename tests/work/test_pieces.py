@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -17,22 +16,14 @@ import pytest
 
 from maskvd_cli.store.runs import Run, find_run
 
-_SUPPORT = Path(__file__).parent / "measured_runs.py"
+from . import measured_runs as made
+
 CLIPS = 6
-
-
-def support() -> Any:
-    spec = importlib.util.spec_from_file_location("measured_runs_of_pieces", _SUPPORT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made, folder = support(), tmp_path_factory.mktemp("pieces")
+    folder = tmp_path_factory.mktemp("pieces")
     root = made.write_kitti(folder / "kitti", clips=CLIPS, frames=6)
     weights = made.write_weights(folder / "tiny.safetensors")
     path = folder / "measured.yaml"

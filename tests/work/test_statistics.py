@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from maskvd_cli.core.errors import RecipeError, UsageError
 from maskvd_cli.judge.published import papers
@@ -17,7 +18,7 @@ from maskvd_cli.scenes.scene import Scene, scenes_of
 from maskvd_cli.store.schema import Metrics
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.plan import PointSpec, detections_of
-from maskvd_cli.work.replay import Outcome, replay
+from maskvd_cli.work.replay import MergedPoint, replay
 from maskvd_cli.work.runner import choose_run, plan_tasks, prepare, run_sweep
 
 RECIPE = """\
@@ -46,12 +47,16 @@ def recipe_file(tmp_path: Path) -> Path:
     return path
 
 
-def scene_of(statistics: dict[str, int], **model: Any) -> Scene:
+def scene_of(statistics: dict[str, Any], stride: int = 1, **model: Any) -> Scene:
     made = Recipe.model_validate(
         {
             "schema": 1,
             "name": "x",
-            "dataset": {"name": "imagenet-vid", "statistics": statistics},
+            "dataset": {
+                "name": "imagenet-vid",
+                "statistics": statistics,
+                "frame_stride": stride,
+            },
             "model": {"input": "64x64", **model},
             "methods": [{"name": "dense"}],
         }
@@ -59,7 +64,7 @@ def scene_of(statistics: dict[str, int], **model: Any) -> Scene:
     return next(iter(scenes_of(made, "none").values()))
 
 
-def planned(scene: Scene, method: str, **params: Any) -> Outcome:
+def planned(scene: Scene, method: str, **params: Any) -> MergedPoint:
     kind = methods.load(method)
     made = kind.resolve(kind.params_type.model_validate(params), scene.geometry.arch)
     return replay(PointSpec(kind, made), scene)
@@ -73,6 +78,32 @@ def test_clips_are_as_equally_long_as_can_be() -> None:
     assert samples["tokens"].tolist() == [16, 4, 4, 16, 4, 4, 16, 4]
     assert samples["real_tokens"].isna().all()
     assert samples["all_real_tokens"].isna().all()
+
+
+def test_clips_are_as_long_as_stated() -> None:
+    lengths = [{"clips": 1, "frames": 2}, {"clips": 2, "frames": 3}]
+    samples = planned(scene_of({"clips": 3, "frames": 8, "lengths": lengths}), "stgt", r=4).samples
+    assert samples["clip"].tolist() == ["0"] * 2 + ["1"] * 3 + ["2"] * 3
+    assert samples["is_full"].tolist() == [True, False] + [True, False, False] * 2
+
+
+def test_lengths_add_up_to_what_is_stated() -> None:
+    with pytest.raises(ValidationError, match="2 clips with 7 frames, not 3 with 8"):
+        scene_of(
+            {
+                "clips": 3,
+                "frames": 8,
+                "lengths": [{"clips": 1, "frames": 3}, {"clips": 1, "frames": 4}],
+            }
+        )
+
+
+def test_of_clips_every_so_many_th_frame_is_left() -> None:
+    scene = scene_of({"clips": 2, "frames": 11}, stride=4)
+    samples = planned(scene, "stgt", r=4).samples
+    assert samples["frame"].tolist() == [0, 4, 0, 4]
+    assert samples["is_full"].tolist() == [True, False] * 2
+    assert scene.source.setting()["frame_stride"] == 4
 
 
 def test_means_weigh_the_first_frames() -> None:
@@ -113,10 +144,13 @@ def test_methods_that_need_boxes_fail_clearly(method: str, params: dict[str, Any
         planned(scene_of({"clips": 1, "frames": 4}), method, **params)
 
 
-@pytest.mark.parametrize("method", ["evit", "dense", "stgt", "eventful"])
+PARAMS = {"stgt": {"r": 4}, "eventful": {"r": 4}, "rgtp": {"k": 4}, "boxes-k": {"k": 4}}
+
+
+@pytest.mark.parametrize("method", ["evit", "dense", *PARAMS])
 def test_methods_that_do_not_are_planned(method: str) -> None:
     scene = scene_of({"clips": 2, "frames": 4}, name="vitdet-b-global")
-    params = {"r": 4} if method in ("stgt", "eventful") else {}
+    params = PARAMS.get(method, {})
     assert planned(scene, method, **params).metrics.frames == 4
 
 
@@ -153,6 +187,10 @@ def test_statistics_decide_the_key(recipe_file: Path) -> None:
     assert len(base) == 5
     for change in ("clips=2", "frames=9", "classes=3"):
         assert not keys(f"dataset.statistics.{change}") & base
+    lengths = "[{clips: 2, frames: 3}, {clips: 1, frames: 2}]"
+    assert not keys(f"dataset.statistics.lengths={lengths}") & base
+    assert not keys("dataset.frame_stride=2") & base
+    assert keys("dataset.frame_stride=1") == base
 
 
 def test_without_boxes_the_detector_cannot_be_asked_for_either(recipe_file: Path) -> None:

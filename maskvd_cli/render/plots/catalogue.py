@@ -12,6 +12,7 @@ from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.judge.rows import Report
 from maskvd_cli.render.plots.curves import comparison, headline_latency, of_kind
 from maskvd_cli.render.plots.frame_age import frame_age
+from maskvd_cli.render.plots.layers import layers
 from maskvd_cli.render.plots.masks import heatmap_mask, masks
 from maskvd_cli.render.plots.page import FORMATS, page_style, save
 
@@ -30,7 +31,7 @@ def figures_of(report: Report) -> dict[str, Draw]:
         name: lambda made, wanted=wanted, methods=methods: of_kind(made, wanted, methods)
         for name, (wanted, methods) in sorted(report.legend.figures.items())
     }
-    return {**first, **own, "frame-age": frame_age}
+    return {**first, **own, "layers": layers, "frame-age": frame_age}
 
 
 @dataclass(frozen=True)

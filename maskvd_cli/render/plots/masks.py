@@ -72,29 +72,29 @@ def heatmap_mask(report: Report) -> Figure:
 
 def masks(report: Report) -> Figure:
     """Draw static, dynamic and combined mask on one frame (MaskVD's kind of Figure 3)."""
-    made = read_illustration(report.run)
-    if made is None:
+    drawn = read_illustration(report.run)
+    if drawn is None:
         raise NothingToDrawError(
-            f"the run holds no {ILLUSTRATION}: no maskvd point with a combined mask, no masked "
-            "frame, or an older maskvd made it"
+            f"the run holds no {ILLUSTRATION}: no point with a combined mask, no masked frame, or "
+            "an older maskvd made it"
         )
-    shown = made.shown
+    shown = drawn.shown
     height = _aspect(shown.content_size, shown.patch)
     figure = column(0.6 + 3 * (0.93 * COLUMN_INCHES * height + 0.26))
     axes: Any = figure.subplots(3, 1)
     boxes_from = "detections" if shown.boxes_from == "model" else "annotated boxes"
     panels = (
-        ("(a) static", made.static, made.static, np.zeros_like(made.dynamic)),
-        ("(b) dynamic", made.dynamic, np.zeros_like(made.static), made.dynamic),
-        ("(c) combined", made.combined, made.static, made.dynamic),
+        ("(a) static", drawn.static, drawn.static, np.zeros_like(drawn.dynamic)),
+        ("(b) dynamic", drawn.dynamic, np.zeros_like(drawn.static), drawn.dynamic),
+        ("(c) combined", drawn.combined, drawn.static, drawn.dynamic),
     )
     for axis, (name, mask, static, dynamic) in zip(axes, panels, strict=True):
         axis.imshow(
-            _picture(made, mask, static, dynamic), extent=_extent(shown.content_size),
+            _picture(drawn, mask, static, dynamic), extent=_extent(shown.content_size),
             interpolation="nearest",
         )  # fmt: skip
         if dynamic.any():
-            _draw_boxes(axis, made.boxes)
+            _draw_boxes(axis, drawn.boxes)
         axis.set_title(f"{name}: {int(mask.sum())} of {mask.size} tokens ({mask.mean():.0%})")
         axis.set_xlim(0, shown.content_size.cols)
         axis.set_ylim(shown.content_size.rows, 0)
@@ -105,7 +105,7 @@ def masks(report: Report) -> Figure:
         f"k_s = {shown.static_keep_rate:g}",
         f"boxes: {boxes_from} of the frame before",
     ]
-    if made.image is None:
+    if drawn.image is None:
         lines.append(f"no image: {shown.no_image}")
     entitle(figure, report, *lines)
     legend(figure, [Patch(facecolor=_web(tint), label=name) for name, tint in _NAMES], columns=4)
@@ -132,11 +132,11 @@ def _extent(content: Size) -> tuple[float, float, float, float]:
 
 
 def _picture(
-    made: Illustration, mask: NDArray[np.bool_], static: NDArray[np.bool_], dynamic: NDArray[Any]
+    drawn: Illustration, mask: NDArray[np.bool_], static: NDArray[np.bool_], dynamic: NDArray[Any]
 ) -> NDArray[np.uint8]:
     """Return the frame with kept tokens tinted and the others grey and dark."""
-    content, patch = made.shown.content_size, made.shown.patch
-    image, strength = made.image, _TINT
+    content, patch = drawn.shown.content_size, drawn.shown.patch
+    image, strength = drawn.image, _TINT
     if image is None:
         image, strength = np.full((*content, 3), _BLANK, dtype=np.uint8), _TINT_ON_BLANK
     rows = (np.arange(image.shape[0]) + 0.5) * content.rows / image.shape[0] // patch

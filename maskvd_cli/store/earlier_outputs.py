@@ -1,4 +1,4 @@
-"""Stored predictions and the truth that they are scored against, checked row by row.
+"""Predictions and truth as runs of before schema 5 list them, checked row by row.
 
 Both are COCO's lists, boxes xywh in native pixels. What passes here can be matched and scored
 without a further look at types.
@@ -23,7 +23,7 @@ _Box = Annotated[list[_Coordinate], Field(min_length=4, max_length=4)]
 _Score = Annotated[float, Field(allow_inf_nan=False, ge=0, le=1)]
 
 
-class Result(TypedDict):
+class ListedResult(TypedDict):
     """One detection."""
 
     __pydantic_config__ = _CONFIG  # pyright: ignore[reportGeneralTypeIssues]
@@ -46,10 +46,10 @@ class Predictions(TypedDict):
 
     __pydantic_config__ = _CONFIG  # pyright: ignore[reportGeneralTypeIssues]
     frames: list[FrameAge]
-    results: list[Result]
+    results: list[ListedResult]
 
 
-class Image(TypedDict):
+class ListedImage(TypedDict):
     """One frame of a clip."""
 
     __pydantic_config__ = _CONFIG  # pyright: ignore[reportGeneralTypeIssues]
@@ -60,7 +60,7 @@ class Image(TypedDict):
     width: Count
 
 
-class Annotation(TypedDict):
+class ListedAnnotation(TypedDict):
     """One annotated object, or a region to ignore (`iscrowd` 1)."""
 
     __pydantic_config__ = _CONFIG  # pyright: ignore[reportGeneralTypeIssues]
@@ -72,7 +72,7 @@ class Annotation(TypedDict):
     iscrowd: Annotated[int, Field(ge=0, le=1)]
 
 
-class Category(TypedDict):
+class ListedCategory(TypedDict):
     """One class."""
 
     __pydantic_config__ = _CONFIG  # pyright: ignore[reportGeneralTypeIssues]
@@ -84,9 +84,9 @@ class Truth(TypedDict):
     """What predictions are scored against."""
 
     __pydantic_config__ = _CONFIG  # pyright: ignore[reportGeneralTypeIssues]
-    images: list[Image]
-    annotations: list[Annotation]
-    categories: list[Category]
+    images: list[ListedImage]
+    annotations: list[ListedAnnotation]
+    categories: list[ListedCategory]
 
 
 _PREDICTIONS, _TRUTH = TypeAdapter(Predictions), TypeAdapter(Truth)

@@ -1,0 +1,284 @@
+"""RGTP, rollout-guided token pruning (ICIP 2025, doi 10.1109/ICIP55913.2025.11084634).
+
+A pruned frame recomputes the K tokens whose matching tokens in the frame before did most for that
+frame's detections. How K tokens run through the blocks, is told in `pruned_execution`. To choose
+them, before frame t runs:
+
+1. Anchors: the tokens under the boxes of frame t - 1 above `score_threshold`, all where there is no
+   such box. Boxes begin at the token of their first pixel and end before that of their last one,
+   which is cut at the last row and column, so that these are never covered.
+2. Importance of frame t - 1: the uniform distribution over its anchors, carried back through the
+   attention of its global blocks (`attention_maps`). Windowed blocks are passed over.
+3. Unpooled, tokens that frame t - 1 did not recompute keep their importance of the frame before it;
+   pooled, all tokens take the new one. The sum becomes 1.
+4. Tracking: tokens of frame t take the importance of the tokens that they look like (`tracking`).
+5. The K most important ones; of equal importance the lower index goes first.
+
+Where the published code leaves the text, the code is followed: heads are fused by root mean square,
+and pooled maps are used at 672 pixels. Where it cannot be followed, this is what is done here:
+
+- Anchors without a token (boxes in the last row and column alone; pooled, boxes that cover no
+  half of a cell) divide zero by zero in the published code. Here all tokens become anchors, as for
+  a frame without boxes.
+- With K = N the published code mixes rows up and is no longer dense. Here it equals dense.
+- The order of equal importance is left open by the published code; here the sort is stable.
+- The published code rolls back pooled maps as matrices and does so after each frame. Here vectors
+  go back through them, with the same outcome, and only before a frame that needs it: `gmacs` counts
+  what is executed here, `gmacs_published` what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.methods.attention_maps import (
+    POOL,
+    AttentionMaps,
+    Fusion,
+    Rollout,
+    covered_cells,
+    spread_cells,
+)
+from maskvd_cli.methods.base import (
+    FLOAT32_BYTES,
+    ClipView,
+    FrameContext,
+    FrameTrace,
+    Selection,
+    TokenTrace,
+    token_bytes,
+)
+from maskvd_cli.methods.params import Varied
+from maskvd_cli.methods.pruned import PrunedMethod, PrunedParams
+from maskvd_cli.methods.pruned_costs import PRUNED
+from maskvd_cli.methods.tracking import best, tracked
+
+
+class RGTPParams(PrunedParams):
+    """How importance is computed, and how it follows tokens."""
+
+    radius: Annotated[int, Varied((0, 1, 2, 3))] = Field(
+        default=1, ge=0, le=16, description="r: how many tokens away a token is looked for; 0: not"
+    )
+    score_threshold: Annotated[float, Varied.steps(0, 0.9, 0.1, with_scores=True)] = Field(
+        default=0.1, ge=0, le=1, description="boxes above this score are what importance is for"
+    )
+    fusion: Fusion = Field(
+        default="rms",
+        description="heads are fused by root mean square (published code) or mean (text)",
+    )
+    rollout: Rollout = Field(
+        default="matvec",
+        description="importance goes back as a vector, through maps of 2 x 2 cells (pooled, on "
+        "grids with even sides), or through the product of all maps (matrix: same outcome, N times "
+        "the cost)",
+    )
+
+
+class RGTP(PrunedMethod[RGTPParams]):
+    """The tokens that matter to what was detected, followed from frame to frame.
+
+    MACs: `pruned_costs.executed` and on pruned frames tracking (2r + 1)^2 ND (none at r = 0) and
+    rollout, with n tokens in the sequence: matvec Gn^2, matrix (G - 1)n^3 + n^2, pooled G(N/4)^2.
+    The published counter has a rollout on every frame, Gn^2, Gn^3 or G(N/4)^3. Fusion, pooling and
+    the sort count nothing under either.
+    """
+
+    name = "rgtp"
+    description = "the K tokens that mattered most to the last detections, tracked; period P"
+    paper = "RGTP (ICIP 2025, doi 10.1109/ICIP55913.2025.11084634)"
+    params_type = RGTPParams
+    columns: ClassVar = {
+        **PrunedMethod.columns, "radius": "r", "score_threshold": "threshold", "fusion": "fusion",
+        "rollout": "rollout",
+    }  # fmt: skip
+    colour, mark = "#7b3294", "D"
+
+    def __init__(self, params: RGTPParams, backbone: VisionTransformer) -> None:
+        self._maps = AttentionMaps(params.fusion, params.rollout)
+        super().__init__(params, backbone)
+        self.before: Tensor | None = None
+        # Unpooled: the importance that tokens had, (N,), and which the last frame recomputed.
+        self._earlier: Tensor | None = None
+        self._recomputed: Tensor | None = None
+
+    def maps(self) -> AttentionMaps:
+        return self._maps
+
+    def forget(self) -> None:
+        super().forget()
+        self.before = self._earlier = self._recomputed = None
+
+    def state(self) -> Iterable[Tensor]:
+        yield from super().state()
+        kept = (self.before, self._earlier, self._recomputed)
+        yield from (tensor for tensor in kept if tensor is not None)
+
+    def choose(self, tokens: Tensor, frame: FrameContext, count: int) -> Tensor:
+        importance = self.importance(frame)
+        if self._earlier is not None:
+            self._earlier = importance
+        return best(self.tracked(tokens, importance, frame.grid), count)
+
+    def importance(self, frame: FrameContext) -> Tensor:
+        """Return the importance (N,) of the tokens of the last frame that ran; its sum is 1.
+
+        The boxes of `frame` are those that were detected in that frame. Raises UsageError where
+        none ran.
+        """
+        grid, arch = frame.grid, self.backbone.arch
+        anchors = anchor_tokens(frame, self.params.score_threshold)
+        if not self._maps.maps:
+            raise UsageError(
+                "a pruned frame came before any full one", remedy="begin the clip with a full one"
+            )
+        if self._maps.pooled:
+            cells = self._maps.flow_back(_uniform(covered_cells(anchors, grid)).to(self._device))
+            found = spread_cells(cells, grid)
+        else:
+            start = torch.cat([torch.zeros(arch.lead), _uniform(anchors)])
+            found = self._maps.flow_back(start.to(self._device))[arch.lead :]
+            assert self._earlier is not None
+            assert self._recomputed is not None
+            found = torch.where(self._recomputed, found, self._earlier)
+        return found / found.sum()
+
+    def tracked(self, tokens: Tensor, importance: Tensor, grid: Size) -> Tensor:
+        """Return the importance (N,) of this frame's `tokens` (N, D), from that of the last one."""
+        assert self.before is not None
+        return tracked(importance, tokens, self.before, grid, self.params.radius)
+
+    def compute(
+        self, tokens: Tensor, frame: FrameContext, selection: Selection
+    ) -> tuple[Tensor, FrameTrace]:
+        if self._maps.pooled:
+            check_poolable_grid(frame.grid)
+        features, trace = super().compute(tokens, frame, selection)
+        self.before = tokens[0].clone()
+        if not self._maps.pooled:
+            if self._earlier is None:
+                wide = next(iter(self._maps.maps.values())).dtype
+                self._earlier = torch.zeros(frame.grid.area, dtype=wide, device=tokens.device)
+            self._recomputed = torch.zeros(
+                frame.grid.area, dtype=torch.bool, device=tokens.device
+            ).index_fill_(0, trace.selected["mask"], True)
+        return features, trace
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self._maps.maps.values())).device
+
+    @classmethod
+    def resolve(cls, params: RGTPParams, arch: ViTArch) -> RGTPParams:
+        if params.rollout == "pooled" and arch.lead:
+            raise UsageError(
+                f"rollout pooled has no cell for the class token of {arch.name}",
+                remedy="choose rollout matvec",
+            )
+        if not arch.global_blocks:
+            raise UsageError(
+                f"importance goes back through global blocks, and {arch.name} has none",
+                remedy="use another model",
+            )
+        return params
+
+    @classmethod
+    def plan(cls, params: RGTPParams, arch: ViTArch, view: ClipView) -> TokenTrace:
+        if params.rollout == "pooled":
+            check_poolable_grid(view.grid)
+        return super().plan(params, arch, view)
+
+    @classmethod
+    def macs(cls, arch: ViTArch, grid: Size, params: RGTPParams, trace: TokenTrace) -> Macs:
+        macs = super().macs(arch, grid, params, trace)
+        tracking, pruned = tracking_macs(arch, grid, params), trace.counts[PRUNED]
+        executed, published = rollout_macs(arch, grid, params)
+        return macs + Macs((tracking + executed) * pruned, tracking * pruned + published)
+
+    @classmethod
+    def published_at(cls, arch: ViTArch, grid: Size, params: RGTPParams, tokens: int) -> int | None:
+        """Return the published counter of a pruned frame with K = `tokens`."""
+        through = super().published_at(arch, grid, params, tokens)
+        assert through is not None
+        return through + tracking_macs(arch, grid, params) + rollout_macs(arch, grid, params)[1]
+
+    @classmethod
+    def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: RGTPParams) -> int:
+        """Return the bytes of caches, embeddings ND, maps Gn^2, importance N and a bool per token.
+
+        Pooled: maps G(N/4)^2, and neither importance nor bools.
+        """
+        kept = super().planned_state_bytes(arch, grid, params) + token_bytes(arch, grid)
+        blocks = len(arch.global_blocks)
+        if params.rollout == "pooled":
+            return kept + blocks * (grid.area // POOL**2) ** 2 * FLOAT32_BYTES
+        maps = blocks * (grid.area + arch.lead) ** 2 * FLOAT32_BYTES
+        return kept + maps + grid.area * (FLOAT32_BYTES + 1)
+
+
+def anchor_tokens(frame: FrameContext, score_threshold: float) -> Tensor:
+    """Return the tokens under a frame's boxes above a score, (N,) bool on the CPU.
+
+    Boxes in input pixels are divided by the patch, first corners rounded down and second ones up,
+    all cut to the last row and column; rows y1 <= y < y2 and columns x1 <= x < x2 are covered.
+    Boxes without scores are certain. Without such a box all tokens are. Raises UsageError for NaN.
+    """
+    grid, boxes = frame.grid, frame.boxes
+    if boxes is not None and frame.scores is not None:
+        boxes = boxes[frame.scores > score_threshold]
+    if boxes is None or not len(boxes):
+        return torch.ones(grid.area, dtype=torch.bool)
+    if bool(boxes.isnan().any()):
+        raise UsageError("a box has a corner that is no number", remedy="correct the detections")
+    cells = boxes.to(torch.float64) / frame.patch
+    last = torch.tensor([grid.cols - 1, grid.rows - 1] * 2)
+    corners = torch.cat([cells[:, :2].floor(), cells[:, 2:].ceil()], dim=1)
+    covered = torch.zeros(*grid, dtype=torch.bool)
+    for x1, y1, x2, y2 in corners.clamp(min=0).minimum(last).to(torch.int64).tolist():
+        covered[y1:y2, x1:x2] = True
+    return covered.flatten()
+
+
+def check_poolable_grid(grid: Size) -> None:
+    """Raise UsageError unless 2 x 2 cells cover the grid."""
+    if grid.rows % POOL or grid.cols % POOL:
+        raise UsageError(
+            f"2 x 2 cells do not cover the token grid {grid} (rows x columns)",
+            remedy="choose rollout matvec or another input",
+        )
+
+
+def tracking_macs(arch: ViTArch, grid: Size, params: RGTPParams) -> int:
+    """Return the MACs of tracking a frame: (2r + 1)^2 ND, none at r = 0."""
+    return (2 * params.radius + 1) ** 2 * grid.area * arch.dim if params.radius else 0
+
+
+def rollout_macs(arch: ViTArch, grid: Size, params: RGTPParams) -> tuple[int, int]:
+    """Return the MACs of one rollout as it is executed here, and as the published code does it."""
+    blocks, length = len(arch.global_blocks), grid.area + arch.lead
+    if params.rollout == "matrix":
+        return (blocks - 1) * length**3 + length**2, blocks * length**3
+    if params.rollout == "pooled":
+        cells = grid.area // POOL**2
+        return blocks * cells**2, blocks * cells**3
+    return blocks * length**2, blocks * length**2
+
+
+def _uniform(marked: Tensor) -> Tensor:
+    """Return the uniform distribution over the marked places, over all where there is none.
+
+    In double precision on the CPU; `flow_back` takes it to that of the maps.
+    """
+    if not bool(marked.any()):
+        marked = torch.ones_like(marked)
+    return marked.double() / marked.sum()
