@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store import illustration, locking, places
 from maskvd_cli.store.atomic import remove_leftovers
-from maskvd_cli.store.detections import check_fit, checked_predictions, checked_truth
+from maskvd_cli.store.earlier_outputs import check_fit, checked_predictions, checked_truth
 from maskvd_cli.store.illustration import HEATMAP, ILLUSTRATION, read_heatmap, read_illustration
 from maskvd_cli.store.locking import remove_unbegun
 from maskvd_cli.store.measured import MeasuredRecord
@@ -179,7 +179,7 @@ def measured_anew(run: Run, change: Change) -> None:
          "failed and holds values"),
         (lambda c: c.update(failure={"kind": "X", "message": "y"}), "only there"),
         (lambda c: c["details"].update(session="../up"), "details.session: is no name"),
-        (lambda c: c["details"].update(session=5), "details.session: is no name"),
+        (lambda c: c["details"].update(session=5), "details.session: Input should be a valid"),
         (lambda c: c.update(of="../up"), "of: String should match pattern"),
         (lambda c: c["values"]["speedup"].update(value=0.0), "is not above zero"),
         (lambda c: c["values"]["speedup"].update(value=1e19), "less than or equal"),
