@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import warnings
 import zipfile
 from pathlib import Path
@@ -327,23 +328,30 @@ def test_a_changed_array_is_told(
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    ("old", "new", "said"),
     [
-        ("kitti", "kitty"),
-        ('"sha256": "', '"sha256": "0'),
-        ('"sealed": {', '"sealed": [], "other": {'),
-        ('"sealed": {"arrays"', '"sealed": {"others"'),
-        ('"arrays": {', '"arrays": {"x": 1, '),
+        ("kitti", "kitty", "the checksum does not fit"),
+        ('"sha256": "', '"sha256": "0', "the checksum does not fit"),
+        ('"sealed": {', '"sealed": [], "other": {', "its checksums are damaged"),
+        ('"sealed": {"arrays"', '"sealed": {"others"', "its checksums are damaged"),
+        ('"arrays": {', '"arrays": {"x": 1, ', "the checksum does not fit"),
     ],
 )
-def test_changed_metadata_are_told(old: str, new: str, tmp_path: Path) -> None:
+def test_changed_metadata_are_told(old: str, new: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "h.npz"
     save_arrays(path, {"heatmap": COUNTS}, {"dataset": "kitti"})
     stored = members(path)
     text = str(stored["metadata"])
     assert old in text
     np.savez(path, heatmap=stored["heatmap"], metadata=np.array(text.replace(old, new, 1)))
-    assert refusal(path).startswith("no heatmap file (")
+    assert refusal(path).startswith(f"no heatmap file ({said}")
+
+
+def test_files_larger_than_a_heatmap_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "h.npz"
+    path.touch()
+    os.truncate(path, (1 << 31) + 1)
+    assert refusal(path).startswith("no heatmap file (larger than 2 GiB)")
 
 
 def test_files_of_before_have_no_checksum(tmp_path: Path) -> None:

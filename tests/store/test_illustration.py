@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.illustration import (
     HEATMAP,
     ILLUSTRATION,
+    ILLUSTRATION_VERSION,
     Illustration,
     ShownFrame,
     ShownMask,
@@ -23,7 +25,7 @@ from maskvd_cli.store.illustration import (
     write_heatmap,
     write_illustration,
 )
-from maskvd_cli.store.runs import Run
+from maskvd_cli.store.runs import NewerResultError, Run
 
 GRID = (2, 3)
 SHOWN: dict[str, Any] = {
@@ -99,6 +101,61 @@ def test_a_changed_value_is_told(
 ) -> None:
     changed(run.folder / file, change)
     with pytest.raises(ResultError, match="does not fit: something was changed"):
+        read_heatmap(run) if file == HEATMAP else read_illustration(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"image": np.zeros((30, 48), np.uint8)}, "image is no rows x columns x 3"),
+        ({"image": np.zeros((30, 48, 3))}, "image is no rows x columns x 3"),
+        ({"boxes": np.zeros((1, 3))}, "boxes are no n x 4"),
+        ({"boxes": np.zeros((1, 4), np.float32)}, "boxes are no n x 4"),
+        ({"boxes": np.full((1, 4), np.nan)}, "a corner that is no number"),
+        ({"static": np.zeros((3, 2), bool)}, "array static does not lie on the 2x3 tokens"),
+        ({"dynamic": np.zeros(GRID)}, "array dynamic does not lie on the 2x3 tokens"),
+        ({"shown": {"content": "30"}}, "content"),
+        ({"shown": {"input": "0x0"}}, "input"),
+        ({"shown": {"patch": 0}}, "patch"),
+    ],
+    ids=str,
+)
+def test_illustrations_that_cannot_be(change: dict[str, Any], said: str, run: Run) -> None:
+    whole = read_illustration(run)
+    assert whole is not None
+    if shown := change.get("shown"):
+        change = {"shown": whole.shown.model_copy(update=shown)}
+    write_illustration(run, replace(whole, **change))
+    with pytest.raises(ResultError, match=rf"damaged result file \(.*{said}"):
+        read_illustration(run)
+
+
+def test_heatmaps_that_cannot_be(run: Run) -> None:
+    whole = read_heatmap(run)
+    assert whole is not None
+    for scores, said in (
+        (np.full(GRID, np.nan), "array scores holds what is no number"),
+        (np.zeros((3, 2)), "array scores does not lie"),
+    ):
+        write_heatmap(run, replace(whole, scores=scores))
+        with pytest.raises(ResultError, match=said):
+            read_heatmap(run)
+
+
+def test_newer_files_are_no_damage(run: Run) -> None:
+    whole = read_illustration(run)
+    assert whole is not None
+    newer = whole.shown.model_copy(update={"version": ILLUSTRATION_VERSION + 1})
+    write_illustration(run, replace(whole, shown=newer))
+    with pytest.raises(NewerResultError, match="upgrade maskvd"):
+        read_illustration(run)
+
+
+@pytest.mark.parametrize("file", [HEATMAP, ILLUSTRATION])
+def test_pickled_objects_are_never_read(file: str, run: Run) -> None:
+    content: dict[str, Any] = {"metadata": np.array([{}], dtype=object)}
+    np.savez(run.folder / file, heatmap=np.ones((2, 2)), **content)
+    with pytest.raises(ResultError, match="Object arrays cannot be loaded"):
         read_heatmap(run) if file == HEATMAP else read_illustration(run)
 
 
