@@ -109,6 +109,14 @@ class Combination(TokenMethod[Params]):
         return cls.second.chosen_constant
 
     @classmethod
+    def own_weights(cls, params: Params, arch: ViTArch) -> Mapping[str, str]:
+        return {
+            half.names[name]: digest
+            for half, method in zip(cls.halves, (cls.first, cls.second), strict=True)
+            for name, digest in method.own_weights(half.of(params), arch).items()
+        }
+
+    @classmethod
     def needs_heatmap(cls, params: Params) -> bool:
         return cls.first.needs_heatmap(cls.halves[0].of(params))
 
