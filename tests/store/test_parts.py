@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def test_what_a_changed_file_says_of_itself_is_read_or_told(tmp_path: Path) -> N
     for place in range(len(content)):
         damaged = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         path.write_bytes(damaged)
-        for read in (lambda: digests_in(path, damaged), lambda: names_in(path)):
+        for read in (partial(digests_in, path, damaged), partial(names_in, path)):
             try:
                 read()
             except ResultError:
