@@ -214,13 +214,14 @@ def _search(bench: Bench, journal: Journal, budget: object) -> Outcome:
 @contextmanager
 def _talking() -> Generator[OnTalk]:
     """Say on stderr what is being done: on a terminal always, else now and then."""
+    from maskvd_cli.render.safe_console import literal
 
     console = talk_console()
     if not shows_progress(console):
         yield _Seldom()
         return
     with console.status("starting") as status:
-        yield status.update
+        yield lambda text: status.update(literal(text))
 
 
 class _Seldom:
@@ -296,9 +297,9 @@ def _print(bench: Bench, outcome: Outcome, target: Path | None, *, json_wanted: 
 
 
 def _print_table(bench: Bench, outcome: Outcome) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
+    from maskvd_cli.render.safe_console import literal
     from maskvd_cli.tuning.ending import shown_trials
     from maskvd_cli.tuning.words import NONE, change_text, cost_header, cost_text, quality_text
 
@@ -314,7 +315,7 @@ def _print_table(bench: Bench, outcome: Outcome) -> None:
     for trial in shown_trials(goal, outcome):
         table.add_row(
             str(trial.number or ""),
-            escape(trial.label),
+            literal(trial.label),
             cost_text(goal, trial.cost),
             quality_text(goal, trial),
             change_text(goal, trial) if trial.number else NONE,

@@ -50,13 +50,13 @@ class Learner(ABC, Generic[S]):
 
     `settings_type`: what a training recipe may say of it; `frames`: so many frames of a clip are
     learnt one after another, the earlier ones at most `reach` frames before the last. A learner
-    keeps no state; `method` is the method whose weights it learns.
+    keeps no state; `method` is the method whose weights it learns, a `learned.LearnedSelection`.
     """
 
     settings_type: ClassVar[type[Params]]
     frames: ClassVar[int] = 1
 
-    def __init__(self, method: type[Method[Any]], settings: S, arch: Any) -> None:
+    def __init__(self, method: type[Any], settings: S, arch: Any) -> None:
         self.method, self.settings, self.arch = method, settings, arch
         self.params: Any = method.resolve(self.parameters(), arch)
 
@@ -69,9 +69,9 @@ class Learner(ABC, Generic[S]):
     def parameters(self) -> Params:
         """Return the method's parameters for the weights as they are learnt, drawn at random."""
 
-    @abstractmethod
     def new_module(self) -> nn.Module:
         """Return the weights anew, drawn from torch's global generator."""
+        return self.method.new_module(self.params, self.arch)
 
     @abstractmethod
     def run(
@@ -84,9 +84,9 @@ class Learner(ABC, Generic[S]):
     ) -> Learnt:
         """Run embedded patches (B, N, D) of consecutive frames, the earliest first."""
 
-    @abstractmethod
     def running(self, module: nn.Module, backbone: VisionTransformer) -> Method[Any]:
         """Return the method with these weights, as it is evaluated: without noise."""
+        return self.method(self.params, backbone, module)
 
 
 class SoftWalk:

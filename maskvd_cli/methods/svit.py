@@ -89,12 +89,6 @@ class SViTLearner(Learner[SViTLearning]):
         told = self.settings
         return SViTParams(selector=RANDOM, blocks=told.blocks, hidden=told.hidden)
 
-    def new_module(self) -> nn.ModuleDict:
-        return selectors_of(self.settings, self.arch)
-
-    def running(self, module: nn.Module, backbone: VisionTransformer) -> SViT:
-        return SViT(self.params, backbone, module)
-
     def run(
         self,
         module: Any,
@@ -159,8 +153,12 @@ class SViT(LearnedSelection[SViTParams]):
         return ()
 
     @classmethod
-    def new_module(cls, params: SelectingBlocks, arch: ViTArch) -> nn.ModuleDict:
-        return selectors_of(params, arch)
+    def new_module(cls, params: SViTParams, arch: ViTArch) -> nn.ModuleDict:
+        """Return a selector for each of the blocks, under its number."""
+        hidden = hidden_width(params.hidden, arch.dim)
+        return nn.ModuleDict(
+            {str(block): TokenSelector(arch.dim, hidden) for block in params.blocks}
+        )
 
     @classmethod
     def resolve(cls, params: SViTParams, arch: ViTArch) -> SViTParams:
@@ -180,9 +178,3 @@ class SViT(LearnedSelection[SViTParams]):
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: SViTParams) -> int:
         return 0
-
-
-def selectors_of(params: SelectingBlocks, arch: ViTArch) -> nn.ModuleDict:
-    """Return a selector for each of the blocks, under its number."""
-    hidden = hidden_width(params.hidden, arch.dim)
-    return nn.ModuleDict({str(block): TokenSelector(arch.dim, hidden) for block in params.blocks})

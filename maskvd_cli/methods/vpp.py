@@ -117,12 +117,6 @@ class VPPLearner(Learner[VPPLearning]):
         own = self.settings.model_dump(include=set(MappingBlocks.model_fields) | {"keep_rate"})
         return VPPParams(selector=RANDOM, **own)
 
-    def new_module(self) -> MappingSelectors:
-        return MappingSelectors(self.settings, self.arch)
-
-    def running(self, module: nn.Module, backbone: VisionTransformer) -> VPP:
-        return VPP(self.params, backbone, module)
-
     def run(
         self,
         module: Any,

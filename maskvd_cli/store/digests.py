@@ -13,19 +13,25 @@ from maskvd_cli.store.sealed import sha256_of_bytes
 
 def digest_of_files(paths: Iterable[Path]) -> str:
     """Return the sha256 of the files' own, in order. Raises ResultError where one is absent."""
-    digests = (sha256_of_bytes(read_named(path, None)) for path in paths)
-    return sha256_of_bytes("".join(digests).encode())
+    return _joined(sha256_of_bytes(read_named(path, None)) for path in paths)
 
 
-def digest_of_outputs(paths: Iterable[Path]) -> str:
-    """Return the sha256 of what the pieces say of the outputs that they hold, in order.
+def digests_of_pieces(paths: Iterable[Path]) -> tuple[str, str]:
+    """Return `digest_of_files`, and the sha256 of what pieces say of their outputs, in order.
 
-    Pieces also hold the time they took, so that equal outputs lie in files that differ. Raises
-    ResultError where one is absent or damaged.
+    Pieces also hold the time they took, so that equal outputs lie in files that differ. Every file
+    is read once. Raises ResultError where one is absent or damaged.
     """
-    lines: list[str] = []
+    files: list[str] = []
+    outputs: list[str] = []
     for path in paths:
-        arrays = sorted(digests_in(path, read_named(path, None)).items())
-        lines += [f"{name} {digest}\n" for name, digest in arrays if name.startswith(OUTPUT)]
-        lines.append("\n")
-    return sha256_of_bytes("".join(lines).encode())
+        content = read_named(path, None)
+        files.append(sha256_of_bytes(content))
+        arrays = sorted(digests_in(path, content).items())
+        outputs += [f"{name} {digest}\n" for name, digest in arrays if name.startswith(OUTPUT)]
+        outputs.append("\n")
+    return _joined(files), _joined(outputs)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return sha256_of_bytes("".join(texts).encode())

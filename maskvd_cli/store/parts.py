@@ -31,6 +31,8 @@ _LARGEST = 1 << 32
 _UNPACKED, _RATIO = 64 << 20, 32
 _METADATA = "metadata"
 _KINDS = "biuf"
+# What reading the bytes of a damaged archive raises; RuntimeError, where one says it is encrypted.
+_UNREADABLE = (EOFError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def write_parts(path: Path, arrays: Arrays, facts: Mapping[str, Any]) -> None:
@@ -67,8 +69,7 @@ def read_parts(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         raise ResultError("is missing", where=path, remedy="sweep again") from error
     except MemoryError as error:
         raise ResultError("does not fit into memory", where=path, remedy=AGAIN) from error
-    except (OSError, EOFError, ValueError, KeyError, RecursionError, NotImplementedError,
-            RuntimeError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+    except (OSError, *_UNREADABLE) as error:
         raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
     for name, array in arrays.items():
         if digests.get(name) != sha256_of_array(array):
@@ -85,8 +86,7 @@ def digests_in(path: Path, content: bytes) -> dict[str, str]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             metadata = _array(archive.read(f"{_METADATA}.npy")).tobytes().decode()
         return {**unsealed(read_object(metadata))["arrays"]}
-    except (EOFError, ValueError, KeyError, RecursionError, NotImplementedError, TypeError,
-            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+    except (TypeError, *_UNREADABLE) as error:
         raise damaged(path, " ".join(str(error).split()) or type(error).__name__) from error
 
 
@@ -100,7 +100,7 @@ def names_in(path: Path) -> list[str]:
             names = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
     except FileNotFoundError as error:
         raise ResultError("is missing", where=path, remedy="sweep again") from error
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise damaged(path, error) from error
     return [name for name in names if name != _METADATA]
 

@@ -23,7 +23,7 @@ import pandas as pd
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store import places
 from maskvd_cli.store.atomic import write_bytes
-from maskvd_cli.store.digests import digest_of_files, digest_of_outputs
+from maskvd_cli.store.digests import digest_of_files, digests_of_pieces
 from maskvd_cli.store.earlier_names import with_names_of_today
 from maskvd_cli.store.earlier_outputs import checked_predictions, checked_truth
 from maskvd_cli.store.locking import sole_writer
@@ -283,8 +283,8 @@ class Run:
         digests = {str(place): sha256_of_bytes(content) for place, content in files.items()}
         if record.pieces is not None:
             paths = self._paths(record.key, record.pieces)
-            digests[str(places.pieces(record.key))] = digest_of_files(paths)
-            record = record.model_copy(update={"outputs": digest_of_outputs(paths)})
+            digests[str(places.pieces(record.key))], outputs = digests_of_pieces(paths)
+            record = record.model_copy(update={"outputs": outputs})
         record = record.model_copy(update={"files": digests})
         write_bytes(self.folder / places.point(record.key), dump(record))
 

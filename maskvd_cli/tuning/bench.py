@@ -23,6 +23,7 @@ from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
 from maskvd_cli.store.atomic import refuse_inside
 from maskvd_cli.store.runs import Run, new_run_id, runs_below, utc_now
 from maskvd_cli.store.schema import PlannedPoint
+from maskvd_cli.store.sealed import readable_json
 from maskvd_cli.tuning.chosen_recipe import recipe_text
 from maskvd_cli.tuning.goal import Goal
 from maskvd_cli.tuning.journal import Journal, Trial, Tune, find_journal
@@ -90,7 +91,7 @@ class Bench:
             "max_loss": self.goal.max_loss,
             "seed": seed,
         }
-        return json.loads(json.dumps(made))
+        return json.loads(readable_json(made))
 
     def open(self, results: Path, seed: int) -> Journal:
         """Return the newest search with the same settings below `results`, or begin one.

@@ -7,7 +7,6 @@ proposed again. The trials' results themselves are ordinary result files.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,13 @@ from maskvd_cli.store.reading import read_regular
 from maskvd_cli.store.records import DamagedResultError, NewerResultError
 from maskvd_cli.store.runs import Run
 from maskvd_cli.store.schema import Count, Real, Stored
-from maskvd_cli.store.sealed import read_object, sealed_text, unsealed, without_seal
+from maskvd_cli.store.sealed import (
+    read_object,
+    readable_json,
+    sealed_text,
+    unsealed,
+    without_seal,
+)
 from maskvd_cli.tuning.earlier import upgraded
 
 FOLDER = "tune"
@@ -121,7 +126,7 @@ def _read(path: Path) -> Tune:
     try:
         data = read_object(read_regular(path, _LARGEST).decode())
         _refuse_newer(path, data.get("version"))
-        content = Tune.model_validate_json(json.dumps(upgraded(without_seal(data))))
+        content = Tune.model_validate_json(readable_json(upgraded(without_seal(data))))
         unsealed(data, "version", _SEALED_SINCE)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]

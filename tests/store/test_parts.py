@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store import parts
-from maskvd_cli.store.parts import read_parts, write_parts
+from maskvd_cli.store.parts import digests_in, names_in, read_parts, write_parts
 from maskvd_cli.store.records import NewerResultError
 from maskvd_cli.store.sealed import sealed_text, sha256_of_array
 
@@ -53,6 +54,22 @@ def test_any_changed_byte_is_told_or_changes_nothing(tmp_path: Path) -> None:
         assert facts == {"clip": "x"}
         assert all((arrays[name] == array).all() for name, array in ARRAYS.items())
     assert told > len(content) / 7 / 2
+
+
+def test_what_a_changed_file_says_of_itself_is_read_or_told(tmp_path: Path) -> None:
+    """Not every reader unpacks the arrays, and an archive may say that it is encrypted."""
+    path = tmp_path / "a.npz"
+    write_parts(path, {"a": np.arange(2)}, {})
+    content, refused = path.read_bytes(), 0
+    for place in range(len(content)):
+        damaged = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
+        path.write_bytes(damaged)
+        for read in (partial(digests_in, path, damaged), partial(names_in, path)):
+            try:
+                read()
+            except ResultError:
+                refused += 1
+    assert refused > len(content) / 2
 
 
 def member(array: bytes, name: str = "a.npy") -> bytes:

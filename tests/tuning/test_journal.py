@@ -47,6 +47,14 @@ def test_a_search_comes_back_as_it_was_written(journal: Journal) -> None:
     assert find_journal([journal.run], {**SETTINGS, "seed": 1}) is None
 
 
+def test_names_that_are_no_utf8_can_be_read_again(journal: Journal) -> None:
+    """A reason may name a file, and the name of a file may be any bytes."""
+    journal.add(trial(2, None, state="failed", failure="no \udcff.png"))
+    again = found(journal)
+    assert again is not None
+    assert again.trials[1].failure == "no \\udcff.png"
+
+
 def test_one_changed_digit_is_told(journal: Journal) -> None:
     content = stored(journal)
     content["trials"][0]["cost"]["value"] = 2.4

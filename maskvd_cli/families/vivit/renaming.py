@@ -11,7 +11,6 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.vitdet.renaming import CheckpointError, listed, without_wrapper
 
 NAMING = "eventful-vivit"
-DESCRIPTION = "Eventful Transformers' ViViT, such as spatial_model.class_token"
 _PARTS = {"spatial_model.": "backbone.", "temporal_model.": "temporal."}
 _LAYERS = {
     "input_layer_norm": "norm1",
