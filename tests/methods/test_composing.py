@@ -354,7 +354,7 @@ def test_parameters_of_both_are_checked_by_their_own_halves() -> None:
             "maskvd+dense",
             "dense cannot run tokens that another method chose; use one of maskvd+ats",
         ),
-        ("eventful+tome", "tome keeps no tokens in slots; use one of eventful+ats"),
+        ("eventful+tome", "tome keeps no tokens in slots; use one of boxes-k+ats"),
         ("stgt+ats", "stgt updates no attention weights"),
     ],
 )
