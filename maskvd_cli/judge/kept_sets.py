@@ -149,7 +149,8 @@ def _overlaps(
         if frames:
             first, second = readers[one].row, readers[other].row
             values = [None if headline is None else rows[row][headline] for row in (first, second)]
-            change = None if None in values else float(values[0]) - float(values[1])
+            known = [float(value) for value in values if value is not None]
+            change = known[0] - known[1] if len(known) == len(values) else None
             yield Overlap(
                 report.names[first], report.names[second], int(frames),
                 overlap / frames, chance / frames, change,

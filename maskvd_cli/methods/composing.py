@@ -206,7 +206,8 @@ def combined(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method
         "__module__": __name__,
         "__doc__": Combination.__doc__,
     }
-    return type(Combination)(name, (Combination,), told)
+    kind: Any = type(Combination)
+    return kind(name, (Combination,), told)
 
 
 def prefix_of(second: type[Method[Any]]) -> str:

@@ -54,7 +54,8 @@ class JoinedParams(Params):
                 raise ValueError("; ".join(problems).replace("Value error, ", "")) from error
             values = {name: getattr(checked, own) for own, name in half.names.items()}
             # A validator of a model that is not changed afterwards has no other way.
-            self.__dict__.update(values)
+            for name, value in values.items():
+                object.__setattr__(self, name, value)
         return self
 
 

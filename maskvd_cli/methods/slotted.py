@@ -328,4 +328,5 @@ def slotted(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method[
         "__module__": __name__,
         "__doc__": SlottedGates.__doc__,
     }
-    return type(SlottedGates)(str(told["name"]), (SlottedGates,), told)
+    kind: Any = type(SlottedGates)
+    return kind(str(told["name"]), (SlottedGates,), told)

@@ -15,7 +15,7 @@ from maskvd_cli.recipe.source import KeyPath
 
 
 @dataclass(frozen=True)
-class Combination:
+class GridPoint:
     """One point of a grid: its values, and for each value the place it came from."""
 
     values: dict[str, Any]
@@ -30,7 +30,7 @@ def holds_list(field: FieldInfo) -> bool:
 
 def expand(
     params: Mapping[str, Any], fields: Mapping[str, FieldInfo], path: KeyPath
-) -> Iterator[Combination]:
+) -> Iterator[GridPoint]:
     """Yield every combination of the lists in `params`, the last key varying fastest.
 
     A parameter whose own type is a list becomes an axis only where its items are lists. An empty
@@ -46,7 +46,7 @@ def expand(
             axes.append([(value, here)])
     for choice in itertools.product(*axes):
         named = list(zip(params, choice, strict=True))
-        yield Combination(
+        yield GridPoint(
             {key: value for key, (value, _) in named}, {key: where for key, (_, where) in named}
         )
 

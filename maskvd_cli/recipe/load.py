@@ -229,7 +229,7 @@ def _grid(  # noqa: PLR0913, PLR0917 - the parts of one entry, all needed to pla
 
 def _with_absolute_files(  # noqa: PLR0913, PLR0917 - one point's parameters, and their places
     params: BaseModel,
-    made_of: grid.Combination,
+    made_of: grid.GridPoint,
     path: KeyPath,
     document: Document,
     file: Path,

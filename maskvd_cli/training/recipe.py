@@ -120,11 +120,11 @@ class MaskSection(Section):
 class ReductionSection(Section):
     """Train with a method on that loses tokens with depth: at first none, then ever more.
 
-    After EViT, which lets the share of tokens that stay fall as a cosine; `begin` and `length` are
-    in the schedule's unit.
+    The share of tokens that stay falls as a cosine. `begin` and `length` are in the schedule's
+    unit.
     """
 
-    name: str = Field(description="evit, ats, tome or another method that does so")
+    name: str = Field(description="a method that loses tokens with depth: maskvd ls methods")
     params: dict[str, Any] = Field(
         default={}, description="the method's own, as in the recipe of a sweep"
     )
@@ -205,7 +205,7 @@ class TrainingRecipe(Section):
     def _one_way_to_leave_out(self) -> TrainingRecipe:
         given = [name for name in ("mask", "reduction", "method") if getattr(self, name)]
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(given)} all leave tokens out; give one of them")
+            raise ValueError(f"{' and '.join(given)}: each leaves tokens out; give one of them")
         section = self.reduction
         if section is not None and section.begin + section.length > self.schedule.length:
             raise ValueError("reduction is not whole before the schedule ends; shorten it")

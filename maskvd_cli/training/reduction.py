@@ -1,9 +1,9 @@
-"""The backbone in training with a method on that loses tokens with depth (EViT, ATS, ToMe).
+"""The backbone in training with a method on that loses tokens with depth.
 
-The share of tokens that stay falls from all to what the method's parameters say, as EViT's keep
-rate does: share(t) = (1 + cos(pi t)) / 2 of what will be lost is still there, t from 0 to 1 between
-`begin` and `begin + length`. Scores choose tokens and get no gradient; features of tokens that are
-gone are zero, as at test.
+The share of tokens that stay falls from all to what the method's parameters say, as the keep rate
+of arXiv 2202.07800: share(t) = (1 + cos(pi t)) / 2 of what will be lost is still there, t from 0 to
+1 between `begin` and `begin + length`. Scores choose tokens and get no gradient; features of tokens
+that are gone are zero, as at test.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Reduction:
 
 
 @dataclass(frozen=True)
-class Reduced:
+class ReducedDetector:
     """A detector with the reduction on, as the training ends."""
 
     detector: Detector

@@ -25,7 +25,7 @@ from maskvd_cli.training.masking import training_mask
 from maskvd_cli.training.optimiser import adamw, average_of
 from maskvd_cli.training.recipe import FREE, TrainingRecipe
 from maskvd_cli.training.records import FOLDER_VERSION
-from maskvd_cli.training.reduction import Reduced, Reduction
+from maskvd_cli.training.reduction import ReducedDetector, Reduction
 from maskvd_cli.training.schedule import Schedule
 
 
@@ -94,9 +94,11 @@ class Training:
         return headline, by_class_of(headline)
 
     @property
-    def detecting(self) -> Detector | Reduced:
+    def detecting(self) -> Detector | ReducedDetector:
         """What is evaluated: with the reduction on, as the training ends, if there is one."""
-        return self.result if self.reduction is None else Reduced(self.result, self.reduction)
+        return (
+            self.result if self.reduction is None else ReducedDetector(self.result, self.reduction)
+        )
 
     @property
     def autocast(self) -> bool:

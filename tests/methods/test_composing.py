@@ -304,7 +304,9 @@ def test_a_selection_sees_patches_attention_and_frames_that_ran(
     assert all(shape == (1, 4, len(at_) + 1, len(at_) + 1) for _, shape, at_ in Keen.seen)
     assert method.selecting.ran == [trace.tokens for trace in traces]
     trace = TokenTrace.of(traces)
-    assert np.asarray(kind.macs(PLAIN, GRID, method.params, trace).matrix).tolist() == counted
+    macs = kind.macs(PLAIN, GRID, method.params, trace)
+    assert macs is not None
+    assert np.asarray(macs.matrix).tolist() == counted
     planned = kind.plan(method.params, PLAIN, ClipView(FRAMES, INPUT, 16))
     assert planned is not None
     assert planned.tokens.tolist() == pytest.approx(trace.tokens.tolist())

@@ -193,7 +193,8 @@ def test_what_does_not_fit_is_refused() -> None:
         MaskVDEViT.resolve(MaskVDEViTParams(drop_blocks=(12,)), plain)
     with pytest.raises(UsageError, match="version C is for windowed backbones"):
         MaskVDEViT.resolve(MaskVDEViTParams(version="C"), plain)
-    assert MaskVDEViT.resolve(MaskVDEViTParams(static_keep_rate=0), plain).mask == "dynamic"
+    resolved: Any = MaskVDEViT.resolve(MaskVDEViTParams(static_keep_rate=0), plain)
+    assert resolved.mask == "dynamic"
     assert MaskVDEViT.needs_heatmap(MaskVDEViTParams())
 
 

@@ -16,7 +16,7 @@ from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.vivit.archs import vivit
 from maskvd_cli.families.vivit.transformer import ClassTransformer
 from maskvd_cli.methods.base import ClipView, FrameContext, TokenTrace
-from maskvd_cli.methods.eventful import Eventful
+from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.fit import unlike
 from maskvd_cli.methods.registry import methods
 
@@ -102,7 +102,7 @@ def test_gates_on_slots_cost_what_gates_cost_where_none_is_lost(given: dict[str,
     whole: Any = methods.load("eventful+ats")
     view = ClipView(FRAMES, INPUT, 16)
     params = whole.resolve(whole.params_type.model_validate({**given, "ats_fraction": 1.0}), ARCH)
-    alone = Eventful.params_type.model_validate(given)
+    alone = EventfulParams.model_validate(given)
     found = whole.macs(ARCH, GRID, params, whole.plan(params, ARCH, view))
     expected = Eventful.macs(ARCH, GRID, alone, Eventful.plan(alone, ARCH, view))
     assert np.asarray(found.matrix).tolist() == np.asarray(expected.matrix).tolist()

@@ -193,7 +193,7 @@ def test_mistakes_are_told(home: Path, given: str, problem: str) -> None:
 
 
 def test_what_does_not_fit_is_refused(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="mask and reduction both leave tokens out"):
+    with pytest.raises(RecipeError, match="mask and reduction: each leaves tokens out"):
         load_training(home / "tiny.yaml", [EVIT, "mask={static_keep_rate: 0.5}"])
     with pytest.raises(UsageError, match="drops tokens, and the windows of tiny need all"):
         made(home, EVIT, "model.name=tiny")
