@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maskvd_cli.store.piece import WHOLE
 from maskvd_cli.store.runs import Run, find_run
 
 from . import measured_runs as made
@@ -82,6 +83,9 @@ def test_detections_are_26_bytes_and_frames_a_few_numbers(recipe: Path, tmp_path
     run = find_run(tmp_path)
     piece = run.piece(run.plan().points[0].key, 0)
     assert sum(a.nbytes for a in piece.outputs.values()) == 26 * len(piece.outputs["score"])
-    others = [a for name, a in piece.arrays.items() if not name.startswith("output.")]
-    assert all(a.shape == (6,) for a in others)
+    others = {name: a for name, a in piece.arrays.items() if not name.startswith("output.")}
+    kept = others.pop("kept")
+    assert (kept.dtype, len(kept)) == (np.uint8, 6)
+    assert (kept == WHOLE).all(), "dense computes every token in every layer"
+    assert all(a.shape == (6,) for a in others.values())
     assert np.isfinite(piece.arrays["around"]).all()
