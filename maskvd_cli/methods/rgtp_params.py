@@ -39,19 +39,18 @@ class RGTPParams(PrunedParams):
         "grids with even sides), or through the product of all maps (matrix: same outcome, N times "
         "the cost)",
     )
-    foreground: float | None = Field(
-        default=None,
+    foreground: float = Field(
+        default=1.0,
         gt=0,
         le=1,
-        description="recognisers: every round(1 / foreground)-th of the K tokens goes on, by rank; "
-        "null: all",
+        description="recognisers: every round(1 / foreground)-th of the K tokens goes on, by rank",
     )
-    background: float | None = Field(
-        default=None,
+    background: float = Field(
+        default=0.0,
         ge=0,
         le=1,
         description="recognisers: every round(1 / background)-th of the other tokens goes on, in "
-        "raster order; 0 or null: none",
+        "raster order; 0: none",
     )
     reset: Reset | None = Field(
         default=None,
@@ -62,8 +61,8 @@ class RGTPParams(PrunedParams):
     def told(self) -> dict[str, Any]:
         """Return the parameters as results tell them, without those that a detector has not."""
         told = super().told()
-        return {name: value for name, value in told.items()
-                if not (name in STEP_PARAMS and value is None)}  # fmt: skip
+        left_out = STEP_PARAMS if self.reset is None else ()
+        return {name: value for name, value in told.items() if name not in left_out}
 
     def at(self, arch: ViTArch) -> RGTPParams:
         """Return the parameters with what depends on the backbone filled in.
@@ -73,7 +72,7 @@ class RGTPParams(PrunedParams):
         if CLASS_FEATURES in arch.has:
             return self._on_steps(arch)
         for name in STEP_PARAMS:
-            if getattr(self, name) is not None:
+            if getattr(self, name) != RGTPParams.model_fields[name].default:
                 raise UsageError(
                     f"{name} is for models that are read at their class token, and {arch.name} is "
                     "read at all tokens",
@@ -97,17 +96,12 @@ class RGTPParams(PrunedParams):
                 f"rollout {self.rollout} is for detectors; {arch.name} is read at its class token",
                 remedy="choose rollout matvec",
             )
-        if self.score_threshold != type(self).model_fields["score_threshold"].default:
+        if self.score_threshold != RGTPParams.model_fields["score_threshold"].default:
             raise UsageError(
                 f"score_threshold is for boxes, and {arch.name} detects none",
                 remedy="leave score_threshold out",
             )
-        filled = {
-            "foreground": 1.0 if self.foreground is None else self.foreground,
-            "background": self.background or 0.0,
-            "reset": self.reset or "1in2",
-        }
-        return self.model_copy(update=filled)
+        return self.model_copy(update={"reset": self.reset or "1in2"})
 
     def on_step(self, index: int, grid: Size) -> int:
         """Return how many tokens of the grid go on at a step of a look.
@@ -128,7 +122,7 @@ class RGTPParams(PrunedParams):
     @property
     def every(self) -> int:
         """The stride, by rank, at which tokens among the K go on."""
-        return round(1 / (self.foreground or 1.0))
+        return round(1 / self.foreground)
 
     @property
     def every_other(self) -> int:

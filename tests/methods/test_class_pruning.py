@@ -120,7 +120,7 @@ class Literally:
             return [place for row, col, place in every if there(row, col)]
         scores = tracked(self.importance, tokens, self.before, GRID, self.params.radius)
         order, count = best(scores, N).tolist(), self.params.count(N)
-        chosen = order[:count][:: round(1 / (self.params.foreground or 1))]
+        chosen = order[:count][:: round(1 / self.params.foreground)]
         if self.params.background:
             chosen += sorted(order[count:])[:: round(1 / self.params.background)]
         return sorted(chosen)
@@ -269,7 +269,7 @@ def test_what_does_not_fit_is_refused() -> None:
         (ARCH, {"rollout": "matrix"}, "rollout matrix is for detectors"),
         (ARCH, {"score_threshold": 0.2}, "score_threshold is for boxes, and steps detects none"),
         (detector, {"foreground": 0.5}, "foreground is for models that are read at their class"),
-        (detector, {"background": 0.0}, "background is for models that are read at their class"),
+        (detector, {"background": 0.1}, "background is for models that are read at their class"),
         (detector, {"reset": "full"}, "reset is for models that are read at their class"),
     ]
     for arch, given, reason in refused:

@@ -99,3 +99,42 @@ def test_models_that_look_in_other_ways_need_a_recipe_each() -> None:
     loaded = load_recipe(find_recipe("vivit-epic-table"), catalog(), [models])
     with pytest.raises(UsageError, match="vivit-b-epic and vivit-ti look at videos in other ways"):
         plan_tasks(loaded)
+
+
+# By eye from the README of RGTP; three digits from the formulas of its code, product by product.
+RGTP_EPIC = {
+    None: (7.12, 7.122), 0.75: (5.51, 5.508), 0.45: (4.04, 4.041), 0.3: (2.97, 2.969),
+    0.4: (2.25, 2.248), 0.24: (1.71, 1.706), 0.14: (1.34, 1.342),
+}  # fmt: skip
+RGTP_KINETICS = {
+    None: (3.36, 3.36),
+    0.49: (1.79, 1.789),
+    0.215: (1.01, 1.016),
+    0.066: (0.61, 0.608),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("vivit-epic-rgtp", RGTP_EPIC), ("vivit-k400-rgtp", RGTP_KINETICS)]
+)
+def test_pruned_rows_cost_what_is_published_but_for_one(
+    name: str, expected: dict[float | None, tuple[float, float]], tmp_path: Path
+) -> None:
+    report = report_of(name, tmp_path)
+    found = {
+        None if row["method"] == "dense" else float(row["param_keep_rate"]): (
+            row["paper_tmacs_video"], round(row["tmacs_video"], 3)
+        )
+        for _, row in report.rows.iterrows()
+    }  # fmt: skip
+    assert found == expected
+    off = {rate for rate, (printed, ours) in expected.items() if round(ours, 2) != printed}
+    assert off == ({0.215} if name == "vivit-k400-rgtp" else set())
+    checks = [c for c in paper_checks(report) if c.quantity == "TMACs/video"]
+    assert len(checks) == len(expected)
+    missed = [check for check in checks if check.verdict != "reproduced"]
+    assert len(missed) == len(off)
+    for check in missed:
+        assert check.verdict == "not reproduced"
+        assert check.deviation_percent == pytest.approx(0.57, abs=0.01)
+        assert "published slip: 1.01 where the published code counts 1.0157" in check.reason
