@@ -206,6 +206,7 @@ def test_slots_and_gates_on_steps_are_what_the_definition_says(top: float | None
         method = made(
             "eventful+ats", {"policy": "top_fraction", "fraction": top, "ats_fraction": 0.7}
         )
+    standing: list[list[int]] = []
     for look in range(2):
         literally = Literally(method, top=top)
         method.reset()
