@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from maskvd_cli.judge.legend import Legend
@@ -143,16 +143,44 @@ class _Point:
 def paper_checks(report: Report) -> tuple[PaperCheck, ...]:
     """Return a check of each value that a published row gives or this run has, in row order.
 
-    Points without a published row have none. Left out are values that a planned run cannot have,
-    values that neither side knows, and the keep rate where the paper prints tokens.
+    Points without a published row have none. Values of further rows of a paper follow those of its
+    first one, the same value once. Left out are values that neither side knows, and the keep rate
+    where the paper prints tokens.
     """
     printed = _printed(report.legend)
-    return tuple(
-        _check(point, quantity)
-        for point in _points(report)
-        for quantity in printed
-        if _worth_checking(point, quantity)
-    )
+    return tuple(check for point in _points(report) for check in _checks(point, printed))
+
+
+def _checks(point: _Point, printed: Sequence[_Printed]) -> Iterator[PaperCheck]:
+    for quantity in printed:
+        seen: set[float | None] = set()
+        for match in (point.match, *point.match.beside):
+            answer = replace(point, match=match)
+            theirs = answer.theirs(quantity)
+            if seen and (theirs is None or theirs in seen):
+                continue
+            seen.add(theirs)
+            if _worth_checking(answer, quantity):
+                yield _check(answer, quantity)
+    for match in (point.match, *point.match.beside):
+        yield from _elsewhere(replace(point, match=match))
+
+
+def _elsewhere(point: _Point) -> Iterator[PaperCheck]:
+    """Yield what else the paper prints of a point."""
+    for other in point.match.row.elsewhere:
+        yield PaperCheck(
+            key=point.row["key"],
+            label=point.label,
+            paper=point.match.paper,
+            table=other.table or point.match.table.table,
+            quantity=other.of,
+            ours=None,
+            theirs=other.value,
+            deviation_percent=None,
+            verdict="not comparable",
+            reason=other.why,
+        )
 
 
 def _points(report: Report) -> Iterator[_Point]:
@@ -174,8 +202,6 @@ def _worth_checking(point: _Point, quantity: _Printed) -> bool:
         return theirs is not None and "tokens" not in point.match.row.values
     if quantity.name in ("tokens", "GMACs") and _OF_VIDEOS.published in point.match.row.values:
         # What is printed of a whole video is not printed of its frames.
-        return False
-    if ours is None and point.planned and quantity.name not in ("tokens", "GMACs"):
         return False
     return ours is not None or theirs is not None
 
@@ -216,6 +242,10 @@ def _unknown(point: _Point, quantity: _Printed) -> str:
             "other counter: the paper evaluates its own once, at the mean token count, and here "
             "more than that count decides"
         )
+    if quantity.each:
+        return "not known without the number of classes"
+    if point.planned:
+        return "planned, so that nothing was measured"
     if quantity.in_points and point.random_weights:
         return "random weights know nothing"
     return "not measured"

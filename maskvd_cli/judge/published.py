@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Self
@@ -33,6 +33,18 @@ class Slip(_Data):
     text: str
 
 
+class Elsewhere(_Data):
+    """A published number of a point that nothing here can be compared with, and why.
+
+    `of`: what it is of, in words with its unit; `table`: where it stands, None: in the row's own.
+    """
+
+    of: str
+    value: float
+    why: str
+    table: str | None = None
+
+
 class PaperRow(_Data):
     """A published point: method and parameters, its values by quantity, what to know about them."""
 
@@ -40,6 +52,7 @@ class PaperRow(_Data):
     values: dict[QuantityName, float] = Field(min_length=1)
     note: str | None = None
     slips: tuple[Slip, ...] = ()
+    elsewhere: tuple[Elsewhere, ...] = ()
 
     @model_validator(mode="after")
     def _slips_are_printed(self) -> Self:
@@ -102,7 +115,7 @@ class Match:
     `difference`: what of data and setting is not the paper's, None where all is;
     `video_difference` the same without the number of videos, for what each of them costs.
     `withheld`: what the point needs and the paper did not publish. `hardware`: what the paper
-    measured on.
+    measured on. `beside`: further rows of the paper for the same point, with other values.
     """
 
     paper: str
@@ -112,6 +125,7 @@ class Match:
     withheld: str | None
     hardware: str | None
     video_difference: str | None = None
+    beside: tuple[Match, ...] = ()
 
     @property
     def same_data(self) -> bool:
@@ -126,7 +140,8 @@ class Match:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of this row should know."""
-        return (*self.table.notes, *((self.row.note,) if self.row.note else ()))
+        own = (*self.table.notes, *((self.row.note,) if self.row.note else ()))
+        return (*own, *(note for other in self.beside for note in other.notes))
 
 
 @cache
@@ -141,14 +156,29 @@ def papers() -> tuple[Paper, ...]:
 def matches(records: Sequence[PointRecord]) -> list[Match | None]:
     """Return for each point the published row with its setting, method and parameters, or None.
 
-    Several tables may answer for one point, above all for the baseline: then the table that answers
-    for most points is taken.
+    Several tables may answer for one point, above all for the baseline: then one that can be
+    compared is taken, that which answers for most points. Others of its paper stand beside it.
     """
     candidates = [list(_candidates(record)) for record in records]
     answered = Counter(match.source for found in candidates for match in found)
+
+    def weight(match: Match) -> tuple[bool, int]:
+        return match.table.incomparable is None, answered[match.source]
+
+    chosen = [max(found, key=weight, default=None) for found in candidates]
     return [
-        max(found, key=lambda match: answered[match.source], default=None) for found in candidates
+        None if match is None else replace(match, beside=_beside(match, found))
+        for match, found in zip(chosen, candidates, strict=True)
     ]
+
+
+def _beside(chosen: Match, found: Sequence[Match]) -> tuple[Match, ...]:
+    """Return the rows of the chosen one's paper that print other values."""
+    return tuple(
+        match
+        for match in found
+        if match.paper == chosen.paper and match.row.values != chosen.row.values
+    )
 
 
 def _candidates(record: PointRecord) -> Iterator[Match]:

@@ -1,8 +1,9 @@
 """RGTP, rollout-guided token pruning (ICIP 2025, doi 10.1109/ICIP55913.2025.11084634).
 
 A pruned frame recomputes the K tokens whose matching tokens in the frame before did most for that
-frame's detections. How K tokens run through the blocks, is told in `pruned_execution`. To choose
-them, before frame t runs:
+frame's detections. How K tokens run through the blocks, is told in `pruned_execution`; on a model
+that is read at its class token alone, all of it in `class_pruning`. To choose them, before frame t
+runs:
 
 1. Anchors: the tokens under the boxes of frame t - 1 above `score_threshold`, all where there is no
    such box. Boxes begin at the token of their first pixel and end before that of their last one,
@@ -30,24 +31,22 @@ and pooled maps are used at 672 pixels. Where it cannot be followed, this is wha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import CLASS_FEATURES, PLAIN_VIT
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.attention_maps import (
     POOL,
     AttentionMaps,
-    Fusion,
-    Rollout,
     covered_cells,
     spread_cells,
 )
@@ -60,31 +59,13 @@ from maskvd_cli.methods.base import (
     TokenTrace,
     token_bytes,
 )
-from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.pruned import PrunedMethod, PrunedParams
+from maskvd_cli.methods.class_pruning import ClassPruning
+from maskvd_cli.methods.class_pruning_costs import kept_bytes, look_trace, step_macs
+from maskvd_cli.methods.pruned import ChosenTokens, PrunedMethod
 from maskvd_cli.methods.pruned_costs import PRUNED, state_bytes
+from maskvd_cli.methods.reducing import STEPS
+from maskvd_cli.methods.rgtp_params import STEP_PARAMS, RGTPParams, check_poolable_grid
 from maskvd_cli.methods.tracking import best, tracked
-
-
-class RGTPParams(PrunedParams):
-    """How importance is computed, and how it follows tokens."""
-
-    radius: Annotated[int, Varied((0, 1, 2, 3))] = Field(
-        default=1, ge=0, le=16, description="r: how many tokens away a token is looked for; 0: not"
-    )
-    score_threshold: Annotated[float, Varied.steps(0, 0.9, 0.1, with_scores=True)] = Field(
-        default=0.1, ge=0, le=1, description="boxes above this score are what importance is for"
-    )
-    fusion: Fusion = Field(
-        default="rms",
-        description="heads are fused by root mean square (published code) or mean (text)",
-    )
-    rollout: Rollout = Field(
-        default="matvec",
-        description="importance goes back as a vector, through maps of 2 x 2 cells (pooled, on "
-        "grids with even sides), or through the product of all maps (matrix: same outcome, N times "
-        "the cost)",
-    )
 
 
 class RGTP(PrunedMethod[RGTPParams]):
@@ -104,12 +85,17 @@ class RGTP(PrunedMethod[RGTPParams]):
         **PrunedMethod.columns, "radius": "r", "score_threshold": "threshold", "fusion": "fusion",
         "rollout": "rollout",
     }  # fmt: skip
+    knows = PLAIN_VIT | STEPS
     colour, mark = "#7b3294", "D"
     watches = True
+    own_execution: ClassVar = frozenset(STEP_PARAMS)
 
     def __init__(self, params: RGTPParams, backbone: VisionTransformer) -> None:
         self._maps = AttentionMaps(params.fusion, params.rollout)
         super().__init__(params, backbone)
+        self._dropping: ClassPruning | None = None
+        if _drops(backbone.arch):
+            self._dropping = ClassPruning(self.params, backbone)
         self.before: Tensor | None = None
         # Unpooled: the importance that tokens had, (N,), and which the last frame recomputed.
         self._earlier: Tensor | None = None
@@ -123,9 +109,13 @@ class RGTP(PrunedMethod[RGTPParams]):
     def forget(self) -> None:
         super().forget()
         self.before = self._earlier = self._recomputed = None
+        if self._dropping is not None:
+            self._dropping.forget()
 
     def state(self) -> Iterable[Tensor]:
         yield from super().state()
+        if self._dropping is not None:
+            yield from self._dropping.state()
         kept = (self.before, self._earlier, self._recomputed)
         yield from (tensor for tensor in kept if tensor is not None)
 
@@ -163,9 +153,19 @@ class RGTP(PrunedMethod[RGTPParams]):
         assert self.before is not None
         return tracked(importance, tokens, self.before, grid, self.params.radius)
 
+    def _selected(self, tokens: Tensor, frame: FrameContext) -> Selection:
+        if self._dropping is None:
+            return super()._selected(tokens, frame)
+        self._check(tokens, frame)
+        return Selection(more=ChosenTokens(self._dropping.choose(tokens[0], frame)))
+
     def compute(
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
+        if self._dropping is not None:
+            kept = selection.more or self._selected(tokens, frame).more
+            assert isinstance(kept, ChosenTokens)
+            return self._dropping.run(tokens, frame, kept.index)
         if self._maps.pooled:
             check_poolable_grid(frame.grid)
         features, trace = super().compute(tokens, frame, selection)
@@ -204,26 +204,25 @@ class RGTP(PrunedMethod[RGTPParams]):
 
     @classmethod
     def resolve(cls, params: RGTPParams, arch: ViTArch) -> RGTPParams:
-        if params.rollout == "pooled" and arch.lead:
-            raise UsageError(
-                f"rollout pooled has no cell for the class token of {arch.name}",
-                remedy="choose rollout matvec",
-            )
-        if not arch.global_blocks:
-            raise UsageError(
-                f"importance goes back through global blocks, and {arch.name} has none",
-                remedy="use another model",
-            )
-        return params
+        return params.at(arch)
+
+    @classmethod
+    def constant_on_repeats(cls, params: RGTPParams) -> bool:
+        # Where tokens are gone, so is what they had to say.
+        return params.reset is None
 
     @classmethod
     def plan(cls, params: RGTPParams, arch: ViTArch, view: ClipView) -> TokenTrace:
+        if _drops(arch):
+            return look_trace(params, view)
         if params.rollout == "pooled":
             check_poolable_grid(view.grid)
         return super().plan(params, arch, view)
 
     @classmethod
     def macs(cls, arch: ViTArch, grid: Size, params: RGTPParams, trace: TokenTrace) -> Macs:
+        if _drops(arch):
+            return step_macs(arch, grid, params, trace)
         macs = super().macs(arch, grid, params, trace)
         return macs + cls._choosing_macs(arch, grid, params, trace.counts[PRUNED])
 
@@ -248,7 +247,12 @@ class RGTP(PrunedMethod[RGTPParams]):
 
     @classmethod
     def published_at(cls, arch: ViTArch, grid: Size, params: RGTPParams, tokens: int) -> int | None:
-        """Return the published counter of a pruned frame with K = `tokens`."""
+        """Return the published counter of a pruned frame with K = `tokens`.
+
+        None where tokens are dropped: the authors' rollout is of third degree in those that stay.
+        """
+        if _drops(arch):
+            return None
         through = super().published_at(arch, grid, params, tokens)
         assert through is not None
         return through + tracking_macs(arch, grid, params) + rollout_macs(arch, grid, params)[1]
@@ -257,8 +261,11 @@ class RGTP(PrunedMethod[RGTPParams]):
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: RGTPParams) -> int:
         """Return the bytes of caches, embeddings ND, maps Gn^2, importance N and a bool per token.
 
-        Pooled: maps G(N/4)^2, and neither importance nor bools.
+        Pooled: maps G(N/4)^2, and neither importance nor bools. Where tokens are dropped:
+        `class_pruning_costs.kept_bytes`.
         """
+        if _drops(arch):
+            return kept_bytes(arch, grid, params)
         kept = super().planned_state_bytes(arch, grid, params) + token_bytes(arch, grid)
         blocks = len(arch.global_blocks)
         if params.rollout == "pooled":
@@ -290,13 +297,9 @@ def anchor_tokens(frame: FrameContext, score_threshold: float) -> Tensor:
     return covered.flatten()
 
 
-def check_poolable_grid(grid: Size) -> None:
-    """Raise UsageError unless 2 x 2 cells cover the grid."""
-    if grid.rows % POOL or grid.cols % POOL:
-        raise UsageError(
-            f"2 x 2 cells do not cover the token grid {grid} (rows x columns)",
-            remedy="choose rollout matvec or another input",
-        )
+def _drops(arch: ViTArch) -> bool:
+    """Whether tokens that are left out are gone, since none but the class token is read."""
+    return CLASS_FEATURES in arch.has
 
 
 def tracking_macs(arch: ViTArch, grid: Size, params: RGTPParams) -> int:

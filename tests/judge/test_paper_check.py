@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from maskvd_cli.judge.facts import facts
 from maskvd_cli.judge.paper_check import PaperCheck, grouped, paper_checks, tally
-from maskvd_cli.judge.published import PaperTable
+from maskvd_cli.judge.published import PaperTable, matches
 from maskvd_cli.judge.rows import Report
 
 from .measured_report import DENSE_MS, Measured, a_setting, times
@@ -193,12 +193,21 @@ def test_random_weights_have_no_map50_to_compare(tmp_path: Path) -> None:
     assert check.reason == "random weights know nothing"
 
 
-def test_planned_points_are_checked_in_what_they_have(tmp_path: Path) -> None:
+def test_planned_points_are_checked_in_what_they_have_and_the_rest_is_listed(
+    tmp_path: Path,
+) -> None:
     report = report_of(tmp_path, record("a", metrics()), record("b", None), pending=1)
     checks = paper_checks(report)
-    assert [(check.key, check.quantity) for check in checks] == [("a", "tokens"), ("a", "GMACs")]
+    assert {check.key for check in checks} == {"a"}
+    assert [(check.quantity, check.theirs, check.verdict) for check in checks] == [
+        ("tokens", 1005, "reproduced"), ("GMACs", 110.75, "reproduced"),
+        ("mAP50", 76.04, "not comparable"), ("latency ms", 45.43, "not comparable"),
+        ("peak MiB", 1345, "not comparable"),
+    ]  # fmt: skip
+    assert {check.reason for check in checks[2:]} == {"planned, so that nothing was measured"}
     assert tally(checks) == (
-        "2 of 2 comparable values of MaskVD (WACV 2025, arXiv 2407.12067), Table 1 are reproduced."
+        "2 of 2 comparable values of MaskVD (WACV 2025, arXiv 2407.12067), Table 1 are reproduced; "
+        "3 more are not comparable."
     )
 
 
@@ -244,11 +253,19 @@ def test_a_table_of_another_task_is_told_and_never_compared(tmp_path: Path) -> N
     """Its row stands beside every point of the method, whatever the dataset and the model."""
     made = record("a", metrics(keep_rate=0.515), method="vpp", params={"keep_rate": 0.7})
     report = report_of(tmp_path, made)
-    (check,) = paper_checks(report)
-    assert (check.quantity, check.ours, check.theirs) == ("keep rate", 0.515, 0.515)
-    assert check.verdict == "not comparable"
-    assert check.reason.startswith("instance masks by Mask2Former on ViT-Adapter")
-    assert "YouTube-VIS" in check.table
+    checks = paper_checks(report)
+    assert [(check.quantity, check.ours, check.theirs) for check in checks] == [
+        ("keep rate", 0.515, 0.515), ("keep rate", 0.515, 0.527), ("track AP", None, 49.8),
+        ("mask AP", None, 51.3), ("track AP", None, 42.3), ("mask AP", None, 45.7),
+    ]  # fmt: skip
+    assert {check.verdict for check in checks} == {"not comparable"}
+    for check in checks[:2]:
+        assert check.reason.startswith("instance masks by Mask2Former on ViT-Adapter")
+    assert [check.table.rpartition(" ")[2] for check in checks] == [
+        "Small", "Tiny", "Small", "Small", "Tiny", "Tiny",
+    ]  # fmt: skip
+    for part in ("dense Small model", "dense Tiny model"):
+        assert any(part in note for note in report.notes)
     assert report.rows["paper_table"].isna().all(), "no column shows what cannot be compared"
     other = record("a", metrics(), method="vpp", params={"keep_rate": 0.5})
     assert paper_checks(report_of(tmp_path / "2", other)) == ()
@@ -263,3 +280,45 @@ def test_a_table_has_a_setting_or_a_reason() -> None:
     with pytest.raises(ValidationError, match="or the reason in incomparable"):
         PaperTable.model_validate({**told, "where": {"dataset": "kitti"}, "data": {
             "model": "m", "clips": 1, "frames": 1, "frame": "fit"}})  # fmt: skip
+
+
+def test_both_tables_of_one_method_are_listed(tmp_path: Path) -> None:
+    """The same point stands in both; none of them can be compared."""
+    checks = paper_checks(report_of(tmp_path, record("a", metrics(), method="svit", params={})))
+    latencies = [check.theirs for check in checks if check.quantity == "latency ms"]
+    assert latencies == [44.80, 63.49]
+    assert [check.theirs for check in checks if check.quantity == "mask AP"] == [40.7, 42.5]
+    assert {check.verdict for check in checks} == {"not comparable"}
+
+
+@pytest.mark.parametrize(
+    ("r", "top1", "elsewhere"),
+    [
+        # Tuned at 200 and at 100: the same cost, other accuracy.
+        (120, [62.23, 64.51], []),
+        (100, [62.91], [("top-1 change without tuning", -10, "section 5")]),
+        (50, [59.91], [("GPU ms", 545, "Table 2"), ("CPU ms", 21500, "Table 2")]),
+    ],
+)
+def test_rows_that_a_paper_prints_twice_and_what_it_prints_elsewhere(
+    r: int, top1: list[float], elsewhere: list[tuple[str, float, str]]
+) -> None:
+    params = {
+        "policy": "top_r", "r": r, "update": "full", "pool": 1, "gate": "after_ln",
+        "av_precision": "full",
+    }  # fmt: skip
+    dataset = {"name": "epic-kitchens-100", "split": "val", "protocol": "verbs"}
+    model = {
+        "name": "vivit-b-epic", "input": "320x320", "frame": "320x320", "backbone": "non-windowed"
+    }  # fmt: skip
+    made = record(
+        "a", metrics(), method="eventful", params=params,
+        setting={**VID, "dataset": dataset, "model": {**VID["model"], **model}},
+    )  # fmt: skip
+    (match,) = matches([made])
+    assert match is not None
+    rows = [match.row, *(other.row for other in match.beside)]
+    assert [row.values["top1"] for row in rows] == top1
+    assert len({row.values["tmacs_video"] for row in rows}) == 1
+    found = [(one.of, one.value, one.table) for row in rows for one in row.elsewhere]
+    assert found == elsewhere

@@ -55,7 +55,9 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("vid", 1 + 2 * 2 + 2 + 3 + 3),
         ("vivit-epic-table", 1 + 13),
         ("vivit-k400-table", 1 + 3),
-        ("actions", 1 + 6 + 2 * 2 + 6),
+        ("vivit-epic-rgtp", 1 + 6),
+        ("vivit-k400-rgtp", 1 + 3),
+        ("actions", 1 + 6 + 2 * 2 + 6 + 4 + 2 + 4 + 2 + 3 + 3),
     ],
 )
 def test_how_many_points_the_recipes_have(name: str, points: int) -> None:

@@ -26,8 +26,10 @@ from maskvd_cli.methods import library
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.counting import MacWatch
+from maskvd_cli.methods.fit import unlike
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe.load import load_recipe
+from maskvd_cli.recipe.shipped import find_recipe
 from maskvd_cli.store.runs import Run
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import prepare, run_sweep
@@ -49,6 +51,11 @@ methods:
     update: [full, tokenwise]
   - name: stgt
     r: 40
+  - {{name: rgtp, keep_rate: 0.3, foreground: 0.5, background: 0.09, reset: 1in4, period: 4}}
+  - {{name: ats, fraction: 0.8}}
+  - {{name: eventful+ats, policy: top_fraction, fraction: 0.5, ats_fraction: 0.9}}
+  - {{name: evit, keep_rate: 0.7, drop_blocks: [[1, 3]]}}
+  - {{name: tome, r: 8}}
 metrics: [{metrics}]
 latency: {{rounds: 2, frames: 8, warmup: 2}}
 device: cpu
@@ -173,6 +180,31 @@ def test_reports_tell_of_videos(run: Run) -> None:
     assert maskvd("compare", run.folder, run.folder)
 
 
+def fitting() -> set[str]:
+    """Return the methods and combinations that run on a recogniser."""
+    every = [*methods.names(), *methods.pairs()]
+    return {name for name in every if unlike(methods.load(name), ARCH) is None}
+
+
+def test_all_methods_that_fit_are_ranked(run: Run) -> None:
+    rows = rows_of(run).values()
+    assert {row["method"] for row in rows} == fitting()
+    for row in rows:
+        assert row["status"] == "ok"
+        assert float(row["latency_mean_ms"]) > 0
+        assert 0 <= float(row["top1"]) <= 100
+        assert row["on_front"] in ("True", "False")
+        if row["method"] != "dense":
+            assert float(row["top1_change"]) >= -100
+    told = maskvd("report", run.folder)
+    assert all(f"{method} " in told for method in fitting())
+
+
+def test_the_shipped_recipe_has_each_of_them() -> None:
+    points = load_recipe(find_recipe("actions"), catalog()).points
+    assert {point.method for point in points} == fitting()
+
+
 def test_whole_costs_hold_the_share_of_what_concludes(run: Run) -> None:
     row = rows_of(run)["dense"]
     embedding = 144 * 3 * 2 * 64 * 96
@@ -209,7 +241,8 @@ def test_validate_reads_videos_and_weights(recipe: Path) -> None:
 
 
 def test_smoke_runs_on_the_first_frames_of_videos(recipe: Path) -> None:
-    maskvd("sweep", recipe, "--smoke", "--results", recipe.parent / "smoke", "-q")
+    few = "methods=[{name: dense}, {name: eventful, r: 40}]"
+    maskvd("sweep", recipe, "--smoke", "--set", few, "--results", recipe.parent / "smoke", "-q")
     (folder,) = (recipe.parent / "smoke" / "looked").iterdir()
     row = rows_of(Run(folder))["dense"]
     assert (row["clips"], row["frames"]) == ("4", "32")
