@@ -161,7 +161,12 @@ def test_measured_rows_are_the_committed_ones() -> None:
 def test_shipped_weights_are_those_of_their_cards() -> None:
     folder = ROOT / "recipes" / "weights"
     files = list(folder.glob("*.safetensors"))
-    assert {file.stem for file in files} == {"vitdet-ti", "vitdet-ti-global"}
+    assert {file.stem for file in files} == {
+        "vitdet-ti",
+        "vitdet-ti-global",
+        "svit-vitdet-ti-global",
+        "vpp-vitdet-ti-global",
+    }
     for file in files:
         card = file.with_suffix(".md").read_text("utf-8")
         assert sha256_of(file) in card
