@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.zoo import models
+from maskvd_cli.families.zoo import entry, models
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe import overrides
 from maskvd_cli.recipe.paths import absolute_path
@@ -49,7 +49,9 @@ def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining
     problems.extend(_unknown_names(data, document))
     settings = None
     if recipe is not None and recipe.method is not None and not problems:
-        settings = _settings(recipe.method, document, problems)
+        known = entry(recipe.model.name)
+        looks = known.family.looks(known.arch) is not None
+        settings = _settings(recipe.method, document, problems, looks=looks)
     if recipe is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     recipe = _with_absolute_paths(recipe, document, path)
@@ -61,15 +63,20 @@ def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining
     return LoadedTraining(path, recipe, source, (*assignments,))
 
 
-def _settings(section: MethodSection, document: Document, problems: list[str]) -> BaseModel | None:
-    """Return what is said of a method's training, checked by the method's own learner."""
+def _settings(
+    section: MethodSection, document: Document, problems: list[str], *, looks: bool
+) -> BaseModel | None:
+    """Return what is said of a method, checked by its own learner, or as its parameters."""
+    place: KeyPath = ("method", "settings")
+    if looks:
+        kind = methods.load(section.name).params_type
+        return validated(kind, section.settings, {}, document, problems, root=place)
     learner = methods.load(section.name).learner
     if learner is None:
         others = [name for name in methods.names() if methods.load(name).learner is not None]
         message = f"{section.name} has no weights of its own; these have: {', '.join(others)}"
         problems.append(document.problem(("method", "name"), message))
         return None
-    place: KeyPath = ("method", "settings")
     return validated(learner.settings_type, section.settings, {}, document, problems, root=place)
 
 
