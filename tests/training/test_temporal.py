@@ -21,9 +21,12 @@ from maskvd_cli.families.checkpoints import read_metadata, read_tensors, save
 from maskvd_cli.families.vivit.archs import ARCHS, vivit
 from maskvd_cli.families.vivit.model import ViViT
 from maskvd_cli.families.vivit.shape import ClassifierShape
-from maskvd_cli.judge.rows import read_report
+from maskvd_cli.judge.facts import facts
+from maskvd_cli.judge.rows import Report, read_report
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.recipe.shipped import find_training
+from maskvd_cli.render.plots.catalogue import write_figures
+from maskvd_cli.render.plots.curves import cost_panel
 from maskvd_cli.store.runs import Run
 from maskvd_cli.training import features
 from maskvd_cli.training.features import StoredFeatures
@@ -140,28 +143,63 @@ def test_features_are_those_that_the_method_gives(
     assert torch.equal(run.kept["learnt"].of(6), fresh)
 
 
-def test_a_sweep_scores_as_the_training_did(whole: Path, tmp_path: Path) -> None:
-    """The evaluation of a training runs with the spatial model that was tuned for."""
+@pytest.fixture(scope="module")
+def report(whole: Path, init: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Untuned and tuned weights of one model in one sweep."""
+    folder = tmp_path_factory.mktemp("sweep")
     recipe = f"""\
 schema: 1
 name: scored
 dataset: {{name: synthetic-actions}}
-model: {{name: vivit-tiny, input: 48x48, weights: {whole / "tuned.safetensors"}}}
-methods: [{{name: dense}}, {{name: eventful, r: 3}}]
+model:
+  - {{name: vivit-tiny, input: 48x48, weights: {init}}}
+  - {{name: vivit-tiny, called: tuned, input: 48x48, weights: {whole / "tuned.safetensors"}}}
+methods: [{{name: dense}}, {{name: eventful, r: [3, 8]}}]
 metrics: [accuracy]
 device: cpu
 """
-    (tmp_path / "scored.yaml").write_text(recipe)
-    run = Run(tmp_path / "run")
-    assert not run_sweep(
-        prepare_sweep(load_recipe(tmp_path / "scored.yaml", catalog())), run
-    ).failed
+    (folder / "scored.yaml").write_text(recipe)
+    run = Run(folder / "run")
+    sweep = prepare_sweep(load_recipe(folder / "scored.yaml", catalog()))
+    assert not run_sweep(sweep, run).failed
+    return read_report(run)
 
-    report = read_report(run)
-    scored = dict(zip(report.rows["method"], report.rows["top1"], strict=True))
+
+def test_a_sweep_scores_as_the_training_did(whole: Path, report: Report) -> None:
+    """The evaluation of a training runs with the spatial model that was tuned for."""
+    rows = report.rows.set_index(["model", "method", "r"])["top1"]
     result = json.loads((whole / "result.json").read_text())["result"]
-    assert scored["eventful"] == pytest.approx(result["accuracy"]["top1"])
+    assert rows["tuned", "eventful", 3] == pytest.approx(result["accuracy"]["top1"])
+    assert rows["vivit-tiny", "eventful", 3] == pytest.approx(result["untuned"]["top1"])
     assert any("was tuned on its features under eventful r=3" in note for note in report.notes)
+
+
+def test_reports_tell_weights_of_one_model_apart(report: Report) -> None:
+    told = dict(facts(report))
+    assert set(report.settings) == {"vivit-tiny", "tuned"}
+    assert told["model"].startswith("tuned (vivit-tiny, ")
+    digests = {setting["measured"]["weights"] for setting in report.settings.values()}
+    assert len(digests) == 2
+    assert list(report.rows["model"]) == ["vivit-tiny"] * 3 + ["tuned"] * 3
+    # Each is compared with its own baseline.
+    dense = report.rows[report.rows["method"] == "dense"]
+    assert list(dense["top1_change"].fillna(0.0)) == [0.0, 0.0]
+
+
+def test_accuracy_over_cost_has_a_line_for_each_weights(report: Report, tmp_path: Path) -> None:
+    """Top-1 against GMACs, tuned and untuned apart, with intervals."""
+    drawn = cost_panel(report)
+    assert [line.label for line in drawn.lines] == [
+        "dense, vivit-tiny", "dense, tuned", "eventful, vivit-tiny", "eventful, tuned",
+    ]  # fmt: skip
+    assert (drawn.y.title, drawn.x.title) == ("top-1 (%)", "backbone GMACs per frame")
+    untuned, tuned = (line for line in drawn.lines if line.label.startswith("eventful"))
+    assert untuned.look != tuned.look
+    places = [place for line in (untuned, tuned) for place in line.places]
+    assert all(place.low is not None and place.high is not None for place in places)
+    assert all(place.low <= place.y <= place.high for place in places)  # pyright: ignore
+    outcomes = {outcome.name: outcome for outcome in write_figures(report, tmp_path)}
+    assert len(outcomes["top1-gmacs"].files) == 2
 
 
 def test_a_stopped_training_ends_with_the_same_weights(
