@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.families.base import Model
+from maskvd_cli.families.blocks.traits import TOKENS
 from maskvd_cli.methods.base import ClipView, FrameTrace, Method, Params, TokenTrace
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.counting import around_macs, backbone_macs, watch_of
+from maskvd_cli.methods.registry import baseline
 from maskvd_cli.scenes.frames import ReadAhead
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.piece import OUTPUT, Piece
@@ -30,7 +33,7 @@ from maskvd_cli.tasks.base import Task
 from maskvd_cli.work.counted import counted
 from maskvd_cli.work.merge import AROUND, PROPOSALS
 from maskvd_cli.work.plan import PointSpec
-from maskvd_cli.work.selectivity import Foreground, selectivity_arrays
+from maskvd_cli.work.selectivity import FeatureScores, Foreground, selectivity_arrays
 
 
 def traced_clips(
@@ -75,14 +78,16 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
     around: list[float] = []
     executed: list[float | None] = []
     foreground, told = Foreground(clip.view), list[dict[int, float]]()
+    scored = _features(spec, task, model, clip.view)
     state, watch = 0, watch_of(spec.method, model)
-    with ReadAhead(clip.images) as images:
+    with ReadAhead(clip.images) as images, scored or nullcontext():
         for result in run_clip(model, method, replace(clip, images=images), watch=watch):
             outputs.append(result.output)
             around.append(around_macs(result, model))
             executed.append(backbone_macs(result))
             real.append(_real_tokens(clip.view, result.trace))
-            told.append(foreground.of(len(told), result.trace))
+            features = scored.taken() if scored else None
+            told.append(foreground.of(len(told), result.trace, features))
             # Indices of all frames of a long clip would fill the device.
             traces.append(result.trace.without_sets())
             state = max(state, method.state_bytes())
@@ -97,6 +102,13 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
         **selectivity_arrays(told),
         **{f"{OUTPUT}{name}": array for name, array in encoded.items()},
     }, state
+
+
+def _features(spec: PointSpec, task: Task, model: Model, view: ClipView) -> FeatureScores | None:
+    """Return what scores the features of the baseline's blocks, for tasks with objects."""
+    if spec.method is not baseline() or not task.has_boxes or TOKENS not in model.backbone.arch.has:
+        return None
+    return FeatureScores(model.backbone, view.real)
 
 
 def _proposals(output: Any) -> int:

@@ -50,7 +50,15 @@ EXPECTED = {
     "evit": ("mAP50 (%)", "recomputed tokens (share of all)", "evit", "maskvd", "vitdet-ti-global"),
     "gates": ("backbone GMACs per frame", "eventful", "stgt", "dense", "r = 16"),
     "learned": ("backbone GMACs per frame", "svit", "vpp", "dense"),
-    "layers": ("tokens computed (share)", "foreground selectivity", "block", "svit", "vpp"),
+    "layers": (
+        "tokens computed (share)",
+        "foreground selectivity",
+        "block",
+        "svit",
+        "vpp",
+        "dense, vitdet-ti-global: its features",
+        "chance",
+    ),
     "frame-age": ("frames since the last full frame", "maskvd", "dense", "(all frames)"),
 }
 

@@ -19,7 +19,7 @@ from maskvd_cli.methods.selectors import drawn
 from maskvd_cli.methods.svit import SViT, SViTParams
 from maskvd_cli.recipe import shipped
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.store.layers import layers_of
+from maskvd_cli.store.layers import feature_selectivity_of, layers_of
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
@@ -167,3 +167,9 @@ def test_a_sweep_records_what_blocks_compute_and_how_well_they_choose(
     assert told == [False] * 3 + [True] * 9
     assert all(0 <= value <= 1 for value in found.selectivity[3:])
     assert layers_of(run.samples(dense.key)) is None
+    # What could be told from every depth stands beside it, by the features of the baseline.
+    features = feature_selectivity_of(run.samples(dense.key))
+    assert features is not None
+    assert len(features) == 12
+    assert all(0 <= value <= 1 for value in features)
+    assert feature_selectivity_of(samples) is None
