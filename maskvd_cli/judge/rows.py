@@ -65,7 +65,7 @@ class Report:
     @property
     def setting(self) -> dict[str, Any]:
         """What the points share, with the first model; empty where none has run."""
-        return next(iter(self.settings.values()), {})
+        return next(iter(self.settings.values()), dict[str, Any]())
 
     def count(self, status: str) -> int:
         """Return how many points have this status: ok, failed or pending."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,11 +45,13 @@ class StoredFeatures:
         self._digests = self._read_list()
         self._open: tuple[str, Any] | None = None
 
-    def complete(self, make: Callable[[int], Tensor], heard: Callable[[int, int], object]) -> None:
+    def complete(
+        self, make: Callable[[range], Iterable[Tensor]], heard: Callable[[int, int], object]
+    ) -> None:
         """Let `make` compute the features of the videos that are missing, and keep them.
 
-        Files that are there are compared with their sha256. `heard` gets how many videos are done,
-        of how many.
+        It is asked for those of some videos in a row. Files that are there are compared with their
+        sha256. `heard` gets how many videos are done, of how many.
         """
         for first in range(0, self._videos, _VIDEOS_OF_A_FILE):
             videos = range(first, min(first + _VIDEOS_OF_A_FILE, self._videos))
@@ -59,8 +61,8 @@ class StoredFeatures:
                     self._damaged("the checksum does not fit: something was changed", file)
                 continue
             tensors: dict[str, Tensor] = {}
-            for index in videos:
-                tensors[str(index)] = self._checked(make(index), file)
+            for index, made in zip(videos, make(videos), strict=True):
+                tensors[str(index)] = self._checked(made, file)
                 heard(index + 1, self._videos)
             save(file, tensors, {"contains": "features"})
             self._digests[file.name] = sha256_of(file)

@@ -80,7 +80,8 @@ def _compute_features(training: Training, folder: TrainingFolder, watcher: Watch
     for part, listed in ((LEARNT, training.learnt), (EVALUATED, training.evaluated)):
         assert isinstance(listed, LookList)
         place = folder.path / "features"
-        spatial.compute(listed, training.geometry, place, part, watcher.computed)
+        workers = training.recipe.workers
+        spatial.compute(listed, training.geometry, place, part, watcher.computed, workers)
 
 
 def _learnt(training: Training) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from maskvd_cli.methods.registry import methods
 from maskvd_cli.training.features import StoredFeatures
 from maskvd_cli.training.frames import LookList
 from maskvd_cli.training.geometry import Geometry
-from maskvd_cli.training.looks import placed_looks
+from maskvd_cli.training.loading import PlacedLooks, batches
 from maskvd_cli.training.recipe import MethodSection, TrainingRecipe
 
 # What a recogniser's temporal model and classifier never reach.
@@ -70,28 +70,38 @@ class SpatialRun:
         }
         return " ".join([self.method.name, *(f"{name}={value}" for name, value in own.items())])
 
-    def compute(
+    def compute(  # noqa: PLR0913, PLR0917 - what is computed, where it is kept, and who hears of it
         self,
         listed: LookList,
         geometry: Geometry,
         folder: Path,
         part: str,
         heard: Callable[[int, int], object],
+        workers: int = 0,
     ) -> None:
         """Compute what `folder` does not hold yet of all looks at all videos of a list.
 
-        `part` names the list. `heard` gets how many of its videos are done.
+        `part` names the list. `heard` gets how many of its videos are done. `workers` processes
+        read or render the frames.
         """
+        placed = PlacedLooks(listed, geometry)
+
+        def made(videos: range) -> Iterator[Tensor]:
+            for (looks,) in batches(placed, videos, 1, workers=workers):
+                yield self.features(looks)
+
         key = self._key(listed, geometry)
         store = StoredFeatures(folder, key, len(listed), self._shape(listed))
-        store.complete(lambda index: self.features(listed, index, geometry), heard)
+        store.complete(made, heard)
         self.kept[part] = store
 
     @torch.inference_mode()
-    def features(self, listed: LookList, index: int, geometry: Geometry) -> Tensor:
-        """Return the features (looks, steps, D) float32 of all looks at a video, on the CPU."""
+    def features(self, looks: Tensor) -> Tensor:
+        """Return the features (looks, steps, D) of all looks at a video, float32, on the CPU.
+
+        `looks`: their frames (looks, frames, 3, rows, cols), as at test.
+        """
         method = self.method(self.params, self.model.backbone)
-        looks = placed_looks(listed, index, geometry.input)
         return torch.stack([self._of_look(method, look) for look in looks])
 
     def _of_look(self, method: Method[Any], look: Tensor) -> Tensor:

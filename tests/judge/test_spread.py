@@ -25,7 +25,8 @@ def noisy(made: Measured, *, bias: float = 0.0, label: str = "svit noise=true") 
         params = {"selector": None, "noise": True, "bias": bias, "seed": seed}
         made.point(
             f"svit-{bias:g}-{seed}", "svit", label=f"{label} seed={seed}", params=params,
-            map50=map50, change=(map50 - 70.0, None, None), counted={"tokens": 100.0 + seed, "gmacs": 10.0},
+            map50=map50, change=(map50 - 70.0, None, None),
+            counted={"tokens": 100.0 + seed, "gmacs": 10.0},
         )  # fmt: skip
     return made
 

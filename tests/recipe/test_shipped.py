@@ -57,6 +57,7 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("vivit-k400-table", 1 + 3),
         ("actions", 1 + 6 + 2 * 2 + 6),
         ("actions-tuned", 3 + 10 + 5 + 5),
+        ("learned-noise", 1 + 2 * (1 + 5)),
     ],
 )
 def test_how_many_points_the_recipes_have(name: str, points: int) -> None:

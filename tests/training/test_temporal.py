@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ from maskvd_cli.render.plots.curves import cost_panel
 from maskvd_cli.store.runs import Run
 from maskvd_cli.training import features
 from maskvd_cli.training.features import StoredFeatures
+from maskvd_cli.training.frames import LookList
 from maskvd_cli.training.load import load_training
+from maskvd_cli.training.looks import placed_looks
 from maskvd_cli.training.records import DamagedTrainingError
 from maskvd_cli.training.setup import Training, prepare
 from maskvd_cli.work.catalog import catalog
@@ -45,7 +48,8 @@ SIZE = Size(48, 48)
 SHORT = (
     "model.name=vivit-tiny", "model.input=48x48", "method.settings={r: 3}", "name=tuned",
     "schedule.unit=steps", "schedule.length=6", "schedule.warmup=1", "batch=4",
-    "optimiser.learning_rate=1e-2", "checkpoint_every=2", "log_every=1", "export=float32",
+    "optimiser.learning_rate=1e-2", "workers=0", "checkpoint_every=2", "log_every=1",
+    "export=float32",
 )  # fmt: skip
 
 
@@ -126,11 +130,13 @@ def test_features_are_those_that_the_method_gives(
     training = prepared(init)
     run, listed = training.spatial, training.learnt
     assert run is not None
-    fresh = run.features(listed, 6, training.geometry)  # pyright: ignore[reportArgumentType]
+    assert isinstance(listed, LookList)
+    looks = placed_looks(listed, 6, SIZE)
+    fresh = run.features(looks)
     assert fresh.shape == (2, 3, 16)
     dense = prepared(init, "method={name: dense}").spatial
     assert dense is not None
-    full = dense.features(listed, 6, training.geometry)  # pyright: ignore[reportArgumentType]
+    full = dense.features(looks)
     assert torch.allclose(fresh[:, 0], full[:, 0], atol=1e-5)
     assert not torch.allclose(fresh[:, 1:], full[:, 1:], atol=1e-3)
 
@@ -139,7 +145,7 @@ def test_features_are_those_that_the_method_gives(
 
     monkeypatch.setattr(Eventful, "run", never)
     place = whole / "features"
-    run.compute(listed, training.geometry, place, "learnt", never)  # pyright: ignore[reportArgumentType]
+    run.compute(listed, training.geometry, place, "learnt", never)
     assert torch.equal(run.kept["learnt"].of(6), fresh)
 
 
@@ -219,12 +225,13 @@ def test_a_stopped_training_ends_with_the_same_weights(
 def test_a_kill_while_features_are_computed_loses_one_file(tmp_path: Path) -> None:
     made: list[int] = []
 
-    def make(index: int) -> Tensor:
-        if len(made) == 6:
-            made.append(-1)
-            raise KeyboardInterrupt
-        made.append(index)
-        return torch.full((2, 3), float(index))
+    def make(videos: range) -> Iterator[Tensor]:
+        for index in videos:
+            if len(made) == 6:
+                made.append(-1)
+                raise KeyboardInterrupt
+            made.append(index)
+            yield torch.full((2, 3), float(index))
 
     key = {"weights": "a"}
     with pytest.raises(KeyboardInterrupt):
@@ -238,7 +245,7 @@ def test_a_kill_while_features_are_computed_loses_one_file(tmp_path: Path) -> No
     assert [float(again.of(index)[0, 0]) for index in (9, 0, 5)] == [9.0, 0.0, 5.0]
     # Anything else that decides them is another folder.
     other = StoredFeatures(tmp_path, {"weights": "b"}, 10, (2, 3))
-    other.complete(lambda index: torch.zeros(2, 3), lambda done, of: None)
+    other.complete(lambda videos: torch.zeros(len(videos), 2, 3), lambda done, of: None)
     assert float(other.of(9)[0, 0]) == 0.0
     assert len(list(tmp_path.iterdir())) == 2
 
@@ -306,7 +313,13 @@ def test_mistakes_in_the_recipe_are_told(changes: tuple[str, ...], message: str)
         load_training(find_training("train-actions-temporal"), [*SHORT, *changes])
 
 
-def test_the_shipped_recipe_loads() -> None:
-    loaded = load_training(find_training("train-actions-temporal"))
-    assert loaded.recipe.method is not None
-    assert loaded.recipe.method.settings["r"] == 36
+@pytest.mark.parametrize(
+    ("name", "r", "rate"),
+    [("train-actions-temporal", 36, 1e-4), ("train-epic-temporal", 100, 1e-5)],
+)
+def test_the_shipped_recipes_load(name: str, r: int, rate: float) -> None:
+    recipe = load_training(find_training(name)).recipe
+    assert recipe.method is not None
+    assert recipe.method.settings["r"] == r
+    assert (recipe.optimiser.learning_rate, recipe.optimiser.weight_decay) == (rate, 0.05)
+    assert (recipe.schedule.length, recipe.schedule.unit, recipe.batch) == (5, "epochs", 8)
