@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -24,8 +27,10 @@ from maskvd_cli.families.vivit.model import ViViT
 from maskvd_cli.families.vivit.shape import ClassifierShape
 from maskvd_cli.judge.facts import facts
 from maskvd_cli.judge.rows import Report, read_report
+from maskvd_cli.methods.library import load
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.recipe.shipped import find_training
+from maskvd_cli.render.chart.lines import strands_of
 from maskvd_cli.render.plots.catalogue import write_figures
 from maskvd_cli.render.plots.curves import cost_panel
 from maskvd_cli.store.runs import Run
@@ -171,12 +176,31 @@ device: cpu
     return read_report(run)
 
 
-def test_a_sweep_scores_as_the_training_did(whole: Path, report: Report) -> None:
+def test_a_sweep_scores_as_the_training_did(whole: Path, init: Path, report: Report) -> None:
     """The evaluation of a training runs with the spatial model that was tuned for."""
-    rows = report.rows.set_index(["model", "method", "r"])["top1"]
+    training, model = prepared(init), load(whole / "tuned.safetensors", device="cpu")
+    run, listed = training.spatial, training.evaluated
+    assert isinstance(model, ViViT) and isinstance(listed, LookList) and run is not None
+    run.compute(listed, training.geometry, whole / "features", "evaluated", print)
+    with torch.inference_mode():
+        kept = [model.logits(run.kept["evaluated"].of(index)) for index in range(11)]
+    keys = report.rows.set_index(["model", "method", "r"])["key"]
+
+    def of_sweep(key: str) -> list[Tensor]:
+        pieces = [report.run.piece(key, number).outputs["logit"] for number in range(22)]
+        return list(torch.from_numpy(np.stack(pieces)).unflatten(0, (11, 2)))
+
+    gated = of_sweep(keys["tuned", "eventful", 3])
+    assert all(map(partial(torch.allclose, atol=1e-4), gated, kept))
+    other = of_sweep(keys["tuned", "eventful", 8])
+    assert not all(map(partial(torch.allclose, atol=1e-2), other, kept))
+    right = [int(logits.mean(0).argmax()) == clip.label
+             for logits, clip in zip(kept, listed.videos, strict=True)]  # fmt: skip
     result = json.loads((whole / "result.json").read_text())["result"]
-    assert rows["tuned", "eventful", 3] == pytest.approx(result["accuracy"]["top1"])
-    assert rows["vivit-tiny", "eventful", 3] == pytest.approx(result["untuned"]["top1"])
+    assert result["accuracy"]["top1"] == pytest.approx(100 * sum(right) / 11)
+    top1 = report.rows.set_index(["model", "method", "r"])["top1"]
+    assert top1["tuned", "eventful", 3] == pytest.approx(result["accuracy"]["top1"])
+    assert top1["vivit-tiny", "eventful", 3] == pytest.approx(result["untuned"]["top1"])
     assert any("was tuned on its features under eventful r=3" in note for note in report.notes)
 
 
@@ -206,6 +230,13 @@ def test_accuracy_over_cost_has_a_line_for_each_weights(report: Report, tmp_path
     assert all(place.low <= place.y <= place.high for place in places)  # pyright: ignore
     outcomes = {outcome.name: outcome for outcome in write_figures(report, tmp_path)}
     assert len(outcomes["top1-gmacs"].files) == 2
+
+
+def test_lines_of_three_weights_look_different(report: Report) -> None:
+    third = report.rows[report.rows["model"] == "tuned"].assign(model="third")
+    strands = strands_of(pd.concat([report.rows, third]), report.legend)
+    looks = [strand.look for strand in strands if strand.method == "eventful"]
+    assert len(looks) == len(set(looks)) == 3
 
 
 def test_a_stopped_training_ends_with_the_same_weights(
