@@ -168,7 +168,7 @@ class _Display:
     def computed(self, done: int, videos: int) -> None:
         """Show how far the spatial model is, which runs once over all videos."""
         self._bar.update(self._task, total=videos, completed=done, facts="features of videos")
-        if not self._live and done in (1, videos):
+        if not self._live and 20 * done // videos > 20 * (done - 1) // videos:
             say(f"features of {done} of {counted(videos, 'video')} computed")
 
     def stepped(self, step: int) -> None:
