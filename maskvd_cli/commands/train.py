@@ -101,6 +101,7 @@ def _print_outcome(
             *[(f"  {name}", f"{value:.1f}") for name, value in accuracy[of_classes].items()],
             *[(one.header, f"{accuracy[one.name]:.1f}") for one in others if one.name in accuracy],
             *_beside_method(result, headline.name, headline.header),
+            *_before_tuning(result, headline.name, headline.header),
         ]
     )
 
@@ -114,6 +115,12 @@ def _beside_method(result: dict[str, Any], name: str, header: str) -> list[tuple
         (f"{header} with every token", f"{result['baseline'][name]:.1f}"),
         ("tokens computed by block, %", shares),
     ]
+
+
+def _before_tuning(result: dict[str, Any], name: str, header: str) -> list[tuple[str, str]]:
+    """Return how the initial weights score under the method that was tuned for."""
+    untuned = result.get("untuned")
+    return [] if untuned is None else [(f"{header} before tuning", f"{untuned[name]:.1f}")]
 
 
 class _Display:
@@ -157,6 +164,12 @@ class _Display:
         if training.fresh:
             fresh = counted(len(training.fresh), "parameter")
             say(f"note: {fresh} anew: {', '.join(training.fresh)}")
+
+    def computed(self, done: int, videos: int) -> None:
+        """Show how far the spatial model is, which runs once over all videos."""
+        self._bar.update(self._task, total=videos, completed=done, facts="features of videos")
+        if not self._live and 20 * done // videos > 20 * (done - 1) // videos:
+            say(f"features of {done} of {counted(videos, 'video')} computed")
 
     def stepped(self, step: int) -> None:
         """Move the bar."""

@@ -80,5 +80,5 @@ def open_film(
 
 def _single(recipe: Recipe, task: PointSpec) -> Recipe:
     """Return the recipe with the point's model alone."""
-    wanted = task.model or recipe.model.name
-    return next(single for single in recipe.for_each_model() if single.model.name == wanted)
+    wanted = task.model or recipe.model.known_as
+    return next(single for single in recipe.for_each_model() if single.model.known_as == wanted)

@@ -47,7 +47,7 @@ def _setting_facts(report: Report) -> list[tuple[str, str]]:
     protocol = f"protocol {dataset['protocol']}{sampled}"
     return [
         ("dataset", f"{dataset['name']} {dataset['split']}, {protocol}{extent}"),
-        *(fact for setting in report.settings for fact in _model_facts(setting, inputs)),
+        *(fact for one in report.settings.items() for fact in _model_facts(*one, inputs)),
         ("seed", str(report.setting["seed"])),
     ]
 
@@ -61,12 +61,10 @@ def _plural(number: Any, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _model_facts(setting: dict[str, Any], inputs: str) -> list[tuple[str, str]]:
+def _model_facts(called: str, setting: dict[str, Any], inputs: str) -> list[tuple[str, str]]:
     model = setting["model"]
-    text = (
-        f"{model['name']} ({model['backbone']}), input {inputs}, "
-        f"frame {model['frame']} (rows x columns)"
-    )
+    kind = model["backbone"] if called == model["name"] else f"{model['name']}, {model['backbone']}"
+    text = f"{called} ({kind}), input {inputs}, frame {model['frame']} (rows x columns)"
     return [("model", text), *_measured_facts(setting)]
 
 

@@ -185,12 +185,11 @@ def _elsewhere(point: _Point) -> Iterator[PaperCheck]:
 
 def _points(report: Report) -> Iterator[_Point]:
     rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
-    settings = {setting["model"]["name"]: setting for setting in report.settings}
     gpus = frozenset(str(environment.get("gpu") or "") for environment in report.environments)
     for row, label in zip(rows, report.names, strict=True):
         match = report.published.get(str(row["key"]))
         if match is not None and row["status"] == "ok":
-            setting = settings.get(str(row["model"]), {})
+            setting = report.settings.get(str(row["model"]), {})
             yield _Point(row, label, match, setting, gpus, planned=report.plan.measure is None)
 
 

@@ -51,7 +51,7 @@ class Report:
     named: tuple[dict[str, Any], ...]
     plan: Plan
     environments: tuple[dict[str, Any], ...]
-    settings: tuple[dict[str, Any], ...]
+    settings: dict[str, dict[str, Any]]
     run: Run
     notes: tuple[str, ...]
     damaged: tuple[str, ...]
@@ -70,7 +70,7 @@ class Report:
     @property
     def setting(self) -> dict[str, Any]:
         """What the points share, with the first model; empty where none has run."""
-        return self.settings[0] if self.settings else {}
+        return next(iter(self.settings.values()), dict[str, Any]())
 
     def count(self, status: str) -> int:
         """Return how many points have this status: ok, failed or pending."""
@@ -85,7 +85,12 @@ def read_report(run: Run) -> Report:
     plan = run.plan()
     legend = Legend(plan)
     read = [_read(run, planned) for planned in plan.points]
-    records = [record for record in read if isinstance(record, PointRecord)]
+    known = [
+        (planned.model, record)
+        for planned, record in zip(plan.points, read, strict=True)
+        if isinstance(record, PointRecord)
+    ]
+    records = [record for _, record in known]
     match_of = dict(zip((record.key for record in records), matches(records), strict=True))
     passes = [read_measured(run, plan, planned.key) for planned in plan.points]
     others = other_conditions(passes)
@@ -93,6 +98,8 @@ def read_report(run: Run) -> Report:
         {
             **_planned(planned, plan, run, legend),
             **_outcome(result, match_of.get(planned.key), beside),
+            # What the plan calls it: one model may stand there with several weights.
+            **({"model": planned.model} if planned.model else {}),
             STATISTICS: statistics_mark(beside),
             CONDITIONS: other,
         }
@@ -112,7 +119,7 @@ def read_report(run: Run) -> Report:
         named=tuple(_named(point) for point in plan.points),
         plan=plan,
         environments=tuple(_once(environments)),
-        settings=_settings(records),
+        settings=_settings(known),
         run=run,
         notes=(
             *measured.control_notes(controls, legend.baseline),
@@ -224,12 +231,12 @@ def has_tradeoff(rows: pd.DataFrame, legend: Legend) -> pd.Series[bool]:
     return rows[[_MEAN_MS, legend.headline]].notna().all(axis=1)
 
 
-def _settings(records: list[PointRecord]) -> tuple[dict[str, Any], ...]:
-    """Return the setting of the first record of each model."""
+def _settings(known: Sequence[tuple[str | None, PointRecord]]) -> dict[str, dict[str, Any]]:
+    """Return the setting of the first record of each model, by what the plan calls it."""
     first: dict[str, dict[str, Any]] = {}
-    for record in records:
-        first.setdefault(record.setting["model"]["name"], record.setting)
-    return tuple(first.values())
+    for model, record in known:
+        first.setdefault(model or str(record.setting["model"]["name"]), record.setting)
+    return first
 
 
 def _read(run: Run, planned: PlannedPoint) -> PointRecord | ResultError | None:

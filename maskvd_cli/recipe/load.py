@@ -19,7 +19,7 @@ from maskvd_cli.recipe.validation import position_of, validated
 
 _MOST_POINTS = 10_000
 _OF_ENTRIES = tuple(EntrySection.model_fields)
-# A model's name and one of its inputs.
+# What a model is called and one of its inputs.
 Site = tuple[str, str]
 
 
@@ -56,7 +56,7 @@ class Catalog:
 class MethodPoint:
     """One method with one value for each parameter on one model at one of its inputs.
 
-    `place`: where its entry stands.
+    `place`: where its entry stands; `model`: as the recipe calls it.
     """
 
     method: str
@@ -166,7 +166,7 @@ def _points(  # noqa: PLR0913, PLR0917 - the entries, where they may run, and wh
 
 
 def _sites(models: Sequence[ModelSection]) -> list[Site]:
-    return [(model.name, text) for model in models for text in model.input]
+    return [(model.known_as, text) for model in models for text in model.input]
 
 
 def _sites_of(
@@ -181,12 +181,12 @@ def _sites_of(
     section = validated(EntrySection, given, {}, document, problems, root=path)
     if section is None or models is None:
         return ()
-    names = [model.name for model in models]
+    names = [model.known_as for model in models]
     for name in section.model or ():
         if name not in names:
             message = f"{name} is not among the models ({', '.join(names)}); add it to model"
             problems.append(document.problem((*path, "model"), message))
-    chosen = _sites([model for model in models if model.name in (section.model or names)])
+    chosen = _sites([model for model in models if model.known_as in (section.model or names)])
     inputs = list(dict.fromkeys(text for _, text in chosen))
     for text in section.input or () if chosen else ():
         if text not in inputs:

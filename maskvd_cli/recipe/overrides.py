@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from maskvd_cli.core.errors import RecipeError
@@ -20,8 +20,9 @@ def apply(document: Document, assignments: Sequence[str]) -> None:
     """Write `a.b=value` assignments into `document`, in order.
 
     A number in the key is a list index; a word where a list stands addresses the entries with that
-    `name` (`methods.maskvd.period=8`). Values are YAML (`[4, 8]` makes a grid), paths but
-    `null` are taken as they are. Raises RecipeError for all unusable assignments at once.
+    `name` (`methods.maskvd.period=8`), or what they are `called`. Values are YAML (`[4, 8]` makes
+    a grid), paths but `null` are taken as they are. Raises RecipeError for all unusable assignments
+    at once.
     """
     problems: list[str] = []
     for assignment in assignments:
@@ -89,5 +90,10 @@ def _indices(items: list[Any], head: str) -> list[int]:
     return [
         index
         for index, item in enumerate(items)
-        if isinstance(item, dict) and cast(dict[str, Any], item).get("name") == head
+        if isinstance(item, dict) and _name(cast(dict[str, Any], item)) == head
     ]
+
+
+def _name(entry: Mapping[str, Any]) -> object:
+    """Return what an entry is addressed by: what it is called in its recipe, or its name."""
+    return entry.get("called") or entry.get("name")

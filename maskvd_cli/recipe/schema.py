@@ -41,6 +41,7 @@ def _size_or(word: str | None) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+_CALLED = "^[a-z0-9][a-z0-9._+-]{0,63}$"
 _PATTERN = "[1-9][0-9]*x[1-9][0-9]*"
 SizeText = Annotated[str, _size_or(None), Field(json_schema_extra={"pattern": f"^{_PATTERN}$"})]
 FrameText = Annotated[
@@ -205,13 +206,26 @@ class ModelSection(Section):
         description="the dataset's class that each class of the weights stands for, null for none; "
         "default: as the file says, else the dataset's classes in their order",
     )
+    called: Annotated[str, Field(pattern=_CALLED)] | None = Field(
+        default=None,
+        description="what reports and the entries of methods call it, where it stands in the "
+        "recipe with several weights; default: its name",
+    )
+
+    @property
+    def known_as(self) -> str:
+        """What tells the model from others of its recipe."""
+        return self.called or self.name
 
 
 def _apart(models: list[ModelSection]) -> list[ModelSection]:
-    names = [model.name for model in models]
-    for name in names:
+    names = [model.known_as for model in models]
+    given = [(model.name, model.weights) for model in models]
+    for name, one in zip(names, given, strict=True):
         if names.count(name) > 1:
-            raise ValueError(f"{name} stands here twice; remove one")
+            raise ValueError(f"{name} stands here twice; remove one, or say what else it is called")
+        if given.count(one) > 1:
+            raise ValueError(f"{one[0]} stands here twice with the same weights; remove one")
     if len({_kind_of_weights(model) for model in models}) > 1:
         raise ValueError("give weights for all models, random ones for all, or for none")
     return models
@@ -347,6 +361,10 @@ class Recipe(Section):
     def model(self) -> ModelSection:
         """The first model, which in the recipe of a scene is the only one."""
         return self.models[0]
+
+    def arch_of(self, known_as: str) -> str:
+        """Return the architecture of one of the models."""
+        return next(model.name for model in self.models if model.known_as == known_as)
 
     def for_each_model(self) -> list[Recipe]:
         """Return a recipe with one model for each of the models."""

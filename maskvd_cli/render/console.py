@@ -9,6 +9,7 @@ from rich.table import Table
 from maskvd_cli.judge.facts import closing_notes, facts
 from maskvd_cli.judge.paper_check import paper_checks, tally
 from maskvd_cli.judge.rows import Report
+from maskvd_cli.judge.spread import sentences
 from maskvd_cli.judge.verdicts import method_verdicts, summary
 from maskvd_cli.render.layout import laid_out, print_layout
 from maskvd_cli.render.safe_console import literal
@@ -50,12 +51,14 @@ def _print_section(section: ReportSection, console: Console) -> None:
 
 
 def _print_verdict(report: Report, console: Console) -> None:
-    """Print what the report comes to, a line per method, and what became of the papers' values."""
+    """Print what the report comes to: a line per method and spread, what became of the papers'."""
     console.print()
     if told := summary(report):
         console.print(f"[bold]verdict[/bold]  {literal(told)}", highlight=False)
     for verdict in method_verdicts(report):
         console.print(f"- {literal(verdict.sentence)}", highlight=False)
+    for spread in sentences(report):
+        console.print(f"[bold]spread[/bold]  {literal(spread)}", highlight=False)
     if checked := tally(paper_checks(report)):
         console.print(f"[bold]paper check[/bold]  {literal(checked)}", highlight=False)
     console.print()

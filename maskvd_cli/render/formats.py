@@ -14,6 +14,7 @@ from maskvd_cli.judge.facts import closing_notes, facts
 from maskvd_cli.judge.paper_check import paper_checks, tally
 from maskvd_cli.judge.rows import Report
 from maskvd_cli.judge.savings import savings
+from maskvd_cli.judge.spread import spreads
 from maskvd_cli.judge.verdicts import PointVerdict, method_verdicts, point_verdicts, summary
 from maskvd_cli.render.escaping import inert_text, markdown_text
 from maskvd_cli.render.sections import ReportSection, analysis
@@ -99,6 +100,7 @@ def to_json(report: Report) -> str:
         "summary": summary(report),
         "point_verdicts": _verdicts(report, point_verdicts(report)),
         "method_verdicts": _verdicts(report, method_verdicts(report)),
+        "spread": _records(spreads(report)),
         "savings": _records(savings(report)),
         "kept_sets": None if report.kept_sets is None else asdict(report.kept_sets),
         "paper_check": _records(paper_checks(report)),

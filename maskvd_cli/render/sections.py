@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from maskvd_cli.judge.kept_sets import Correlation, Overlap
+from maskvd_cli.judge.legend import Legend
 from maskvd_cli.judge.paper_check import PaperCheck, grouped, paper_checks, tally, tolerances
 from maskvd_cli.judge.rows import Report
 from maskvd_cli.judge.savings import PARTS, Saving, savings, savings_legend
+from maskvd_cli.judge.spread import SeedSpread, explained, sentences, spreads
 from maskvd_cli.judge.verdicts import method_verdicts, rule, summary
 
 # Rows of a table for people.
@@ -29,9 +31,10 @@ class ReportSection:
 
 
 def analysis(report: Report) -> list[ReportSection]:
-    """Return verdict, savings and paper check, each only where it has content."""
+    """Return verdict, spread, savings, kept sets, paper check, each only where it has content."""
     sections = [
         _verdict_section(report),
+        _spread_section(report),
         _savings_section(report),
         kept_section(report),
         _check_section(report),
@@ -53,6 +56,27 @@ def _verdict_section(report: Report) -> ReportSection | None:
         lines=[verdict.sentence for verdict in verdicts],
         legend=rule(report.legend) if verdicts else "",
     )
+
+
+def _spread_section(report: Report) -> ReportSection | None:
+    rows = spreads(report)
+    if not rows:
+        return None
+    return ReportSection(
+        title="Spread over seeds",
+        lead="",
+        headers=["point", "seeds", "value", "mean", "± std. dev.", "lowest", "highest"],
+        cells=[_spread_cells(spread, report.legend) for spread in rows],
+        text=[True, False, True, False, False, False, False],
+        lines=list(sentences(report)),
+        legend=explained(),
+    )
+
+
+def _spread_cells(spread: SeedSpread, legend: Legend) -> list[str]:
+    values = (spread.mean, spread.deviation, spread.low, spread.high)
+    numbers = (f"{value:.2f}" for value in values)
+    return [spread.label, str(len(spread.seeds)), legend.header(spread.quantity), *numbers]
 
 
 def _savings_section(report: Report) -> ReportSection | None:

@@ -14,7 +14,7 @@ from maskvd_cli.families.base import Family
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.recipe.schema import Recipe
 
-# A model, None for the recipe's first, and one of its inputs.
+# What a model is called, None for the recipe's first, and one of its inputs.
 Site = tuple[str | None, str]
 
 

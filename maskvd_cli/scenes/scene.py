@@ -149,21 +149,23 @@ def scenes_of(recipe: Recipe, detections: str) -> dict[Site, Scene]:
     """
     each = recipe.for_each_model()
     geometries = [
-        (single, text, Geometry.of(single, text)) for single in each for text in single.model.input
+        (number, single, text, Geometry.of(single, text))
+        for number, single in enumerate(each)
+        for text in single.model.input
     ]
-    _check_boxes(recipe, [geometry.family.task for _, _, geometry in geometries])
+    _check_boxes(recipe, [geometry.family.task for *_, geometry in geometries])
     statistics = recipe.dataset.statistics
     source = Statistics(recipe, statistics) if statistics else Annotations(recipe)
     weights: dict[str, Weights] = {}
     kept = KeptFrames()
     if isinstance(source, Annotations) and recipe.model.weights is not None:
         held, classes = Held(), source.dataset.classes
-        weights = {single.model.name: Weights(single, classes, held) for single in each}
+        weights = {single.model.known_as: Weights(single, classes, held) for single in each}
     return {
-        (None if single.model.name == recipe.model.name else single.model.name, text): Scene(
-            single, detections, geometry, source, weights.get(single.model.name), kept=kept
+        (single.model.known_as if number else None, text): Scene(
+            single, detections, geometry, source, weights.get(single.model.known_as), kept=kept
         )
-        for single, text, geometry in geometries
+        for number, single, text, geometry in geometries
     }
 
 

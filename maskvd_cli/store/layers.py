@@ -2,8 +2,9 @@
 
 `count_block_03`: tokens that block 3 computed of a frame; `selectivity_block_03`: how well the
 scores that it chose by tell tokens under objects from others, the area under the ROC curve in 0..1,
-absent where a frame has no score, no object, or nothing else. Only methods whose blocks differ have
-these columns.
+absent where a frame has no score, no object, or nothing else. Methods whose blocks differ have
+these columns; the baseline has the second ones alone, of what its features tell
+(`work.selectivity`).
 """
 
 from __future__ import annotations
@@ -37,6 +38,19 @@ def layers_of(samples: pd.DataFrame) -> Layers | None:
         known = samples[chosen].dropna() if chosen in samples else samples[name].iloc[:0]
         selectivity.append(float(known.mean()) if len(known) else np.nan)
     return Layers(np.array(tokens), np.array(selectivity)) if tokens else None
+
+
+def feature_selectivity_of(samples: pd.DataFrame) -> NDArray[np.float64] | None:
+    """Return the selectivity (L,) of the features after each block, where every token was computed.
+
+    None where the samples do not tell it, or tell what blocks chose by.
+    """
+    found: list[float] = []
+    while (name := selectivity_column(len(found))) in samples:
+        known = samples[name].dropna()
+        found.append(float(known.mean()) if len(known) else np.nan)
+    chosen = f"{_TOKENS}{block_count(0)}" in samples
+    return None if chosen or np.isnan(found).all() else np.array(found)
 
 
 def selectivity_column(number: int) -> str:

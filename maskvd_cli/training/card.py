@@ -36,6 +36,7 @@ def model_card(training: Training, result: dict[str, Any]) -> str:
         f"weights as stored{also}:",
         _table(("class", headline.header), [(name, f"{value:.1f}") for name, value in scores]),
         *([_without_method(result, headline)] if training.learner else []),
+        *([_untuned(result, headline)] if training.spatial else []),
         f"Licence: {_plain(recipe.licence or _NO_LICENCE)}",
     ]
     return "\n\n".join(text) + "\n"
@@ -43,6 +44,8 @@ def model_card(training: Training, result: dict[str, Any]) -> str:
 
 def _conditions(training: Training) -> str:
     """Return what was computed of the frames that were evaluated."""
+    if training.spatial is not None:
+        return f"steps as {code(training.spatial.told())} computes them, all looks"
     if (learner := training.learner) is None:
         looks = "all looks" if _has_looks(training) else "single frames"
         return f"{_computed(training)}, {looks}"
@@ -72,6 +75,13 @@ def _computed(training: Training) -> str:
     return f"tokens lost as {reduction.method.name} does ({told})"
 
 
+def _untuned(result: dict[str, Any], headline: Quantity) -> str:
+    return (
+        f"The initial weights have the {headline.header} "
+        f"{result['untuned'][headline.name]:.1f} there."
+    )
+
+
 def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
     model, geometry = training.recipe.model, training.geometry
     size, parameters = result["bytes"] / 1e6, result["parameters"] / 1e6
@@ -95,10 +105,13 @@ def _digits(millions: float) -> int:
 
 
 def _method(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the rows on the method whose weights these are; none for a detector."""
+    """Return the rows on the method that these weights are of, or were tuned for."""
     section = training.recipe.method
     if section is None:
         return []
+    if (spatial := training.spatial) is not None:
+        frozen = "frozen, as in the initial weights; it ran once over the videos"
+        return [("tuned for", code(spatial.told())), ("spatial model", frozen)]
     settings = ", ".join(f"{name} {_plain(str(value))}" for name, value in section.settings.items())
     detector = f"frozen, sha256 `{training.init_sha256}`"
     if not section.frozen:

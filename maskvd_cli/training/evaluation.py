@@ -17,6 +17,7 @@ from maskvd_cli.training.learning import Beside
 from maskvd_cli.training.loading import PlacedFrames, PlacedLooks, PlacedSequences, batches
 from maskvd_cli.training.looks import matches_of
 from maskvd_cli.training.setup import Training, by_class_of
+from maskvd_cli.training.spatial import EVALUATED
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,20 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
     `on_frames` hears how many frames or videos are done. `listed` must hold an object. Raises what
     the dataset and the model raise.
     """
-    task, classes = kind(), listed.dataset.classes
+    task = kind()
     if isinstance(listed, LookList):
         matched = _of_videos(model, task, listed, geometry, workers)
     else:
         matched = _of_frames(model, task, listed, geometry, batch, workers, frames)
+    return _scored(task, listed, matched, on_frames)
+
+
+def _scored(
+    task: Task,
+    listed: FrameList,
+    matched: Iterator[tuple[list[Arrays], int]],
+    on_frames: Callable[[int], object] = lambda done: None,
+) -> ModelScores:
     matches: list[Arrays] = []
     done = 0
     for several, count in matched:
@@ -69,7 +79,7 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
         done += count
         on_frames(done)
     ages = [np.zeros(1, dtype=np.int64) for _ in matches]
-    scores = task.evaluation(matches, ages, classes).scores()
+    scores = task.evaluation(matches, ages, listed.dataset.classes).scores()
     headline = task.headline().name
     parts: Mapping[str, Mapping[str, float | None]] = scores.details.get("by_class", {})
     return ModelScores(
@@ -126,8 +136,11 @@ def evaluated(training: Training) -> tuple[ModelScores, list[float]]:
     """Return the scores of a training's weights, and what share of tokens each block computed.
 
     With a method each frame is the last of as many as are learnt together; without one no share is
-    told. Where tokens were lost in training, they are here.
+    told, nor where a method ran the spatial model before. Where tokens were lost in training, they
+    are here.
     """
+    if training.spatial is not None:
+        return from_kept(training, training.result), []
     if (learner := training.learner) is None:
         return _alone(training, training.detecting), []
     with_method = learner.running(training.own_result.eval(), training.result.backbone)
@@ -156,3 +169,16 @@ def _alone(training: Training, model: Callable[[Any], Any]) -> ModelScores:
         training.geometry,
         workers=training.recipe.workers,
     )
+
+
+@torch.no_grad()
+def from_kept(training: Training, model: Any) -> ModelScores:
+    """Return the scores of what follows the spatial model, on the features that a method gave."""
+    listed, spatial, device = training.evaluated, training.spatial, training.device
+    assert isinstance(listed, LookList) and spatial is not None
+    kept, task = spatial.kept[EVALUATED], training.task()
+    matched = (
+        (matches_of(task, listed, index, model.logits(kept.of(index).to(device))), 1)
+        for index in range(len(listed))
+    )
+    return _scored(task, listed, matched)

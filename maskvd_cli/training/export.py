@@ -17,16 +17,20 @@ from maskvd_cli.machine.environment import environment
 from maskvd_cli.store.atomic import write_bytes
 from maskvd_cli.training.card import model_card
 from maskvd_cli.training.checkpoint import Progress
-from maskvd_cli.training.evaluation import evaluated, every_token
+from maskvd_cli.training.evaluation import ModelScores, evaluated, every_token, from_kept
 from maskvd_cli.training.frames import LookList
+from maskvd_cli.training.geometry import new_detector
+from maskvd_cli.training.initial import load_initial
 from maskvd_cli.training.setup import Training
+from maskvd_cli.training.spatial import SpatialRun
 
 
 def export(training: Training, folder: Path, progress: Progress) -> dict[str, Any]:
     """Write `<name>.safetensors` and `<name>.md` into the folder; return their facts.
 
     With a method its own weights stand there, and a detector that learnt too is
-    `<name>-detector.safetensors`. The scores are those of the weights as they are stored, computed
+    `<name>-detector.safetensors`. A recogniser is whole, also where only what follows its spatial
+    model was learnt. The scores are those of the weights as they are stored, computed
     in float32. Raises MaskvdError where float16 cannot hold a weight.
     """
     recipe, facts = training.recipe, metadata(training, progress)
@@ -43,6 +47,9 @@ def export(training: Training, folder: Path, progress: Progress) -> dict[str, An
         stored = _rounded(training.own_result, recipe.export)
         digest = beside["detector"]["sha256"] if beside else training.init_sha256
         facts = _own_metadata(training, facts, str(digest))
+    if training.spatial is not None:
+        facts |= _spatial_metadata(training.spatial)
+        beside["untuned"] = _untuned(training).content()
     scores, kept = evaluated(training)
     if training.learner is not None:
         beside["kept"] = [round(share, 4) for share in kept]
@@ -103,6 +110,21 @@ def _own_metadata(training: Training, facts: dict[str, str], detector: str) -> d
         "settings": json.dumps(method.settings, sort_keys=True),
         "detector": detector,
     }
+
+
+def _spatial_metadata(spatial: SpatialRun) -> dict[str, str]:
+    """Return what a reader of tuned weights must know: under which method, and from which ones."""
+    facts = json.dumps(spatial.facts(), sort_keys=True)
+    return {"tuned_for": spatial.told(), "tuned_for_facts": facts, "init": spatial.weights}
+
+
+def _untuned(training: Training) -> ModelScores:
+    """Return the scores of the initial weights on the same features."""
+    recipe = training.recipe
+    assert recipe.init is not None
+    untuned = new_detector(recipe, len(training.learnt.dataset.classes))
+    load_initial(untuned, Path(recipe.init), recipe.allow_missing)
+    return from_kept(training, untuned.to(training.device))
 
 
 def _rounded(module: nn.Module, kind: str) -> dict[str, Tensor]:

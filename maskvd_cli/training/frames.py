@@ -117,7 +117,7 @@ def looks_of(recipe: TrainingRecipe) -> Looks | None:
         for name, field in TrainedModel.model_fields.items()
         if name not in own and getattr(recipe.model, name) != field.default
     ]
-    given += ["method"] if recipe.method is not None else []
+    given += _unknown_to_looks(recipe)
     given += ["mask"] if recipe.mask is not None else []
     given += ["dataset.stride"] if recipe.dataset.stride != 1 else []
     given += ["evaluation.stride"] if recipe.evaluation.stride != 1 else []
@@ -127,6 +127,21 @@ def looks_of(recipe: TrainingRecipe) -> Looks | None:
             remedy=f"leave {' and '.join(given)} out",
         )
     return looks
+
+
+def _unknown_to_looks(recipe: TrainingRecipe) -> list[str]:
+    """Return what of a method, and beside one, means nothing where its features are kept."""
+    section = recipe.method
+    if section is None:
+        return []
+    fields = type(section).model_fields
+    given = [
+        f"method.{name}"
+        for name in ("frozen", "detector_rate")
+        if getattr(section, name) != fields[name].default
+    ]
+    augmented = recipe.augmentation != type(recipe.augmentation)()
+    return [*given, *(["augmentation beside method"] if augmented else [])]
 
 
 def listed_looks(dataset: Dataset, looks: Looks, limit: int | None = None) -> LookList:

@@ -11,15 +11,16 @@ from pydantic import BaseModel
 
 from maskvd_cli.core.errors import MaskvdError, RecipeError, unknown
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.zoo import models
+from maskvd_cli.families.zoo import entry, models
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.recipe import overrides
-from maskvd_cli.recipe.paths import absolute_path
+from maskvd_cli.recipe.paths import absolute_path, files_in
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import position_of, validated
 from maskvd_cli.training.recipe import MethodSection, ReductionSection, TrainingRecipe
 from maskvd_cli.training.reduction import reducing
 
+_SETTINGS: KeyPath = ("method", "settings")
 _PATHS: tuple[tuple[str, ...], ...] = (("dataset", "root"), ("init",))
 
 
@@ -52,7 +53,11 @@ def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining
         _check_reduction(recipe.reduction, document, problems)
     settings = None
     if recipe is not None and recipe.method is not None and not problems:
-        settings = _settings(recipe.method, document, problems)
+        known = entry(recipe.model.name)
+        if known.family.looks(known.arch) is None:
+            settings = _settings(recipe.method, document, problems)
+        else:
+            settings = _parameters(recipe.method, document, path, problems)
     if recipe is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     recipe = _with_absolute_paths(recipe, document, path)
@@ -64,6 +69,21 @@ def load_training(path: Path, assignments: Sequence[str] = ()) -> LoadedTraining
     return LoadedTraining(path, recipe, source, (*assignments,))
 
 
+def _parameters(
+    section: MethodSection, document: Document, file: Path, problems: list[str]
+) -> BaseModel | None:
+    """Return the parameters of the method that runs a spatial model, files among them absolute."""
+    kind = methods.load(section.name).params_type
+    params = validated(kind, section.settings, {}, document, problems, root=_SETTINGS)
+    if params is None:
+        return None
+    found = {
+        name: absolute_path(text, (*_SETTINGS, name), document, file, problems)
+        for name, text in files_in(params)
+    }
+    return params.model_copy(update={name: text for name, text in found.items() if text})
+
+
 def _settings(section: MethodSection, document: Document, problems: list[str]) -> BaseModel | None:
     """Return what is said of a method's training, checked by the method's own learner."""
     learner = methods.load(section.name).learner
@@ -72,8 +92,9 @@ def _settings(section: MethodSection, document: Document, problems: list[str]) -
         message = f"{section.name} has no weights of its own; these have: {', '.join(others)}"
         problems.append(document.problem(("method", "name"), message))
         return None
-    place: KeyPath = ("method", "settings")
-    return validated(learner.settings_type, section.settings, {}, document, problems, root=place)
+    return validated(
+        learner.settings_type, section.settings, {}, document, problems, root=_SETTINGS
+    )
 
 
 def _check_reduction(section: ReductionSection, document: Document, problems: list[str]) -> None:

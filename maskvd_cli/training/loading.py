@@ -17,7 +17,9 @@ from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.types import Frame
 from maskvd_cli.data.resize import resized
 from maskvd_cli.tasks.detections import Targets
+from maskvd_cli.tasks.recognition import label_of
 from maskvd_cli.training.augmentation import Draw, augmented, drawn
+from maskvd_cli.training.features import StoredFeatures
 from maskvd_cli.training.frames import FrameList, LookList, frame_at
 from maskvd_cli.training.geometry import Geometry
 from maskvd_cli.training.looks import learnt_look, placed_looks
@@ -62,6 +64,23 @@ class TrainingFrames(_Frames[Sample]):
         # The word keeps this number apart from those of the changes and of the order.
         chance = float(np.random.default_rng([seed, position, 0x100C]).random())
         return learnt_look(listed, index, self.geometry.input, draw, chance)
+
+
+class KeptLooks(_Frames[Sample]):
+    """The features of a look at each position of a training, computed before."""
+
+    def __init__(self, listed: LookList, kept: StoredFeatures, seed: int) -> None:
+        self.listed, self.kept, self.seed = listed, kept, seed
+
+    def made(self, position: int) -> Any:
+        """Return the features (steps, D) of one of the looks at a video, and its class."""
+        index = frame_at(position, len(self.listed), self.seed)
+        # The word keeps this number apart from those of the order.
+        drawn_look = np.random.default_rng([self.seed, position, 0x100C])
+        features = self.kept.of(index)
+        look = int(drawn_look.integers(len(features)))
+        video = self.listed.videos[index]
+        return features[look], label_of(video, self.listed.dataset.classes)
 
 
 class PlacedLooks(_Frames[Tensor]):

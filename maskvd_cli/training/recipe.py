@@ -135,9 +135,15 @@ class ReductionSection(Section):
 
 
 class MethodSection(Section):
-    """Learn the weights that a method brings, beside a detector whose tokens it chooses."""
+    """Learn the weights that a method brings, beside a detector whose tokens it chooses.
 
-    name: str = Field(description="a method with weights of its own: maskvd ls methods")
+    Of a recogniser: tune what follows its spatial model, which the method runs once, frozen.
+    """
+
+    name: str = Field(
+        description="a method with weights of its own; for a recogniser the one that runs its "
+        "spatial model: maskvd ls methods"
+    )
     frozen: bool = Field(
         default=True,
         description="leave the detector as init gives it; false: it learns too, and is exported "
@@ -150,7 +156,9 @@ class MethodSection(Section):
         description="the detector's learning rate, as a share of that of the method's weights",
     )
     settings: dict[str, Any] = Field(
-        default={}, description="what the method's own page says of its training"
+        default={},
+        description="what the method's own page says of its training; for a recogniser the "
+        "method's parameters",
     )
 
 
@@ -214,5 +222,5 @@ class TrainingRecipe(Section):
     @model_validator(mode="after")
     def _a_detector_for_the_method(self) -> TrainingRecipe:
         if self.method is not None and self.init is None:
-            raise ValueError("method needs init, the detector that its weights are learnt beside")
+            raise ValueError("method needs init, the weights of the model that it runs")
         return self

@@ -62,6 +62,7 @@ class StoredResult(_Strict):
     device: str
     threads: Count
     accuracy: StoredScores
+    untuned: StoredScores | None = None
     environment: dict[str, Any]
 
 

@@ -12,8 +12,10 @@ from maskvd_cli.training.checkpoint import Progress
 from maskvd_cli.training.evaluation import evaluated
 from maskvd_cli.training.export import export
 from maskvd_cli.training.folder import TrainingFolder
-from maskvd_cli.training.loading import TrainingFrames, TrainingSequences, batches
+from maskvd_cli.training.frames import LookList
+from maskvd_cli.training.loading import KeptLooks, TrainingFrames, TrainingSequences, batches
 from maskvd_cli.training.setup import Training
+from maskvd_cli.training.spatial import EVALUATED, LEARNT
 from maskvd_cli.training.steps import StepReport, run_step
 
 
@@ -22,6 +24,9 @@ class Watcher(Protocol):
 
     def begins(self, training: Training, step: int) -> None:
         """Hear that steps after `step` begin."""
+
+    def computed(self, done: int, videos: int) -> None:
+        """Hear of how many videos the features are computed, before steps begin."""
 
     def stepped(self, step: int) -> None:
         """Hear that a step is done."""
@@ -57,6 +62,7 @@ def run_training(
                 where=folder.path,
                 remedy="leave --resume out to begin",
             )
+        _compute_features(training, folder, watcher)
         progress = folder.restore(training)
         folder.cut_log(progress.step)
         watcher.begins(training, progress.step)
@@ -65,6 +71,29 @@ def run_training(
         folder.log({"kind": "result", "step": progress.step, **result["accuracy"]})
         folder.finish(result)
         return FinishedTraining(result, was_finished=False, notes=notes)
+
+
+def _compute_features(training: Training, folder: TrainingFolder, watcher: Watcher) -> None:
+    """Let a recogniser's spatial model run over all videos, as far as it has not yet."""
+    if (spatial := training.spatial) is None:
+        return
+    for part, listed in ((LEARNT, training.learnt), (EVALUATED, training.evaluated)):
+        assert isinstance(listed, LookList)
+        place = folder.path / "features"
+        workers = training.recipe.workers
+        spatial.compute(listed, training.geometry, place, part, watcher.computed, workers)
+
+
+def _learnt(training: Training) -> Any:
+    """Return what is learnt at each position: frames, looks, or with a method what it wants."""
+    listed, recipe = training.learnt, training.recipe
+    if training.spatial is not None:
+        assert isinstance(listed, LookList)
+        return KeptLooks(listed, training.spatial.kept[LEARNT], recipe.seed)
+    frames = TrainingFrames(listed, training.geometry, recipe)
+    if (learner := training.learner) is not None:
+        return TrainingSequences(frames, learner.frames, learner.reach)
+    return frames
 
 
 class _Run:
@@ -84,10 +113,10 @@ class _Run:
         training, recipe = self.training, self.training.recipe
         each, last = recipe.batch * recipe.accumulate, training.schedule.steps
         positions = range(self.step * each, last * each)
-        frames: Any = TrainingFrames(training.learnt, training.geometry, recipe)
-        if (learner := training.learner) is not None:
-            frames = TrainingSequences(frames, learner.frames, learner.reach)
-        loaded = batches(frames, positions, recipe.batch, workers=recipe.workers, seed=recipe.seed)
+        # Reading what is kept takes less time than handing it over from a worker.
+        workers = recipe.workers if training.spatial is None else 0
+        loaded = batches(_learnt(training), positions, recipe.batch, workers=workers,
+                         seed=recipe.seed)  # fmt: skip
         while self.step < last:
             began = time.perf_counter()
             report = run_step(training, loaded, self.step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,12 @@ from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.methods.learning import Learner
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
-from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
+from maskvd_cli.training.frames import (
+    FrameList,
+    LookList,
+    evaluation_frames,
+    training_frames,
+)
 from maskvd_cli.training.geometry import Geometry, new_detector
 from maskvd_cli.training.initial import load_initial
 from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
@@ -27,6 +33,7 @@ from maskvd_cli.training.recipe import FREE, TrainingRecipe
 from maskvd_cli.training.records import FOLDER_VERSION
 from maskvd_cli.training.reduction import ReducedDetector, Reduction
 from maskvd_cli.training.schedule import Schedule
+from maskvd_cli.training.spatial import SpatialRun, check_spatial, spatial_of
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,9 @@ class Training:
     `module` is all that is learnt: the detector, or with a `learner` the weights of its method, and
     the detector too unless it is frozen. `average` holds averaged weights of it, None where the
     recipe wants none; `kept` is the static mask (N,) bool on the device, None where all tokens are
-    used; `fresh` names the parameters that the initial checkpoint did not give; `reduction`: what
-    loses tokens with depth, None where nothing does.
+    used; `fresh` names the parameters that the initial checkpoint did not give. `reduction`: what
+    loses tokens with depth, None where nothing does. `spatial`: a recogniser whose spatial model a
+    method runs, frozen; what follows it learns.
     """
 
     loaded: LoadedTraining
@@ -54,6 +62,7 @@ class Training:
     module: nn.Module
     learner: Learner[Any] | None = None
     reduction: Reduction | None = None
+    spatial: SpatialRun | None = None
 
     @property
     def recipe(self) -> TrainingRecipe:
@@ -126,6 +135,10 @@ class Training:
             own = self.reduction.params.model_dump(mode="json")
             revision = self.reduction.method.revision
             content["reduction"] |= {"params": own, "revision": revision}
+        spatial: dict[str, Any] = {}
+        if self.spatial is not None:
+            spatial = {"spatial": self.spatial.facts()}
+            content["method"]["settings"] = self.spatial.params.told()
         if self.recipe.init:
             content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
@@ -134,6 +147,7 @@ class Training:
             "geometry": {key: value and str(value) for key, value in asdict(self.geometry).items()},
             "frames": len(self.learnt),
             "annotations": self.learnt.fingerprint,
+            **spatial,
         }
 
 
@@ -148,10 +162,14 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     if learnt.dataset.classes != evaluated.dataset.classes:
         raise DatasetError("its splits have different classes", where=recipe.dataset.name)
     detector = new_detector(recipe, len(learnt.dataset.classes))
-    learner = None if recipe.method is None else learner_of(recipe.method, detector.arch)
+    by_looks = isinstance(learnt, LookList)
+    learner = None
+    if recipe.method is not None and not by_looks:
+        learner = learner_of(recipe.method, detector.arch)
     fresh: list[str] = []
     if recipe.init is not None:
         fresh = load_initial(detector, Path(recipe.init), recipe.allow_missing)
+    spatial = _spatial(recipe, detector, fresh) if by_looks else None
     kept = None
     if recipe.mask is not None:
         rate, patch = recipe.mask.static_keep_rate, detector.arch.patch
@@ -174,7 +192,18 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
         module,
         learner,
         reduction,
+        spatial,
     )  # fmt: skip
+
+
+def _spatial(recipe: TrainingRecipe, recogniser: Any, fresh: Sequence[str]) -> SpatialRun | None:
+    """Return the recipe's method with the spatial model that it runs, None without a method."""
+    if recipe.method is None:
+        return None
+    assert recipe.init is not None
+    spatial = spatial_of(recipe.method, recogniser, sha256_of(Path(recipe.init)))
+    check_spatial(spatial, fresh, recipe)
+    return spatial
 
 
 def by_class_of(headline: str) -> str:

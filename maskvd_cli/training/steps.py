@@ -32,7 +32,7 @@ class StepReport:
 
 
 def run_step(training: Training, batches: Iterator[list[Any]], step: int) -> StepReport:
-    """Learn the next `accumulate` batches in one step: of samples, or of sequences for a method.
+    """Learn the next `accumulate` batches in one step: of samples, sequences, or kept features.
 
     Nothing is drawn but from seeds made of the recipe's seed and `step`, so that a training that
     was stopped goes on as if it had not been. Raises MaskvdError where a gradient is not finite.
@@ -74,6 +74,9 @@ def _losses(
             return losses_beside(training.learner, training.own, detector, samples, generator)
         images = [pixels for pixels, _ in samples]
         targets = [objects for _, objects in samples]
+        if training.spatial is not None:
+            steps = torch.cat(images).to(training.device)
+            return detector.head_losses(steps[:, None], targets, generator), {}
         if training.reduction is None:
             found = features(detector, images, training.kept)
         else:

@@ -44,13 +44,13 @@ def tuned_recipe(loaded: LoadedRecipe, method: str, model: str | None) -> Loaded
     Raises UsageError for a model that the recipe has not.
     """
     recipe = loaded.recipe
-    names = [section.name for section in recipe.models]
+    names = [section.known_as for section in recipe.models]
     if model is not None and model not in names:
         raise UsageError(
             f"the recipe has no model {model}", remedy=f"choose one of: {', '.join(names)}"
         )
     sites = [(p.model, p.input) for p in loaded.points if p.method == method]
-    sites += [(section.name, section.input[0]) for section in recipe.models]
+    sites += [(section.known_as, section.input[0]) for section in recipe.models]
     name, text = next(site for site in sites if model in (None, site[0]))
     beside = baseline()
     section = recipe.models[names.index(name)].model_copy(update={"input": [text]})
@@ -209,7 +209,7 @@ class Bench:
         fresh = [
             PlannedPoint(
                 key=point.key, label=point.label, method=point.method, params=dict(point.params),
-                model=task.model or sweep.loaded.recipe.model.name, input=task.input,
+                model=task.model or sweep.loaded.recipe.model.known_as, input=task.input,
                 named=list(task.named),
             )
             for task, point in zip(sweep.tasks, sweep.points, strict=True)

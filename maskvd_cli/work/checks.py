@@ -64,7 +64,9 @@ def checks_of(loaded: LoadedRecipe) -> Iterator[Check]:
     if recipe.model.weights is not None:
         classes = annotations[0].dataset.classes if annotations else None
         for single in recipe.for_each_model():
-            yield _checked(f"weights of {single.model.name}", lambda s=single: _weights(s, classes))
+            yield _checked(
+                f"weights of {single.model.known_as}", lambda s=single: _weights(s, classes)
+            )
 
 
 def _of_annotations(

@@ -40,7 +40,7 @@ def plan_of(sweep: Sweep) -> Plan:
                 label=point.label,
                 method=point.method,
                 params=dict(point.params),
-                model=task.model or recipe.model.name,
+                model=task.model or recipe.model.known_as,
                 input=task.input,
                 named=list(task.named),
             )

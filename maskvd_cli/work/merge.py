@@ -51,7 +51,12 @@ def merged(spec: PointSpec, scene: Scene, pieces: Iterable[Piece]) -> MergedPoin
         if "state_bytes" in piece.facts:
             state.append(int(piece.facts["state_bytes"]))
     _check(scene, clips)
-    joined = {name: np.concatenate([clip[name] for clip in clips]) for name in clips[0]}
+    joined = {
+        name: np.concatenate([clip[name] for clip in clips])
+        for name in clips[0]
+        # Pieces of an earlier maskvd tell it of fewer points.
+        if not name.startswith(SELECTIVITY) or all(name in clip for clip in clips)
+    }
     samples = _samples(scene, joined)
     metrics = _metrics(spec, scene, len(clips), joined, samples)
     if state:
@@ -69,7 +74,7 @@ def _check(scene: Scene, clips: Sequence[dict[str, NDArray[Any]]]) -> None:
 def _samples(scene: Scene, joined: dict[str, NDArray[Any]]) -> pd.DataFrame:
     """Return a row per frame; `count_...` are what the method's closed forms need besides.
 
-    `selectivity_...`: how well what blocks chose by tells objects apart, as `store.layers` reads.
+    `selectivity_...`: how well scores of blocks tell objects apart, as `store.layers` reads.
     """
     named = scene.source.frames()
     columns: dict[str, Any] = {

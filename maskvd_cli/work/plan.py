@@ -26,8 +26,8 @@ _ESTIMATOR = "estimator"
 class PointSpec:
     """A point before its key is known: the method, its resolved parameters, model and input.
 
-    `named`: the parameters in its name, those that differ from the method's defaults. `model` is
-    None for the recipe's first.
+    `named`: the parameters in its name, those that differ from the method's defaults. `model`: as
+    the recipe calls it, None for its first.
     """
 
     method: type[Method[Params]]
@@ -82,12 +82,14 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
     tasks: list[PointSpec] = []
     problems: list[str] = []
     seen: dict[PointSpec, str] = {}
-    first = loaded.recipe.model.name
+    recipe = loaded.recipe
+    first = recipe.model.known_as
     for planned in loaded.points:
+        arch = recipe.arch_of(planned.model)
         try:
-            task = _task(planned, None if planned.model == first else planned.model)
-            if loaded.recipe.model.weights is None:
-                _check_planned(task, planned)
+            task = _task(planned, arch, None if planned.model == first else planned.model)
+            if recipe.model.weights is None:
+                _check_planned(task, arch)
         except MaskvdError as error:
             problems.append(f"{planned.place} {planned.method}: {error}")
             continue
@@ -100,17 +102,17 @@ def tasks_of(loaded: LoadedRecipe) -> list[PointSpec]:
     return tasks
 
 
-def _check_planned(task: PointSpec, planned: MethodPoint) -> None:
+def _check_planned(task: PointSpec, arch: str) -> None:
     """Raise UsageError for a point that annotations alone cannot answer."""
-    reason = unplanned(task.method, entry(planned.model).arch)
+    reason = unplanned(task.method, entry(arch).arch)
     if reason is not None:
         raise UsageError(reason, remedy="give a model to run: model.weights, a file or random")
 
 
-def _task(planned: MethodPoint, model: str | None) -> PointSpec:
+def _task(planned: MethodPoint, arch: str, model: str | None) -> PointSpec:
     method = methods.load(planned.method)
     assert isinstance(planned.params, Params)
-    params = fitted_on(planned.model, method, planned.params)
+    params = fitted_on(arch, method, planned.params)
     return PointSpec(method, params, planned.input, _naming(method, params), model)
 
 
@@ -138,16 +140,16 @@ def _naming(method: type[Method[Params]], params: Params) -> tuple[str, ...]:
     )
 
 
-def with_baseline(tasks: list[PointSpec], first: str) -> list[PointSpec]:
+def with_baseline(tasks: list[PointSpec], recipe: Recipe) -> list[PointSpec]:
     """Return the tasks with the baseline in front at every model and input that lacks it.
 
-    What is measured is compared with it, so it always runs. `first`: the first model.
+    What is measured is compared with it, so it always runs.
     """
-    missing = [
-        baseline_point
-        for site in dict.fromkeys(task.site for task in tasks)
-        if (baseline_point := baseline_at(site, get_arch(site[0] or first))) not in tasks
-    ]
+    missing: list[PointSpec] = []
+    for model, text in dict.fromkeys(task.site for task in tasks):
+        arch = get_arch(recipe.arch_of(model or recipe.model.known_as))
+        if (baseline_point := baseline_at((model, text), arch)) not in tasks:
+            missing.append(baseline_point)
     return [*missing, *tasks]
 
 

@@ -57,8 +57,12 @@ class Sweep:
         return next(iter(self.scenes.values()))
 
     def notes(self) -> list[str]:
-        """Return what a reader of the results must know of the recipe and of what it reads."""
-        return [*self.loaded.notes, *self.scene.notes()]
+        """Return what a reader of the results must know of the recipe and of what it reads.
+
+        Of all models: each may have weights with a note of their own.
+        """
+        told = [note for scene in self.scenes.values() for note in scene.notes()]
+        return [*self.loaded.notes, *dict.fromkeys(told)]
 
     @cached_property
     def task(self) -> Task:
@@ -95,7 +99,7 @@ def plan_tasks(loaded: LoadedRecipe) -> tuple[list[PointSpec], str, str]:
     looks_of(loaded.recipe)
     specs = tasks_of(loaded)
     if measure_of(loaded.recipe) is not None:
-        specs = with_baseline(specs, loaded.recipe.model.name)
+        specs = with_baseline(specs, loaded.recipe)
     return specs, detections, reason
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,9 +20,11 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.placement import Placement
 from maskvd_cli.families.base import Model
+from maskvd_cli.families.blocks.traits import TOKENS
 from maskvd_cli.methods.base import ClipView, FrameTrace, Method, Params, TokenTrace
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.counting import around_macs, backbone_macs, watch_of
+from maskvd_cli.methods.registry import baseline
 from maskvd_cli.scenes.frames import ReadAhead
 from maskvd_cli.scenes.scene import Scene
 from maskvd_cli.store.piece import KEPT, OUTPUT, WHOLE, Piece
@@ -30,7 +33,7 @@ from maskvd_cli.tasks.base import Task
 from maskvd_cli.work.counted import counted
 from maskvd_cli.work.merge import AROUND, PROPOSALS
 from maskvd_cli.work.plan import PointSpec
-from maskvd_cli.work.selectivity import Foreground, selectivity_arrays
+from maskvd_cli.work.selectivity import FeatureScores, Foreground, selectivity_arrays
 
 
 def traced_clips(
@@ -76,14 +79,16 @@ def _traced(  # noqa: PLR0913, PLR0917 - the point, the model, and one clip
     executed: list[float | None] = []
     foreground, told = Foreground(clip.view), list[dict[int, float]]()
     kept: list[NDArray[np.float64] | None] = []
+    scored = _features(spec, task, model, clip.view)
     state, watch = 0, watch_of(spec.method, model)
-    with ReadAhead(clip.images) as images:
+    with ReadAhead(clip.images) as images, scored or nullcontext():
         for result in run_clip(model, method, replace(clip, images=images), watch=watch):
             outputs.append(result.output)
             around.append(around_macs(result, model))
             executed.append(backbone_macs(result))
             real.append(_real_tokens(clip.view, result.trace))
-            told.append(foreground.of(len(told), result.trace))
+            features = scored.taken() if scored else None
+            told.append(foreground.of(len(told), result.trace, features))
             kept.append(result.trace.share(clip.view.tokens))
             # Indices of all frames of a long clip would fill the device.
             traces.append(result.trace.without_sets())
@@ -108,6 +113,13 @@ def _kept(shares: Sequence[NDArray[np.float64] | None]) -> dict[str, NDArray[np.
     if len(known) < len(shares):
         return {}
     return {KEPT: np.rint(np.stack(known) * WHOLE).astype(np.uint8)}
+
+
+def _features(spec: PointSpec, task: Task, model: Model, view: ClipView) -> FeatureScores | None:
+    """Return what scores the features of the baseline's blocks, for tasks with objects."""
+    if spec.method is not baseline() or not task.has_boxes or TOKENS not in model.backbone.arch.has:
+        return None
+    return FeatureScores(model.backbone, view.real)
 
 
 def _proposals(output: Any) -> int:

@@ -62,8 +62,8 @@ class Measured:
         own = ({"pool": 1} if method == "dense" else MASKVD) if params is None else params
         self._records.append(
             record(
-                key, metrics(**(counted or {})), label=key, method=method, params=own,
-                setting=setting or a_setting(),
+                key, metrics(**(counted or {})), label=changes.pop("label", key), method=method,
+                params=own, setting=setting or a_setting(),
                 environment=self._environment, **changes,
             )
         )  # fmt: skip

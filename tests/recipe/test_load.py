@@ -748,6 +748,20 @@ def test_weights_of_each_model_are_relative_to_the_recipe(folder: Path) -> None:
     assert [model.weights for model in changed] == [str(folder / "a.pt"), str(folder / "c: d.pt")]
 
 
+def test_one_model_with_several_weights_is_told_apart_by_what_it_is_called(folder: Path) -> None:
+    models = "  - {name: vit-b, weights: a.pt}\n  - {name: vit-b, called: tuned, weights: b.pt}\n"
+    text = with_models(models, "  - name: dense\n  - {name: masked, model: tuned}\n")
+    loaded = load(text, "model.tuned.weights=c.pt", "model.vit-b.input=64x64")
+    assert [(p.method, p.model) for p in loaded.points] == [
+        ("dense", "vit-b"), ("dense", "tuned"), ("masked", "tuned"),
+    ]  # fmt: skip
+    plain, tuned = loaded.recipe.models
+    assert (plain.known_as, tuned.known_as) == ("vit-b", "tuned")
+    assert (plain.weights, tuned.weights) == (str(folder / "a.pt"), str(folder / "c.pt"))
+    assert (plain.input, tuned.input) == (["64x64"], ["672x672"])
+    assert loaded.recipe.arch_of("tuned") == "vit-b"
+
+
 @pytest.mark.parametrize(
     ("models", "entry", "expected"),
     [
@@ -755,7 +769,11 @@ def test_weights_of_each_model_are_relative_to_the_recipe(folder: Path) -> None:
          "vit-b-global); add it to model"),
         (TWO, "model: vit-b", "5:1 model: no method runs on vit-b-global; remove it, or add it to "
          "the model of a method"),
-        (TWO.replace("-global", ""), "margin: 1", "5:1 model: vit-b stands here twice; remove one"),
+        (TWO.replace("-global", ""), "margin: 1", "5:1 model: vit-b stands here twice; remove one, "
+         "or say what else it is called"),
+        (TWO.replace("-global", ", called: other"), "margin: 1", "5:1 model: vit-b stands here "
+         "twice with the same weights; remove one"),
+        (TWO.replace("-global", ", called: No Name"), "margin: 1", "7:19 model.1.called: "),
         (TWO.replace("64x64}", "64x64, weights: x}"), "margin: 1", "5:1 model: give weights for "
          "all models, random ones for all, or for none"),
         (TWO.replace("name: vit-b-", "nme: vit-b-"), "margin: 1", "7:6 model.1.nme: unknown key "

@@ -58,6 +58,8 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("vivit-epic-rgtp", 1 + 6),
         ("vivit-k400-rgtp", 1 + 3),
         ("actions", 1 + 6 + 2 * 2 + 6 + 4 + 2 + 4 + 2 + 3 + 3),
+        ("actions-tuned", 3 + 10 + 5 + 5),
+        ("learned-noise", 1 + 2 * (1 + 5)),
     ],
 )
 def test_how_many_points_the_recipes_have(name: str, points: int) -> None:

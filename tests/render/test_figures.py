@@ -43,13 +43,22 @@ limit: {frames: 4}
 """
 EXPECTED = {
     "map50-latency": ("mAP50 (%)", "mean latency per frame (ms)", "maskvd", "eventful", "evit"),
+    "map50-gmacs": ("mAP50 (%)", "backbone GMACs per frame", "dense", "maskvd", "svit"),
     "heatmap-mask": ("boxes on a pixel", "score of a region", "static keep rate 0.3"),
     "masks": ("(a) static", "(b) dynamic", "(c) combined", "not recomputed"),
     "comparison": ("GMACs per frame", "peak memory (MiB)", "recomputed tokens (share)", "stgt"),
     "evit": ("mAP50 (%)", "recomputed tokens (share of all)", "evit", "maskvd", "vitdet-ti-global"),
     "gates": ("backbone GMACs per frame", "eventful", "stgt", "dense", "r = 16"),
     "learned": ("backbone GMACs per frame", "svit", "vpp", "dense"),
-    "layers": ("tokens computed (share)", "foreground selectivity", "block", "svit", "vpp"),
+    "layers": (
+        "tokens computed (share)",
+        "foreground selectivity",
+        "block",
+        "svit",
+        "vpp",
+        "dense, vitdet-ti-global: its features",
+        "chance",
+    ),
     "frame-age": ("frames since the last full frame", "maskvd", "dense", "(all frames)"),
 }
 
@@ -177,7 +186,7 @@ def test_what_a_run_does_not_hold_is_left_out_with_the_reason(copied: Run, tmp_p
     assert "no eventful or stgt point" in str(reasons["gates"])
     assert found["masks"].stale == (tmp_path / "out" / "masks.svg",)
     written = {path.stem for path in (tmp_path / "out").iterdir()} - {"masks"}
-    assert written == {"comparison", "frame-age", "layers", "learned"}
+    assert written == {"comparison", "frame-age", "layers", "learned", "map50-gmacs"}
     assert "latency" not in texts(tmp_path / "out" / "comparison.svg")
 
 

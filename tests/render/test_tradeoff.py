@@ -33,7 +33,7 @@ def report_of(*points: dict[str, Any], subset: dict[str, Any] | None = None) -> 
     setting: dict[str, Any] = {"dataset": {"name": "roads", "split": "val"}}
     if subset:
         setting["subset"] = subset
-    return Report(table, (), plan, (), (setting,), Run(Path("run")), (), ())
+    return Report(table, (), plan, (), {"m": setting}, Run(Path("run")), (), ())
 
 
 def point(method: str, map50: float | None, latency: float | None, **more: Any) -> dict[str, Any]:

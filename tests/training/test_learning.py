@@ -210,7 +210,7 @@ def test_mistakes_are_placed(method: str, text: str, home: Path) -> None:
 def test_a_method_needs_a_detector_and_chooses_alone(home: Path) -> None:
     for changes, text in (
         ([SVIT], "method needs init"),
-        ([*BASE, SVIT, "mask={static_keep_rate: 0.5}"], "leave mask out"),
+        ([*BASE, SVIT, "mask={static_keep_rate: 0.5}"], "mask and method: each leaves tokens out"),
     ):
         with pytest.raises(RecipeError, match=text):
             load_training(home / "tiny.yaml", changes)

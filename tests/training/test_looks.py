@@ -235,7 +235,6 @@ def test_averaged_weights_are_what_is_scored_and_exported() -> None:
     [
         (("mask={static_keep_rate: 0.5}",), "mask is not for vivit-ti"),
         (("model.channels=8",), r"model\.channels is not for vivit-ti"),
-        (("method={name: svit}", "init=detector.safetensors"), "method is not for vivit-ti"),
         (("dataset.stride=2",), r"dataset\.stride is not for vivit-ti"),
         (("dataset.name=synthetic",), "has no class of the 3"),
     ],

@@ -19,7 +19,17 @@ SWEEPS = Path(__file__).parents[2] / "recipes"
 
 @pytest.mark.parametrize(
     "name",
-    ["train-evit", "train-synthetic", "train-kitti", "train-vid", "train-svit", "train-vpp"],
+    [
+        "train-actions",
+        "train-actions-temporal",
+        "train-epic-temporal",
+        "train-evit",
+        "train-kitti",
+        "train-svit",
+        "train-synthetic",
+        "train-vid",
+        "train-vpp",
+    ],
 )
 def test_shipped_recipes_load_and_are_no_sweeps(name: str) -> None:
     loaded = load_training(find_training(name))

@@ -55,6 +55,8 @@ class Silent:
     def begins(self, training: Training, step: int) -> None:
         self.began = step
 
+    def computed(self, done: int, videos: int) -> None: ...
+
     def stepped(self, step: int) -> None:
         if step == self.stop_after:
             raise KeyboardInterrupt

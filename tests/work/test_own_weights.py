@@ -14,12 +14,14 @@ from maskvd_cli.core.errors import RecipeError
 from maskvd_cli.core.point import Point
 from maskvd_cli.families.checkpoints import save, sha256_of
 from maskvd_cli.families.zoo import get_arch
+from maskvd_cli.judge.rows import read_report
+from maskvd_cli.judge.spread import spreads
 from maskvd_cli.methods.learned import RANDOM
 from maskvd_cli.methods.selectors import drawn
 from maskvd_cli.methods.svit import SViT, SViTParams
 from maskvd_cli.recipe import shipped
 from maskvd_cli.recipe.load import load_recipe
-from maskvd_cli.store.layers import layers_of
+from maskvd_cli.store.layers import feature_selectivity_of, layers_of
 from maskvd_cli.work.catalog import catalog
 from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
@@ -167,3 +169,24 @@ def test_a_sweep_records_what_blocks_compute_and_how_well_they_choose(
     assert told == [False] * 3 + [True] * 9
     assert all(0 <= value <= 1 for value in found.selectivity[3:])
     assert layers_of(run.samples(dense.key)) is None
+    # What could be told from every depth stands beside it, by the features of the baseline.
+    features = feature_selectivity_of(run.samples(dense.key))
+    assert features is not None
+    assert len(features) == 12
+    assert all(0 <= value <= 1 for value in features)
+    assert feature_selectivity_of(samples) is None
+
+
+def test_noise_by_several_seeds_is_reported_with_its_spread(home: Path, tmp_path: Path) -> None:
+    """A list of seeds is a grid as of any parameter; each draws other tokens."""
+    path = home / "noisy.yaml"
+    path.write_text(
+        RECIPE.format(entry="selector: one/mine.safetensors, noise: true, seed: [1, 2, 3]")
+    )
+    sweep = prepare(load_recipe(path, catalog(), ()))
+    run, earlier = choose_run(sweep, tmp_path, fresh=False)
+    assert not run_sweep(sweep, run, earlier).failed
+    found = {one.quantity: one for one in spreads(read_report(run))}
+    assert found["tokens"].seeds == (1, 2, 3)
+    assert found["tokens"].low < found["tokens"].mean < found["tokens"].high
+    assert found["gmacs"].deviation > 0

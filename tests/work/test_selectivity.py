@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import ClipView, FrameTrace
-from maskvd_cli.work.selectivity import Foreground, area_under_curve, selectivity_arrays
+from maskvd_cli.work.selectivity import (
+    FeatureScores,
+    Foreground,
+    area_under_curve,
+    selectivity_arrays,
+    unlikeness,
+)
 
 SCORES = st.lists(st.integers(0, 5), min_size=1, max_size=12)
 
@@ -67,3 +75,43 @@ def test_arrays_have_an_entry_for_each_frame() -> None:
     arrays = selectivity_arrays([{0: 0.5, 1: math.nan}, {0: 0.75, 1: 1.0}])
     assert set(arrays) == {"selectivity_block_00", "selectivity_block_01"}
     assert arrays["selectivity_block_00"].tolist() == [0.5, 0.75]
+
+
+def test_features_score_by_their_mean_cosine() -> None:
+    tokens = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+    real = torch.tensor([True] * 5 + [False] * 2)
+    pairs = torch.nn.functional.cosine_similarity(tokens[:, None], tokens[None], dim=2)
+    assert torch.allclose(unlikeness(tokens), 1 - pairs.mean(1), atol=1e-6)
+    assert torch.allclose(unlikeness(tokens, real), 1 - pairs[:, :5].mean(1), atol=1e-6)
+
+
+def test_scores_are_those_of_the_tokens_after_each_block() -> None:
+    arch = ViTArch(
+        name="tiny", description="", dim=8, heads=2, depth=2, patch=4, global_blocks=(0, 1),
+        window=Size(2, 3), position_table=Size(2, 3), relative_table=None, class_token=True,
+    )  # fmt: skip
+    backbone, grid = VisionTransformer(arch).eval(), Size(2, 3)
+    tokens = torch.randn(1, 6, 8, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        sequence = backbone.with_class_token(tokens + backbone.positions_on(grid))
+        expected: list[torch.Tensor] = []
+        for block in backbone.blocks:
+            sequence = block(sequence, grid)
+            expected.append(unlikeness(sequence[0, 1:]))
+        with FeatureScores(backbone, None) as scored:
+            backbone(tokens, grid)
+            found = scored.taken()
+            assert scored.taken() == {}
+        backbone(tokens, grid)
+    assert scored.taken() == {}, "nothing listens any more"
+    assert all(torch.equal(found[number], expected[number]) for number in (0, 1))
+
+
+def test_features_are_told_where_blocks_choose_nothing() -> None:
+    foreground, scores = Foreground(view()), torch.tensor([0.1, 0.9, 0.2, 0.1, 0.15, 0.0])
+    full = FrameTrace(6.0, True)
+    assert foreground.of(1, full, {0: scores, 1: -scores}) == pytest.approx({0: 7 / 8, 1: 1 / 8})
+    # What a block chose by is told before what its features are.
+    found = foreground.of(1, trace([0.1, 0.9, 0.2, 0.1, 0.15, 0.0]), {0: scores, 1: -scores})
+    assert found[1] == pytest.approx(7 / 8)
+    assert math.isnan(found[0])

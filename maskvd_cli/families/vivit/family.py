@@ -64,9 +64,15 @@ class ViViTFamily(Family[ViViTArch, ClassifierShape]):
     @classmethod
     def notes(cls, arch: ViViTArch, shape: ClassifierShape, file: WeightsFile) -> list[str]:
         said = file.metadata.get("arch", arch.name)
-        if said == arch.name:
-            return []
-        return [f"Weights {file.path.name} say that they are of {said}, not {arch.name}."]
+        told: list[str] = []
+        if said != arch.name:
+            told.append(f"Weights {file.path.name} say that they are of {said}, not {arch.name}.")
+        if tuned := file.metadata.get("tuned_for"):
+            told.append(
+                f"What follows the spatial model in {file.path.name} was tuned on its features "
+                f"under {tuned}."
+            )
+        return told
 
     @classmethod
     def stages(cls, arch: ViViTArch, shape: ClassifierShape, grid: Size) -> Sequence[Stage]:

@@ -25,7 +25,8 @@ class Strand:
     """Rows of a report that one line joins, from few tokens to many, and how it looks.
 
     `group`: method, and model where there are several; `first`: whether its model is the first of
-    several, None where there is but one; `number` counts the lines of its method on its model.
+    several, None where there is but one; `number` counts the lines of its method on its model, and
+    `site` the models.
     """
 
     method: str
@@ -35,13 +36,18 @@ class Strand:
     first: bool | None
     rows: pd.DataFrame
     style: Style
+    site: int = 0
 
     @property
     def look(self) -> Look:
-        """Colour and mark of the method; filled marks belong to the first of several models."""
+        """Colour and mark of the method; filled marks belong to the first of several models.
+
+        Dashes tell models after the second apart.
+        """
         filled = self.number % 2 == 0 if self.first is None else self.first
         size = _STAR if self.style.mark == "*" else 1.0
-        return Look(self.style.colour, self.style.mark, not filled, self.number, size)
+        dash = self.number + max(self.site - 1, 0)
+        return Look(self.style.colour, self.style.mark, not filled, dash, size)
 
 
 def strands_of(rows: pd.DataFrame, legend: Legend) -> tuple[Strand, ...]:
@@ -68,6 +74,7 @@ def strands_of(rows: pd.DataFrame, legend: Legend) -> tuple[Strand, ...]:
                     first=model == models[0] if several else None,
                     rows=part.sort_values(["keep_rate", "gmacs"], kind="stable"),
                     style=style_of(str(method), legend),
+                    site=models.index(model),
                 )
             )
             count[model] += 1

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from maskvd_cli.judge.parameters import column_of
 from maskvd_cli.judge.rows import Report
+from maskvd_cli.render.chart.description import Panel
 from maskvd_cli.render.chart.panels import axis_of, panel_of
 from maskvd_cli.render.chart.pyplot import draw_panel, handle
 from maskvd_cli.render.plots.page import NothingToDrawError, column, entitle, legend
@@ -24,6 +25,17 @@ def headline_latency(report: Report) -> Figure:
     return _one_panel(
         report, _with(report, _headline(report), "latency_mean_ms"), "latency_mean_ms"
     )
+
+
+def headline_gmacs(report: Report) -> Figure:
+    """Draw the headline against the backbone's GMACs, with the intervals of its change."""
+    return _drawn(report, cost_panel(report))
+
+
+def cost_panel(report: Report) -> Panel:
+    """Return the headline over GMACs: a line for each method, and for each model of several."""
+    headline = _headline(report)
+    return panel_of(_with(report, headline, "gmacs"), "gmacs", headline, report.legend, free=True)
 
 
 def comparison(report: Report) -> Figure:
@@ -85,7 +97,12 @@ def _one_panel(
 ) -> Figure:
     noted = None if labelled is None else column_of(labelled)
     noted = noted if noted in rows else None
-    panel = panel_of(rows, across, _headline(report), report.legend, free=True, noted=noted)
+    return _drawn(
+        report, panel_of(rows, across, _headline(report), report.legend, free=True, noted=noted)
+    )
+
+
+def _drawn(report: Report, panel: Panel) -> Figure:
     figure = column(2.6)
     draw_panel(figure.subplots(), panel)
     entitle(figure, report)
