@@ -81,7 +81,7 @@ def report(
         refuse_existing(Path(output), force=force)
     made = read_report(find_run(run, say))
     if figures is not None:
-        _write_figures(made, figures)
+        _write_figures(made, figures, force=force)
     if picture:
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
@@ -112,11 +112,12 @@ def _rendered(made: Report, kind: str) -> str:
     return shown(FORMATS[kind](made), keep="\n")
 
 
-def _write_figures(made: Report, folder: Path) -> None:
+def _write_figures(made: Report, folder: Path, *, force: bool) -> None:
     """Write all figures that the run has data for, and say which, and why others are left out."""
-    from maskvd_cli.render.plots.catalogue import write_figures
+    from maskvd_cli.render.plots.catalogue import figure_files, write_figures
 
     refuse_datasets(folder)
+    refuse_existing(*figure_files(made, folder), force=force)
     for outcome in write_figures(made, Path(os.path.realpath(folder))):
         if outcome.files:
             say(f"{outcome.name} drawn to {', '.join(file.name for file in outcome.files)}")
