@@ -71,6 +71,9 @@ def metadata(training: Training, progress: Progress) -> dict[str, str]:
     """Return what a reader of the weights needs to build and feed the detector, as strings."""
     recipe, geometry = training.recipe, training.geometry
     heads = asdict(training.detector.heads)
+    began = {}
+    if recipe.init is not None:
+        began = {"init": Path(recipe.init).name, "init_sha256": str(training.init_sha256)}
     return {
         "contains": "recogniser" if isinstance(training.learnt, LookList) else "detector",
         "arch": training.detector.arch.name,
@@ -85,6 +88,7 @@ def metadata(training: Training, progress: Progress) -> dict[str, str]:
         "recipe": recipe.name,
         "seed": str(recipe.seed),
         "steps": str(progress.step),
+        **began,
     }
 
 
