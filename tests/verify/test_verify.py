@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from maskvd_cli.verify.detector import verify_detector
 from maskvd_cli.verify.run import verify
 from maskvd_cli.verify.windowed import windowed_arch
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+from .golden_cases import Arrays, changed, config, off
 
 
 def run(*words: object) -> Result:
@@ -87,7 +86,7 @@ def test_subfolders_are_walked_and_unknown_kinds_are_named(
     golden_root: Path, tmp_path: Path
 ) -> None:
     copy(golden_root, tmp_path / "deep/er", "dense_A")
-    for name, config in (
+    for name, content in (
         ("newer/future_a", {"case": "future"}),
         ("newer/future_b", {"weights": "weights_of_no_file.npz"}),
         ("conv3x3", {"layer": "conv", "weights": [1, 1]}),
@@ -95,7 +94,7 @@ def test_subfolders_are_walked_and_unknown_kinds_are_named(
         ("layer", {"layer": "conv\x1b]52;c;AAAA\x07"}),
         ("rgtp", {"block_config": {}, "block_class": "LearnedBlock"}),
     ):
-        write_case(tmp_path / f"{name}.npz", config)
+        write_case(tmp_path / f"{name}.npz", content)
     np.savez(tmp_path / "weights_A.npz", weight=np.zeros(3))
     (tmp_path / "newer/keys.json").write_text("[]", "utf-8")
     done = run("verify", tmp_path)
@@ -164,20 +163,6 @@ def copy(golden_root: Path, folder: Path, name: str) -> None:
         shutil.copyfile(golden_root / each, folder / each)
 
 
-def changed(
-    golden_root: Path, folder: Path, name: str, change: Callable[[Arrays], object]
-) -> Agreement:
-    """Verify a case of which something was changed."""
-    with np.load(golden_root / f"{name}.npz", allow_pickle=False) as file:
-        arrays = {key: file[key].copy() for key in file.files}
-    weights = json.loads(str(arrays["config"])).get("weights")
-    if weights:
-        shutil.copyfile(golden_root / weights, folder / weights)
-    change(arrays)
-    np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    return verify(folder / f"{name}.npz")
-
-
 def test_a_copy_still_passes(golden_root: Path, tmp_path: Path) -> None:
     assert changed(golden_root, tmp_path, "temporal_A", lambda arrays: None).passed
 
@@ -203,10 +188,7 @@ def test_a_copy_still_passes(golden_root: Path, tmp_path: Path) -> None:
 def test_one_number_off_fails(
     name: str, key: str, by: float, golden_root: Path, tmp_path: Path
 ) -> None:
-    def change(arrays: Arrays) -> None:
-        arrays[key].flat[arrays[key].size // 2] += by
-
-    agreement = changed(golden_root, tmp_path, name, change)
+    agreement = changed(golden_root, tmp_path, name, off(key, by))
     assert not agreement.passed
     assert agreement.problem is None
 
@@ -250,13 +232,6 @@ def test_another_mask_fails(golden_root: Path, tmp_path: Path) -> None:
 
 
 def test_cases_that_cannot_be_run_say_why(golden_root: Path, tmp_path: Path) -> None:
-    def config(**news: Any) -> Callable[[Arrays], None]:
-        def change(arrays: Arrays) -> None:
-            content = json.loads(str(arrays["config"])) | news
-            arrays["config"] = np.array(json.dumps(content))
-
-        return change
-
     for news, message in (
         ({"block_class": "LearnedBlock"}, "no method computes blocks of class LearnedBlock"),
         ({"r": None}, "neither r nor threshold is given"),
