@@ -222,7 +222,8 @@ class Bench:
         )
         if grown == plan:
             return
-        tried = [point.params for point in grown.points if point.method == self.method.name]
+        told = [point.params for point in grown.points if point.method == self.method.name]
+        tried = [{name: self.space.named(name, v) for name, v in each.items()} for each in told]
         text = recipe_text(sweep.loaded.recipe, self.method.name, tried, "points of a search")
         with run.lock():
             run.write_plan(grown, text.encode(), run.environment())
