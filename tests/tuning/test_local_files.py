@@ -38,7 +38,8 @@ def write_selectors(path: Path, seed: int) -> None:
     path.parent.mkdir(exist_ok=True)
     arch = get_arch("vitdet-ti-global")
     module = drawn(lambda: SViT.new_module(SViTParams(selector="random"), arch), seed)
-    save(path, module.state_dict(), {"contains": "module", "method": "svit", "arch": arch.name})
+    facts = {"contains": "module", "method": "svit", "arch": arch.name, "detector": "e" * 64}
+    save(path, module.state_dict(), facts)
 
 
 def svit_space(*given: str) -> Space:
@@ -59,6 +60,8 @@ def test_recipes_of_a_search_run_from_another_folder(
     given = "selector=selectors/one.safetensors,selectors/two.safetensors"
     loaded = tuned_recipe(load_recipe(home / "own.yaml", catalog(), []), "svit", None)
     bench = Bench(loaded, "svit", svit_space(given), goal_of(loaded.recipe, "gmacs", None))
+    told = [note for note in bench.notes() if "learnt beside" in note]
+    assert [name in note for note, name in zip(told, ("two", "one"), strict=True)] == [True] * 2
     outcome = run_search(bench, bench.open(tmp_path / "results", 0), Budget(2, None))
     assert [trial.failure for trial in outcome.trials] == [None, None]
     assert outcome.choice is not None
