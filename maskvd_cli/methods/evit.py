@@ -30,8 +30,8 @@ from maskvd_cli.methods.base import (
     TokenTrace,
 )
 from maskvd_cli.methods.dropping import (
+    BlockTokens,
     ProgressiveDropping,
-    Stage,
     is_whole,
     mean_tokens,
     stages_of,
@@ -195,7 +195,7 @@ def dropping_macs(
     )
 
 
-def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], fuse: bool) -> Macs:
+def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[BlockTokens], fuse: bool) -> Macs:
     lead, square = int(arch.class_token), arch.dim**2
     matrix = published = 0
     for stage in stages:

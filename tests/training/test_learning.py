@@ -20,7 +20,7 @@ from maskvd_cli.methods.svit import SViT, SViTParams
 from maskvd_cli.methods.vpp import VPP, VPPParams
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.frames import training_frames
-from maskvd_cli.training.geometry import Geometry, new_detector
+from maskvd_cli.training.geometry import TrainingInput, new_detector
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import (
     PlacedFrames,
@@ -190,7 +190,7 @@ def test_frames_before_stay_in_their_clip(home: Path) -> None:
         assert listed.before(index, 0) == frame
         assert listed.before(index, 1) == listed.clips[clip][max(place - 1, 0)]
         assert listed.before(index, 99) == listed.clips[clip][0]
-    placed = PlacedFrames(listed, Geometry.of(recipe))
+    placed = PlacedFrames(listed, TrainingInput.of(recipe))
     sequence = PlacedSequences(placed, 3).made(1)
     assert torch.equal(sequence[-1], placed.made(1))
     assert torch.equal(sequence[0], placed.placed(listed.before(1, 2)))
