@@ -40,7 +40,8 @@ class DrawnDataset(Dataset, Generic[F]):
                 where=self.name,
                 remedy="ask for images of the frames that clips() yields",
             )
-        return self.draw(frame)
+        of_this: Any = frame
+        return self.draw(of_this)
 
     def image_fingerprint(self, clips: Sequence[Clip]) -> str:
         """Return what decides the drawing: no image is drawn for it."""

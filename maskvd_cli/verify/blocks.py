@@ -23,11 +23,11 @@ class BlockOutputs:
         self._entered: dict[int, Tensor] = {}
         blocks = method.backbone.blocks
         self._blocks = range(1, len(blocks))
-        gated = isinstance(method, GatedMethod) and method.params.gate == "before_ln"
         for number in self._blocks:
-            if gated:
-                gate = _WatchedGate(self._entered, number, method)
-                method.gates[f"blocks.{number}.qkv"] = gate
+            if isinstance(method, GatedMethod) and method.params.gate == "before_ln":
+                gated: GatedMethod[Any] = method
+                gate = _WatchedGate(self._entered, number, gated)
+                gated.gates[f"blocks.{number}.qkv"] = gate
             else:
                 blocks[number].norm1.register_forward_pre_hook(self._noting(number))
 
