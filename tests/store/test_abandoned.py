@@ -44,6 +44,14 @@ def test_all_else_stays(tmp_path: Path) -> None:
     assert (own / "notes.txt").exists()
 
 
+def test_what_a_link_names_is_not_even_locked(tmp_path: Path) -> None:
+    target = abandoned(tmp_path / "elsewhere", PART)
+    link = tmp_path / "20250101T000000Z-aaaaaa"
+    link.symlink_to(target)
+    remove_unbegun([link])
+    assert [path.name for path in target.iterdir()] == [PART]
+
+
 def test_a_run_that_begins_just_now_stays(tmp_path: Path) -> None:
     run = Run(tmp_path / "20250101T000000Z-aaaaaa")
     with run.lock():
