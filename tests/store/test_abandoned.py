@@ -9,7 +9,7 @@ import pytest
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.locking import remove_unbegun
-from maskvd_cli.store.runs import Run, find_run
+from maskvd_cli.store.runs import Run, find_run, runs_below
 
 from .test_runs import KEY, begun
 
@@ -107,3 +107,12 @@ def test_folders_vanish_between_making_and_locking(
     with run.lock():
         assert run.folder.is_dir()
     assert calls
+
+
+def test_a_plan_that_is_a_link_makes_no_run(tmp_path: Path) -> None:
+    real = begun(tmp_path / "results" / "small" / "20250101T000000Z-aaaaaa", KEY)
+    other = begun(tmp_path / "elsewhere" / "20250102T000000Z-aaaaaa", KEY)
+    fake = tmp_path / "results" / "small" / "20250103T000000Z-aaaaaa"
+    fake.mkdir()
+    (fake / "plan.json").symlink_to(other.folder / "plan.json")
+    assert runs_below(tmp_path / "results") == [real]
