@@ -279,8 +279,8 @@ def measured(folder: Path, options: argparse.Namespace) -> dict[str, Mapping[str
     a, b = str(folder / "a"), str(folder / "b")
     commands = {
         "report": ["report", a],
-        "report as a page": ["report", a, "-o", str(folder / "a.html")],
-        "report with figures": ["report", a, "--figures", str(folder / "figures")],
+        "report as a page": ["report", a, "-o", str(folder / "a.html"), "--force"],
+        "report with figures": ["report", a, "--figures", str(folder / "figures"), "--force"],
         "compare": ["compare", a, b],
     }
     for name, words in commands.items():

@@ -15,6 +15,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS))
 
 from generation.command_line import commands  # noqa: E402
+from generation.details import details  # noqa: E402
 from generation.fields import fields_of, parameters_of  # noqa: E402
 from generation.figures import figures  # noqa: E402
 from generation.quantities import quantities  # noqa: E402
@@ -22,6 +23,7 @@ from generation.regions import filled  # noqa: E402
 
 WRITERS = {
     "commands": commands,
+    "details": details,
     "fields": fields_of,
     "parameters": parameters_of,
     "quantities": quantities,

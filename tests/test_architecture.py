@@ -205,13 +205,6 @@ def test_no_headline_is_named(path: Path) -> None:
     assert not words_of(path, words)
 
 
-# Names that two rooms have for two things. The list gets shorter, never longer.
-TWINS = {
-    "Annotations", "Document", "Finding", "Geometry", "Look", "Matches", "Stage",
-    "Video",
-}  # fmt: skip
-
-
 def test_a_class_name_means_one_thing() -> None:
     homes: dict[str, set[str]] = {}
     for path in MODULES:
@@ -219,7 +212,7 @@ def test_a_class_name_means_one_thing() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 homes.setdefault(node.name, set()).add(path.relative_to(PACKAGE).as_posix())
     twins = {name: sorted(places) for name, places in homes.items() if len(places) > 1}
-    assert not {name: places for name, places in twins.items() if name not in TWINS}
+    assert not twins
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

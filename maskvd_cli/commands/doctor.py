@@ -24,7 +24,7 @@ _COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "problem": "red"
 _VERDICTS = {
     "ok": "fit to measure on",
     "note": "fit to measure on; see the notes",
-    "warning": "not fit for timing as it is: see the warnings (counts and mAP are not touched)",
+    "warning": "not fit for timing as it is: see the warnings ({untouched} are not touched)",
     "problem": "something that was set up does not work: see the problems",
 }
 
@@ -67,9 +67,17 @@ def doctor(
     else:
         _print(made)
     state = worst(made.findings)
-    say(_VERDICTS[state])
+    say(_verdict(state))
     if state == "problem":
         raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _verdict(state: str) -> str:
+    """Return what a state means for measuring; scores and counts need no quiet machine."""
+    from maskvd_cli.tasks.registry import tasks
+
+    scores = [task.headline().header for task in tasks.working()]
+    return _VERDICTS[state].format(untouched=f"{', '.join(scores)} and counts")
 
 
 def _print(made: Diagnosis) -> None:

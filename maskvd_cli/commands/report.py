@@ -94,7 +94,7 @@ def report(
 
         made = replace(made, kept_sets=compared(made))
     if figures is not None:
-        _write_figures(made, figures)
+        _write_figures(made, figures, force=force)
     if picture:
         from maskvd_cli.render.tradeoff import draw_tradeoff
 
@@ -125,11 +125,12 @@ def _rendered(made: Report, kind: str) -> str:
     return shown(FORMATS[kind](made), keep="\n")
 
 
-def _write_figures(made: Report, folder: Path) -> None:
+def _write_figures(made: Report, folder: Path, *, force: bool) -> None:
     """Write all figures that the run has data for, and say which, and why others are left out."""
-    from maskvd_cli.render.plots.catalogue import write_figures
+    from maskvd_cli.render.plots.catalogue import figure_files, write_figures
 
     refuse_datasets(folder)
+    refuse_existing(*figure_files(made, folder), force=force)
     for outcome in write_figures(made, Path(os.path.realpath(folder))):
         if outcome.files:
             say(f"{outcome.name} drawn to {', '.join(file.name for file in outcome.files)}")

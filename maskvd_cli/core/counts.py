@@ -58,11 +58,11 @@ COUNTED = (
     ),
     Quantity(
         "gmacs_detector",
-        "detector GMACs",
+        "model GMACs",
         "GMACs",
         2,
         False,
-        "the same of the whole detector, at each frame's proposals where the model ran, else at "
+        "the same of the whole model; a detector's at each frame's proposals where it ran, else at "
         "the most",
         spare=9,
     ),

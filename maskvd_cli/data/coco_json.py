@@ -64,7 +64,7 @@ class Category(TypedDict):
     name: _Text
 
 
-class Video(TypedDict):
+class VideoEntry(TypedDict):
     """One entry of `videos`; some converters write `file_name` in place of `name`."""
 
     id: _Whole
@@ -72,7 +72,7 @@ class Video(TypedDict):
     file_name: NotRequired[_Text]
 
 
-class Document(TypedDict):
+class ImageDocument(TypedDict):
     """A file of images."""
 
     images: list[Image]
@@ -86,7 +86,7 @@ class VideoDocument(TypedDict):
     images: list[VideoImage]
     annotations: list[Annotation]
     categories: list[Category]
-    videos: NotRequired[list[Video]]
+    videos: NotRequired[list[VideoEntry]]
 
 
 class _YouTubeVideo(TypedDict):
@@ -99,7 +99,7 @@ class _YouTubeVis(TypedDict):
     videos: list[_YouTubeVideo]
 
 
-_DocumentT = TypeVar("_DocumentT", Document, VideoDocument)
+_DocumentT = TypeVar("_DocumentT", ImageDocument, VideoDocument)
 _EXPECTED = {
     "bbox": "needs four finite numbers: x, y, width, height",
     "iscrowd": "needs 0 or 1",
@@ -108,7 +108,7 @@ _EXPECTED = {
 
 
 @dataclass(frozen=True)
-class Annotations:
+class ListedBoxes:
     """All boxes of a file, sorted by image: those of image i are `starts[i]:starts[i + 1]`.
 
     `starts` (images + 1,) int64; `boxes` (m,) with the category id as label, and `iscrowd` or
@@ -141,7 +141,7 @@ def read_document(file: Path, form: type[_DocumentT]) -> _DocumentT:
     return document
 
 
-def read_annotations(file: Path, document: Document | VideoDocument) -> Annotations:
+def read_annotations(file: Path, document: ImageDocument | VideoDocument) -> ListedBoxes:
     """Gather a document's annotations by image; DatasetError for unknown ids and wrong boxes."""
     entries = document["annotations"]
     rows = _positions(file, entries, "image_id", document["images"])
@@ -162,11 +162,11 @@ def read_annotations(file: Path, document: Document | VideoDocument) -> Annotati
     )
     starts = np.searchsorted(rows[order], np.arange(len(document["images"]) + 1))
     ignored = sum(mark and not crowd for crowd, mark in zip(crowds, marked, strict=True))
-    return Annotations(starts, boxes[order], ignored)
+    return ListedBoxes(starts, boxes[order], ignored)
 
 
 def refuse_repeats(
-    file: Path, key: str, entries: Sequence[Image] | Sequence[Category] | Sequence[Video]
+    file: Path, key: str, entries: Sequence[Image] | Sequence[Category] | Sequence[VideoEntry]
 ) -> None:
     """Refuse entries with an id that an earlier one has; `key` names their list. DatasetError."""
     seen: dict[int, int] = {}

@@ -19,8 +19,8 @@ from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import RAW, Dataset, clip_boxes, contiguous
 from maskvd_cli.data.cache import digest, stamp_of
 from maskvd_cli.data.coco_json import (
-    Annotations,
     ImageFiles,
+    ListedBoxes,
     VideoDocument,
     VideoImage,
     image_path,
@@ -42,7 +42,7 @@ class _Source:
 
     file: Path
     document: VideoDocument
-    annotations: Annotations
+    annotations: ListedBoxes
     classes: tuple[str, ...]
     remarks: tuple[str, ...]
 
@@ -168,7 +168,7 @@ class CocoVideo(Dataset):
             tuple(self._remarks(document, annotations)),
         )
 
-    def _remarks(self, document: VideoDocument, annotations: Annotations) -> Iterator[str]:
+    def _remarks(self, document: VideoDocument, annotations: ListedBoxes) -> Iterator[str]:
         names = Counter(entry["name"] for entry in document["categories"])
         for name in sorted(name for name, times in names.items() if times > 1):
             ids = [str(entry["id"]) for entry in document["categories"] if entry["name"] == name]

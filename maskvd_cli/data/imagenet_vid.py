@@ -24,9 +24,9 @@ from maskvd_cli.data.base import Dataset, clip_boxes, contiguous
 from maskvd_cli.data.cache import digest, stamp_of
 from maskvd_cli.data.coco_json import (
     REMEDY,
-    Annotations,
-    Document,
+    ImageDocument,
     ImageFiles,
+    ListedBoxes,
     image_path,
     listing,
     read_annotations,
@@ -189,7 +189,7 @@ class ImageNetVid(Dataset):
         )
 
     @cached_property
-    def _source(self) -> tuple[Path, Document, Annotations]:
+    def _source(self) -> tuple[Path, ImageDocument, ListedBoxes]:
         """The split's annotation file, what it says, and its boxes under this dataset's labels."""
         file = self._file
         if not file.is_file():
@@ -200,7 +200,7 @@ class ImageNetVid(Dataset):
                 where=file,
                 remedy="use a split that is there, or unpack the archive again",
             )
-        document = read_document(file, Document)
+        document = read_document(file, ImageDocument)
         return file, document, _labelled(file, document, read_annotations(file, document))
 
     @cached_property
@@ -272,7 +272,7 @@ def _place(where: str, file_name: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def _labelled(file: Path, document: Document, annotations: Annotations) -> Annotations:
+def _labelled(file: Path, document: ImageDocument, annotations: ListedBoxes) -> ListedBoxes:
     """Turn category ids into labels 0..29 by the category's name, else by its place in 1..30.
 
     The archive numbers the classes from 1 in alphabetical order, so both ways agree on it.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.looks import Lazy
 from maskvd_cli.core.types import NO_BOXES, BoxTally, Clip, Frame
-from maskvd_cli.data.base import Dataset
+from maskvd_cli.data.drawn import DrawnDataset
 from maskvd_cli.data.rendering.actions import ACTIONS, FRAMES_PER_S, SIZE, build_scene
 
 # Rises when the same seed gives other pictures or classes, so that results of both stay apart.
@@ -31,7 +28,7 @@ class ActionFrame(Frame):
     frames: int = 1
 
 
-class SyntheticActions(Dataset):
+class SyntheticActions(DrawnDataset[ActionFrame]):
     """Eleven actions of drawn figures before a camera that stands still, 48 frames at 25 fps.
 
     Actions take turns, so that classes are equally frequent. The splits are drawn from different
@@ -45,6 +42,8 @@ class SyntheticActions(Dataset):
     protocols = ("actions",)
     evaluation_split = "val"
     training_split = "train"
+    frame_type = ActionFrame
+    revision = REVISION
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -56,33 +55,12 @@ class SyntheticActions(Dataset):
         for number in range(clips):
             yield self._clip(seed, number, count)
 
-    def image(self, frame: Frame) -> NDArray[np.uint8]:
-        if not isinstance(frame, ActionFrame):
-            raise DatasetError(
-                f"frame {frame.index} is none of this dataset's",
-                where=self.name,
-                remedy="ask for images of the frames that clips() yields",
-            )
+    def draw(self, frame: ActionFrame) -> NDArray[np.uint8]:
         return build_scene(frame.seed, frame.number, frame.frames).image(frame.index)
-
-    def image_fingerprint(self, clips: Sequence[Clip]) -> str:
-        """Return what decides the drawing: no image is drawn for it."""
-        return f"drawn, revision {REVISION}, opencv {cv2.__version__}"
 
     def frames_per_s(self, clip: Clip) -> float:
         del clip
         return FRAMES_PER_S
-
-    @classmethod
-    def _existing(cls, root: Path | None) -> Path:
-        if root is not None:
-            raise DatasetError(
-                "is drawn on the fly and has no folder",
-                where=cls.name,
-                remedy="leave --root (dataset.root) out",
-            )
-        # The pictures come from the code itself: its folder stands in where a message names one.
-        return Path(__file__).resolve().parent / "rendering"
 
     def _clip(self, seed: int, number: int, count: int) -> Clip:
         def make(index: int) -> Frame:

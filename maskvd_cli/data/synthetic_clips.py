@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import BoxTally, Clip, Frame
-from maskvd_cli.data.base import RAW, Dataset, make_boxes
+from maskvd_cli.data.base import RAW, make_boxes
+from maskvd_cli.data.drawn import DrawnDataset
 from maskvd_cli.data.drawn_rows import DrawnRows
 from maskvd_cli.data.kitti_labels import DROPPED, IGNORED, LABELS, NATIVE_CLASSES
 from maskvd_cli.data.rendering.frames import render
@@ -55,7 +53,7 @@ def _rows(family: Family, seed: tuple[int, ...], number: int, frames: int) -> tu
     return tuple(clip_rows(build_world(family, seed, number, frames)))
 
 
-class Synthetic(Dataset):
+class Synthetic(DrawnDataset[SyntheticFrame]):
     """Drawn street scenes with KITTI's classes; driving (10 fps) and watching (25 fps) in turn.
 
     Boxes bound the visible pixels of each road user. Protocols are KITTI's;
@@ -70,6 +68,12 @@ class Synthetic(Dataset):
     protocols = ("kitti-ignore", "maskvd-paper")
     evaluation_split = "val"
     training_split = "train"
+    frame_type = SyntheticFrame
+    revision = REVISION
+    without_root = (
+        "leave --root (dataset.root) out; `maskvd synth -o DIR` writes such clips for "
+        "--dataset kitti"
+    )
     canvas = Size(384, 1280)
     frame = Size(370, 672)
 
@@ -84,36 +88,14 @@ class Synthetic(Dataset):
             for clip in range(clips):
                 yield self._clip(seed, clip, rows)
 
-    def image(self, frame: Frame) -> NDArray[np.uint8]:
-        if not isinstance(frame, SyntheticFrame):
-            raise DatasetError(
-                f"frame {frame.index} is none of this dataset's",
-                where=self.name,
-                remedy="ask for images of the frames that clips() yields",
-            )
+    def draw(self, frame: SyntheticFrame) -> NDArray[np.uint8]:
         drawn = render(frame.world, frame.index).image
         assert drawn is not None
         return drawn
 
-    def image_fingerprint(self, clips: Sequence[Clip]) -> str:
-        """Return what decides the drawing: no image is drawn for it."""
-        return f"drawn, revision {REVISION}, opencv {cv2.__version__}"
-
     def frames_per_s(self, clip: Clip) -> float | None:
         first = clip.frames[0]
         return FRAMES_PER_S[first.family] if isinstance(first, SyntheticFrame) else None
-
-    @classmethod
-    def _existing(cls, root: Path | None) -> Path:
-        if root is not None:
-            raise DatasetError(
-                "is drawn on the fly and has no folder",
-                where=cls.name,
-                remedy="leave --root (dataset.root) out; `maskvd synth -o DIR` writes such clips "
-                "for --dataset kitti",
-            )
-        # The pictures come from the code itself: its folder stands in where a message names one.
-        return Path(__file__).resolve().parent / "rendering"
 
     def _clip(self, seed: int, clip: int, rows: DrawnRows) -> Clip:
         family, number = FAMILIES[clip % len(FAMILIES)], clip // len(FAMILIES)

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 from maskvd_cli.core.errors import DatasetError, MaskvdError
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.files import open_regular
+from maskvd_cli.data.upright import REMEDY, check_sides, upright
 
 # Containers by their suffix. Naming the format keeps playlists out, which name other files.
 FORMATS = {
     ".mp4": "mov", ".m4v": "mov", ".mov": "mov", ".mkv": "matroska", ".webm": "matroska",
     ".avi": "avi",
 }  # fmt: skip
-_REMEDY = "fetch it again, or convert it: ffmpeg -i FILE -c:v libx264 -pix_fmt yuv420p new.mp4"
-_LONGEST_SIDE = 16384
 _KEPT_BYTES = 1 << 28
 # Frames are asked for at whole fractions of a second, their own times are rounded to a time base.
 _TOLERANCE_S = 2e-3
@@ -49,7 +48,7 @@ def facts_of(path: Path) -> VideoFacts:
         first = next(opened.frames(), None)
         if first is None:
             raise _unusable(path, "no frame can be decoded")
-        size = Size(*_turned(first).shape[:2])
+        size = Size(*upright(first, path).shape[:2])
         seconds = opened.seconds()
         if seconds is None:
             *_, last = [first, *opened.frames()]
@@ -126,7 +125,7 @@ class Decoder:
         if frame is None:
             self._ended = True
             return
-        image = _turned(frame)
+        image = upright(frame, opened.path)
         self._times.append(opened.time_of(frame))
         self._images.append(image)
         while len(self._images) > 2 and sum(kept.nbytes for kept in self._images) > self._most:
@@ -163,8 +162,7 @@ class _Opened:
             context = self._stream.codec_context
             if context is None:
                 raise _unusable(self.path, "its codec is not known here")
-            if max(context.height, context.width) > _LONGEST_SIDE:
-                raise _unusable(self.path, f"its frames are {context.height}x{context.width}")
+            check_sides(context, self.path, least=0)
         except (self._av.error.FFmpegError, ValueError) as error:
             self.__exit__()
             raise _unusable(self.path, _reason(error)) from error
@@ -217,13 +215,6 @@ class _Opened:
         return self.frames()
 
 
-def _turned(frame: Any) -> NDArray[np.uint8]:
-    """Return a frame as an array, turned by the angle in its metadata, a quarter at a time."""
-    pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    quarters = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarters)) if quarters else pixels
-
-
 def _pyav() -> Any:
     try:
         import av  # noqa: PLC0415 - optional
@@ -241,4 +232,4 @@ def _reason(error: Exception) -> str:
 
 
 def _unusable(path: Path, reason: str) -> DatasetError:
-    return DatasetError(reason, where=os.fspath(path), remedy=_REMEDY)
+    return DatasetError(reason, where=os.fspath(path), remedy=REMEDY)

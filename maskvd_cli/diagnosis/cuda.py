@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.diagnosis.finding import Finding
+from maskvd_cli.diagnosis.finding import Checkup
 from maskvd_cli.machine.device import gpu_facts
 from maskvd_cli.machine.gpu import IDLE, GpuFacts, resting, slowing
 from maskvd_cli.machine.linux import ROOT, text_of
@@ -65,32 +65,32 @@ def nvidia_boards(root: Path = ROOT) -> int:
     )
 
 
-def cuda_finding(found: TorchCuda, driver: str | None, boards: int) -> Finding:
+def cuda_finding(found: TorchCuda, driver: str | None, boards: int) -> Checkup:
     """Say whether torch can use a GPU, and if not whether it should."""
     name = "CUDA"
     if found.devices:
         first, *others = found.devices
         more = f" and {len(others)} more" if others else ""
-        return Finding(name, "ok", f"{found.built_for}: {first}{more}")
+        return Checkup(name, "ok", f"{found.built_for}: {first}{more}")
     build = f"torch for CUDA {found.built_for}" if found.built_for else "torch for CPUs"
     if found.hidden and (driver or boards):
         text = f"{build}; CUDA_VISIBLE_DEVICES hides all GPUs"
-        return Finding(name, "warning", text, "unset CUDA_VISIBLE_DEVICES")
+        return Checkup(name, "warning", text, "unset CUDA_VISIBLE_DEVICES")
     if driver and found.built_for is None:
-        return Finding(name, "warning", f"{build}, but NVIDIA driver {driver} is loaded", _INSTALL)
+        return Checkup(name, "warning", f"{build}, but NVIDIA driver {driver} is loaded", _INSTALL)
     if driver:
         text = f"{build}, driver {driver} is loaded, but no device can be used: {found.reason}"
         remedy = "update the driver, or install a build of torch for an older CUDA; try nvidia-smi"
-        return Finding(name, "problem", text, remedy)
+        return Checkup(name, "problem", text, remedy)
     if boards:
         text = f"{boards} NVIDIA board{'s' * (boards > 1)} on the bus, but no driver is loaded"
         remedy = "install NVIDIA's driver; in a container: docker run --gpus all"
-        return Finding(name, "warning", text, remedy)
+        return Checkup(name, "warning", text, remedy)
     remedy = "nothing, if CPUs are meant; latencies of papers are from GPUs"
-    return Finding(name, "note", f"no NVIDIA GPU here: {build} runs on the CPU", remedy)
+    return Checkup(name, "note", f"no NVIDIA GPU here: {build} runs on the CPU", remedy)
 
 
-def gpu_findings(during: Sequence[GpuFacts] = ()) -> Iterator[Finding]:
+def gpu_findings(during: Sequence[GpuFacts] = ()) -> Iterator[Checkup]:
     """Yield what NVML tells of the GPU that maskvd uses; nothing where torch can use none.
 
     `during` holds readings made while the GPU worked: clocks and reasons are taken from these.
@@ -101,7 +101,7 @@ def gpu_findings(during: Sequence[GpuFacts] = ()) -> Iterator[Finding]:
         readings = [*during] or [read_current_gpu()]
     except UsageError as error:
         text = f"clocks, power and throttling are not known: {error.message}"
-        yield Finding("GPU", "warning", text, error.remedy or "try nvidia-smi")
+        yield Checkup("GPU", "warning", text, error.remedy or "try nvidia-smi")
         return
     yield from of_readings(readings, working=bool(during))
 
@@ -111,11 +111,11 @@ def read_current_gpu() -> GpuFacts:
     return gpu_facts(torch.device("cuda", torch.cuda.current_device()))
 
 
-def of_readings(readings: Sequence[GpuFacts], *, working: bool) -> Iterator[Finding]:
+def of_readings(readings: Sequence[GpuFacts], *, working: bool) -> Iterator[Checkup]:
     """Yield driver, clocks, throttling, power limit, modes and other processes of one GPU."""
     last = readings[-1]
     newest = f", up to CUDA {last.driver_cuda}" if last.driver_cuda else ""
-    yield Finding("GPU driver", "ok", f"{last.driver}{newest}")
+    yield Checkup("GPU driver", "ok", f"{last.driver}{newest}")
     yield _clocks(last, working=working)
     yield _throttling(readings)
     yield _power(last)
@@ -123,67 +123,67 @@ def of_readings(readings: Sequence[GpuFacts], *, working: bool) -> Iterator[Find
     yield _others(last)
 
 
-def _clocks(gpu: GpuFacts, *, working: bool) -> Finding:
+def _clocks(gpu: GpuFacts, *, working: bool) -> Checkup:
     name, when = "GPU clocks", "while it worked" if working else "at rest"
     if gpu.sm_mhz is None or not gpu.sm_most_mhz:
-        return Finding(name, "note", "not told by the driver", "try nvidia-smi -q -d CLOCK")
+        return Checkup(name, "note", "not told by the driver", "try nvidia-smi -q -d CLOCK")
     text = f"{gpu.sm_mhz} of {gpu.sm_most_mhz} MHz {when}"
     if gpu.memory_mhz is not None and gpu.memory_most_mhz:
         text += f", memory {gpu.memory_mhz} of {gpu.memory_most_mhz} MHz"
     if not working or gpu.sm_mhz >= 0.9 * gpu.sm_most_mhz:
-        return Finding(name, "ok", text)
+        return Checkup(name, "ok", text)
     remedy = f"hold them at one value: sudo nvidia-smi -lgc {gpu.sm_mhz} (undo: -rgc)"
-    return Finding(name, "note", text, remedy)
+    return Checkup(name, "note", text, remedy)
 
 
-def _throttling(readings: Sequence[GpuFacts]) -> Finding:
+def _throttling(readings: Sequence[GpuFacts]) -> Checkup:
     name, mask = "GPU throttling", 0
     told = [reading.reasons for reading in readings if reading.reasons is not None]
     if not told:
-        return Finding(name, "note", "not told by the driver", "try nvidia-smi -q -d PERFORMANCE")
+        return Checkup(name, "note", "not told by the driver", "try nvidia-smi -q -d PERFORMANCE")
     for reasons in told:
         mask |= reasons
     degrees = readings[-1].celsius
     warmth = "" if degrees is None else f" at {degrees} °C"
     if slowed := slowing(mask):
         remedy = "improve cooling, raise the power limit, or lock lower clocks (nvidia-smi -lgc)"
-        return Finding(name, "warning", f"{', '.join(slowed)}{warmth}", remedy)
+        return Checkup(name, "warning", f"{', '.join(slowed)}{warmth}", remedy)
     if degrees is not None and degrees >= _COOL_C:
-        return Finding(name, "note", f"none yet{warmth}", "let the GPU cool before measuring")
+        return Checkup(name, "note", f"none yet{warmth}", "let the GPU cool before measuring")
     chosen = resting(mask & ~IDLE)
-    return Finding(name, "ok", f"none{warmth}{'; ' if chosen else ''}{', '.join(chosen)}")
+    return Checkup(name, "ok", f"none{warmth}{'; ' if chosen else ''}{', '.join(chosen)}")
 
 
-def _power(gpu: GpuFacts) -> Finding:
+def _power(gpu: GpuFacts) -> Checkup:
     name, limit, default = "GPU power limit", gpu.power_limit_w, gpu.power_default_w
     if limit is None:
-        return Finding(name, "note", "not told by the driver", "try nvidia-smi -q -d POWER")
+        return Checkup(name, "note", "not told by the driver", "try nvidia-smi -q -d POWER")
     now = "" if gpu.power_w is None else f", {gpu.power_w:.0f} W in use"
     if default is not None and abs(limit - default) >= 1:
         remedy = f"sudo nvidia-smi -pl {default:.0f}, or name the limit beside every result"
-        return Finding(name, "warning", f"{limit:.0f} W, default {default:.0f} W{now}", remedy)
-    return Finding(name, "ok", f"{limit:.0f} W{', the default' if default else ''}{now}")
+        return Checkup(name, "warning", f"{limit:.0f} W, default {default:.0f} W{now}", remedy)
+    return Checkup(name, "ok", f"{limit:.0f} W{', the default' if default else ''}{now}")
 
 
-def _modes(gpu: GpuFacts) -> Finding:
+def _modes(gpu: GpuFacts) -> Checkup:
     def word(value: bool | None) -> str:
         return {True: "on", False: "off", None: "not told"}[value]
 
     text = f"ECC {word(gpu.ecc)}, persistence {word(gpu.persistence)}, MIG {word(gpu.mig)}"
     if gpu.mig:
         remedy = "parts of a board share its power and memory: measure on a whole one"
-        return Finding("GPU modes", "warning", text, remedy)
+        return Checkup("GPU modes", "warning", text, remedy)
     if gpu.persistence is False:
-        return Finding("GPU modes", "note", text, "sudo nvidia-smi -pm 1 spares the slow start")
-    return Finding("GPU modes", "ok", text)
+        return Checkup("GPU modes", "note", text, "sudo nvidia-smi -pm 1 spares the slow start")
+    return Checkup("GPU modes", "ok", text)
 
 
-def _others(gpu: GpuFacts) -> Finding:
+def _others(gpu: GpuFacts) -> Checkup:
     if not gpu.others:
-        return Finding("GPU load", "ok", "no other process on it")
+        return Checkup("GPU load", "ok", "no other process on it")
     named = ", ".join(
         name if size is None else f"{name} ({size / 2**20:.0f} MiB)"
         for name, size in gpu.others[:3]
     )
     text = f"{len(gpu.others)} other process{'es' * (len(gpu.others) > 1)}: {named}"
-    return Finding("GPU load", "warning", text, "end them, or choose a free GPU: nvidia-smi")
+    return Checkup("GPU load", "warning", text, "end them, or choose a free GPU: nvidia-smi")

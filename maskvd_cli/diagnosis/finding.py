@@ -1,4 +1,4 @@
-"""A finding: what was found, how bad it is, and what mends it."""
+"""A checkup of one part of machine and software: what was found, how bad it is, what mends it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STATES: tuple[State, ...] = ("ok", "note", "warning", "problem")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Checkup:
     """One line on what was found, and one on what to do where it is not ok.
 
     `note`: good to know; `warning`: numbers measured now may be wrong; `problem`: something that
@@ -27,7 +27,7 @@ class Finding:
         assert (self.remedy is None) == (self.state == "ok"), f"{self.name}: remedy and state"
 
 
-def worst(findings: Iterable[Finding]) -> State:
+def worst(findings: Iterable[Checkup]) -> State:
     """Return the worst state of all, ok where there are none."""
     states: list[State] = ["ok", *(finding.state for finding in findings)]
     return max(states, key=STATES.index)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from maskvd_cli.diagnosis.finding import Finding
+from maskvd_cli.diagnosis.finding import Checkup
 from maskvd_cli.machine.disturbance import increase, read_counters
 from maskvd_cli.machine.gpu import printable
 from maskvd_cli.machine.limits import MachineMemory, memory
@@ -44,7 +44,7 @@ class Sample:
     held: int | None
 
 
-def load_findings(results: Path, root: Path = ROOT) -> Iterator[Finding]:
+def load_findings(results: Path, root: Path = ROOT) -> Iterator[Checkup]:
     """Sample the machine for a second and yield load, stolen time, memory, swap and disk."""
     sample = take_sample(root)
     cores = os.cpu_count() or 1
@@ -52,7 +52,7 @@ def load_findings(results: Path, root: Path = ROOT) -> Iterator[Finding]:
     yield stolen_time(sample.busy)
     if sample.held:
         text = f"the control group's processor time ran out in {sample.held} periods of a second"
-        yield Finding("held back", "warning", text, "raise the container's limit (--cpus)")
+        yield Checkup("held back", "warning", text, "raise the container's limit (--cpus)")
     found = memory(root)
     yield memory_finding(found)
     yield swap_finding(found, sample.swapped)
@@ -77,7 +77,7 @@ def take_sample(root: Path = ROOT, seconds: float = _SECONDS) -> Sample:
     )
 
 
-def other_load(sample: Sample, average: tuple[float, float, float] | None, cores: int) -> Finding:
+def other_load(sample: Sample, average: tuple[float, float, float] | None, cores: int) -> Checkup:
     """Judge by the processors in use while this process slept, and by the load average."""
     name, used = "other load", None if sample.busy is None else sample.busy.used
     if used is None:
@@ -89,50 +89,50 @@ def other_load(sample: Sample, average: tuple[float, float, float] | None, cores
         text += f"; load average {average[0]:.1f}, {average[1]:.1f}, {average[2]:.1f}"
     remedy = "end or pause other work before measuring; who it is: top"
     if used >= _LOUD or (average is not None and average[1] >= cores):
-        return Finding(name, "warning", text, remedy)
-    return Finding(name, "note", text, remedy) if used >= _QUIET else Finding(name, "ok", text)
+        return Checkup(name, "warning", text, remedy)
+    return Checkup(name, "note", text, remedy) if used >= _QUIET else Checkup(name, "ok", text)
 
 
-def stolen_time(busy: Busy | None) -> Finding:
+def stolen_time(busy: Busy | None) -> Checkup:
     """Judge the share of time in which the host ran somebody else."""
     name = "stolen time"
     if busy is None:
-        return Finding(name, "note", "not told here (no /proc/stat)", "heed the noise floor")
+        return Checkup(name, "note", "not told here (no /proc/stat)", "heed the noise floor")
     text = f"{busy.stolen:.1%} of a second"
     remedy = "the host is shared: measure at another time, or on a host of one's own"
     if busy.stolen >= _STEAL_WARNING:
-        return Finding(name, "warning", text, remedy)
+        return Checkup(name, "warning", text, remedy)
     if busy.stolen >= _STEAL_NOTE:
-        return Finding(name, "note", text, remedy)
-    return Finding(name, "ok", text)
+        return Checkup(name, "note", text, remedy)
+    return Checkup(name, "ok", text)
 
 
-def memory_finding(found: MachineMemory | None) -> Finding:
+def memory_finding(found: MachineMemory | None) -> Checkup:
     """Judge the memory that is left."""
     name = "memory"
     if found is None:
-        return Finding(name, "note", "not told here (no /proc/meminfo)", "see that 2 GiB are free")
+        return Checkup(name, "note", "not told here (no /proc/meminfo)", "see that 2 GiB are free")
     text = f"{found.available / _GIB:.1f} GiB free of {found.total / _GIB:.1f}"
     if found.limit is not None and found.limit < found.total:
         text += f", the control group's limit is {found.limit / _GIB:.1f}"
     if found.available < _LITTLE_MEMORY:
-        return Finding(name, "warning", text, "free at least 2 GiB; ViTDet-B needs as much")
-    return Finding(name, "ok", text)
+        return Checkup(name, "warning", text, "free at least 2 GiB; ViTDet-B needs as much")
+    return Checkup(name, "ok", text)
 
 
-def swap_finding(found: MachineMemory | None, swapped: int | None) -> Finding:
+def swap_finding(found: MachineMemory | None, swapped: int | None) -> Checkup:
     """Judge whether memory is being swapped, or was."""
     name, used = "swap", 0 if found is None else found.swap_used
     if swapped:
         text = f"{swapped} pages a second, {used / _MIB:.0f} MiB in use"
-        return Finding(name, "warning", text, "free memory until swapping stops")
+        return Checkup(name, "warning", text, "free memory until swapping stops")
     if used > 64 * _MIB:
         remedy = "free memory, then sudo swapoff -a && sudo swapon -a"
-        return Finding(name, "note", f"{used / _MIB:.0f} MiB in use, none moved now", remedy)
-    return Finding(name, "ok", "none in use" if not used else f"{used / _MIB:.0f} MiB in use")
+        return Checkup(name, "note", f"{used / _MIB:.0f} MiB in use, none moved now", remedy)
+    return Checkup(name, "ok", "none in use" if not used else f"{used / _MIB:.0f} MiB in use")
 
 
-def disk_finding(results: Path) -> Finding:
+def disk_finding(results: Path) -> Checkup:
     """Judge the space where results go: the folder, or the nearest one above that exists."""
     name, folder = "disk", results.absolute()
     while not folder.is_dir() and folder != folder.parent:
@@ -141,12 +141,12 @@ def disk_finding(results: Path) -> Finding:
     text = f"{free / _GIB:.1f} GiB free for {results}"
     if not os.access(folder, os.W_OK | os.X_OK):
         remedy = "name a folder that can be written: maskvd sweep --results DIR"
-        return Finding(name, "warning", f"{folder} cannot be written", remedy)
+        return Checkup(name, "warning", f"{folder} cannot be written", remedy)
     if free < _NO_DISK:
-        return Finding(name, "problem", text, "free space, or name another: --results DIR")
+        return Checkup(name, "problem", text, "free space, or name another: --results DIR")
     if free < _LITTLE_DISK:
-        return Finding(name, "warning", text, "free space, or name another: --results DIR")
-    return Finding(name, "ok", text)
+        return Checkup(name, "warning", text, "free space, or name another: --results DIR")
+    return Checkup(name, "ok", text)
 
 
 def _share(process: psutil.Process) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maskvd_cli.diagnosis.finding import Finding
+from maskvd_cli.diagnosis.finding import Checkup
 from maskvd_cli.diagnosis.noise_floor import INPUT, MODEL, NoiseFloor
 
 _GOOD, _FAIR = 0.02, 0.05
@@ -10,7 +10,7 @@ _GOOD, _FAIR = 0.02, 0.05
 _ENOUGH = 5
 
 
-def noise_finding(found: NoiseFloor) -> Finding:
+def noise_finding(found: NoiseFloor) -> Checkup:
     """Say how far two measurements of the same work lie apart, and what that hides."""
     ratio, spread = found.ratio, found.spread
     between = "" if ratio.low is None else f" ({ratio.low:.3f} to {ratio.high:.3f})"
@@ -23,10 +23,10 @@ def noise_finding(found: NoiseFloor) -> Finding:
     name = f"A/A noise, {found.device}"
     if found.rounds < _ENOUGH:
         remedy = "end other work and try again, or give it more time: maskvd doctor --seconds 60"
-        return Finding(name, "warning", f"{text}: too few to rely on", remedy)
+        return Checkup(name, "warning", f"{text}: too few to rely on", remedy)
     if found.floor < _GOOD:
-        return Finding(name, "ok", text)
+        return Checkup(name, "ok", text)
     remedy = (
         f"quiet the machine or time more (latency.rounds); trust no less than {found.floor:.0%}"
     )
-    return Finding(name, "note" if found.floor < _FAIR else "warning", text, remedy)
+    return Checkup(name, "note" if found.floor < _FAIR else "warning", text, remedy)

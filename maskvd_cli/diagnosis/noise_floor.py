@@ -21,7 +21,7 @@ from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.machine.stopwatch import Stopwatch, stopwatch_for
 from maskvd_cli.methods.base import ClipView, Method
 from maskvd_cli.methods.clips import ClipInput, run_clip
-from maskvd_cli.methods.dense import Dense, DenseParams
+from maskvd_cli.methods.registry import baseline
 from maskvd_cli.metrics.latency import BASELINE, CONTROL
 from maskvd_cli.metrics.rounds import measure_latency
 from maskvd_cli.metrics.statistics import Estimate, Spread, mean_ratio
@@ -61,17 +61,18 @@ def measure_noise(
     on_round: Callable[[int], None] = lambda number: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> NoiseFloor:
-    """Run the dense detector and its control, with random weights, for about `seconds`.
+    """Run a small detector under the baseline and its control for about `seconds`.
 
-    A busy machine can take seconds for a frame; so rounds are begun while there is time, at least
-    two, and shorter ones where frames are slow. `on_round` is told how many are done.
-    Raises UsageError where already the first frame takes too large a part of the time.
+    Its weights are random. A busy machine can take seconds for a frame; so rounds are begun while
+    there is time, at least two, and shorter ones where frames are slow. `on_round` is told how many
+    are done. Raises UsageError where already the first frame takes too large a part of the time.
     """
     arch = get_arch(MODEL)
     detector = Detector(arch, _HEADS, INPUT, seed=_SEED)
     detector = detector.requires_grad_(False).eval().to(device)
+    kind = baseline()
     series: dict[str, Method[Any]] = {
-        name: Dense(DenseParams(), detector.backbone) for name in (BASELINE, CONTROL)
+        name: kind(kind.params_type(), detector.backbone) for name in (BASELINE, CONTROL)
     }
     watch, clip = watch or stopwatch_for(device), _clip(arch.patch)
     began = clock()

@@ -21,7 +21,7 @@ from maskvd_cli.diagnosis.cuda import (
     read_torch,
 )
 from maskvd_cli.diagnosis.datasets import dataset_findings
-from maskvd_cli.diagnosis.finding import Finding, worst
+from maskvd_cli.diagnosis.finding import Checkup, worst
 from maskvd_cli.diagnosis.load import load_findings
 from maskvd_cli.diagnosis.processor import processor_findings
 from maskvd_cli.diagnosis.software import software_findings
@@ -42,12 +42,12 @@ Talk = Callable[[str], None]
 class Diagnosis:
     """Findings by group, the noise floors measured (one a device), and the environment."""
 
-    groups: dict[str, list[Finding]]
+    groups: dict[str, list[Checkup]]
     noise: list[NoiseFloor]
     environment: dict[str, Any]
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> list[Checkup]:
         """All findings, in order."""
         return [finding for group in self.groups.values() for finding in group]
 
@@ -102,13 +102,13 @@ def diagnose(
     return Diagnosis({n: found for n, found in groups.items() if found}, floors, here | facts)
 
 
-def _noise(seconds: float, on_talk: Talk) -> tuple[list[Finding], list[NoiseFloor], list[GpuFacts]]:
+def _noise(seconds: float, on_talk: Talk) -> tuple[list[Checkup], list[NoiseFloor], list[GpuFacts]]:
     """Measure on the CPU, and where there is a GPU also there, reading what it says meanwhile."""
     # Detectors need torchvision; where it is broken, all else must still be told.
     from maskvd_cli.diagnosis.noise import noise_finding  # noqa: PLC0415
     from maskvd_cli.diagnosis.noise_floor import measure_noise  # noqa: PLC0415
 
-    findings: list[Finding] = []
+    findings: list[Checkup] = []
     floors: list[NoiseFloor] = []
     seen: list[GpuFacts] = []
     for device in dict.fromkeys((torch.device("cpu"), resolve_device("auto"))):
@@ -126,7 +126,7 @@ def _noise(seconds: float, on_talk: Talk) -> tuple[list[Finding], list[NoiseFloo
         except UsageError as error:
             remedy = error.remedy or "end other work"
             name = f"A/A noise, {device.type}"
-            findings.append(Finding(name, "warning", error.message, remedy))
+            findings.append(Checkup(name, "warning", error.message, remedy))
     return findings, floors, seen
 
 

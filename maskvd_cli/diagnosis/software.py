@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 
-from maskvd_cli.diagnosis.finding import Finding
+from maskvd_cli.diagnosis.finding import Checkup
 
 _NAME = "maskvd"
 # The newest releases that the tests ran with; the oldest are those that the package demands.
@@ -26,7 +26,7 @@ NEWEST_TESTED = {
 }
 
 
-def software_findings() -> Iterator[Finding]:
+def software_findings() -> Iterator[Checkup]:
     """Yield Python, torch, torchvision, other packages and the video encoder."""
     try:
         classifiers = metadata(_NAME).get_all("Classifier") or []
@@ -38,32 +38,32 @@ def software_findings() -> Iterator[Finding]:
     try:
         yield torchvision_finding(version("torchvision"), requires("torchvision") or [])
     except PackageNotFoundError:
-        yield Finding("torchvision", "problem", "is not installed", "pip install torchvision")
+        yield Checkup("torchvision", "problem", "is not installed", "pip install torchvision")
     yield from package_findings(needed, _installed)
     yield _film()
 
 
-def python_finding(found: str, classifiers: Iterable[str]) -> Finding:
+def python_finding(found: str, classifiers: Iterable[str]) -> Checkup:
     """Compare a version of Python with those that maskvd names as tested."""
     pattern = re.compile(r"Programming Language :: Python :: (\d+\.\d+)")
     tested = [match[1] for line in classifiers if (match := pattern.fullmatch(line))]
     if not tested:
         remedy = "pip install maskvd, so that its versions are known"
-        return Finding("Python", "note", f"{found}; maskvd is not installed as a package", remedy)
+        return Checkup("Python", "note", f"{found}; maskvd is not installed as a package", remedy)
     if ".".join(found.split(".")[:2]) in tested:
-        return Finding("Python", "ok", found)
+        return Checkup("Python", "ok", found)
     known = ", ".join(tested)
-    return Finding("Python", "note", f"{found}, not among the tested ones", f"use one of {known}")
+    return Checkup("Python", "note", f"{found}, not among the tested ones", f"use one of {known}")
 
 
-def torch_finding(found: str, needed: Iterable[str]) -> Finding:
+def torch_finding(found: str, needed: Iterable[str]) -> Checkup:
     """Compare torch with the oldest version that maskvd takes and the newest that it knows."""
     return _range_finding("torch", found, _bound(needed, "torch", ">="))
 
 
 def package_findings(
     needed: Iterable[str], installed: Callable[[str], str | None]
-) -> Iterator[Finding]:
+) -> Iterator[Checkup]:
     """Yield one finding for each package, other than torch, outside of its tested range.
 
     `needed` are the requirements of maskvd; those of its extras count where they are installed.
@@ -76,24 +76,24 @@ def package_findings(
         found, is_extra = installed(name), "extra ==" in line
         if found is None:
             if not is_extra:
-                yield Finding(name, "problem", "is not installed", f"pip install {name}")
+                yield Checkup(name, "problem", "is not installed", f"pip install {name}")
             continue
         finding = _range_finding(name, found, _bound([line], match[0] if match else "", ">="))
         if finding.state != "ok":
             yield finding
 
 
-def _range_finding(name: str, found: str, oldest: str | None) -> Finding:
+def _range_finding(name: str, found: str, oldest: str | None) -> Checkup:
     """Compare a version with the oldest that is taken and the newest that was tested."""
     newest = NEWEST_TESTED.get(name)
     if oldest and _numbers(found) < _numbers(oldest):
         both = " torchvision" if name == "torch" else ""
         remedy = f"pip install '{name}>={oldest}'{both}"
-        return Finding(name, "problem", f"{found}, older than {oldest}", remedy)
+        return Checkup(name, "problem", f"{found}, older than {oldest}", remedy)
     if newest and _numbers(found)[: len(_numbers(newest))] > _numbers(newest):
         text = f"{found}, newer than {newest}, the newest that was tested"
-        return Finding(name, "note", text, "run the tests (make test), or use a tested version")
-    return Finding(name, "ok", found)
+        return Checkup(name, "note", text, "run the tests (make test), or use a tested version")
+    return Checkup(name, "ok", found)
 
 
 def _installed(name: str) -> str | None:
@@ -103,21 +103,21 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def torchvision_finding(found: str, needed: Iterable[str]) -> Finding:
+def torchvision_finding(found: str, needed: Iterable[str]) -> Checkup:
     """Compare installed torch with the one that torchvision was built for, and run its NMS."""
     built_for, torch_version = _bound(needed, "torch", "=="), version("torch")
     remedy = "pip install --force-reinstall torch torchvision"
     if built_for and _numbers(built_for) != _numbers(torch_version):
         text = f"{found} was built for torch {built_for}, and {torch_version} is installed"
-        return Finding("torchvision", "problem", text, remedy)
+        return Checkup("torchvision", "problem", text, remedy)
     try:
         kept = _nms()
     except (ImportError, RuntimeError, AttributeError) as error:
         text = f"{found}: its operators do not load ({str(error).splitlines()[0][:120]})"
-        return Finding("torchvision", "problem", text, remedy)
+        return Checkup("torchvision", "problem", text, remedy)
     if kept != [0, 2]:
-        return Finding("torchvision", "problem", f"{found}: its NMS keeps {kept}", remedy)
-    return Finding("torchvision", "ok", f"{found}, built for this torch")
+        return Checkup("torchvision", "problem", f"{found}: its NMS keeps {kept}", remedy)
+    return Checkup("torchvision", "ok", f"{found}, built for this torch")
 
 
 def _nms() -> list[int]:
@@ -129,19 +129,19 @@ def _nms() -> list[int]:
     return nms(boxes, torch.tensor([0.9, 0.8, 0.7]), 0.5).tolist()
 
 
-def _film() -> Finding:
+def _film() -> Checkup:
     try:
         import av  # noqa: PLC0415 - optional
         import av.codec  # noqa: PLC0415
     except ImportError:
         text = "PyAV is not installed, so no films can be written"
-        return Finding("video encoder", "note", text, "pip install av")
+        return Checkup("video encoder", "note", text, "pip install av")
     try:
         av.codec.Codec("libx264", "w")
     except ValueError:
         text = f"PyAV {av.__version__} has no libx264, so no MP4 films can be written"
-        return Finding("video encoder", "note", text, "pip install --force-reinstall av")
-    return Finding("video encoder", "ok", f"libx264 by PyAV {av.__version__}")
+        return Checkup("video encoder", "note", text, "pip install --force-reinstall av")
+    return Checkup("video encoder", "ok", f"libx264 by PyAV {av.__version__}")
 
 
 def _bound(needed: Iterable[str], package: str, relation: str) -> str | None:

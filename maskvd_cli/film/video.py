@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from maskvd_cli.core.errors import DatasetError
 from maskvd_cli.core.size import Size
+from maskvd_cli.data.upright import REMEDY, check_sides, upright
 
-_REMEDY = "convert it first: ffmpeg -i FILE -c:v libx264 -pix_fmt yuv420p new.mp4"
-_LONGEST_SIDE = 16384
 _FRAMES_PER_S = (1.0, 120.0)
 
 
@@ -48,7 +47,7 @@ class Video:
                 raise
             self.whole = False
         if not self.frames:
-            raise DatasetError("holds no frames", where=path, remedy=_REMEDY)
+            raise DatasetError("holds no frames", where=path, remedy=REMEDY)
         known = rate is not None and _FRAMES_PER_S[0] <= rate <= _FRAMES_PER_S[1]
         self.frames_per_s = float(rate) if rate is not None and known else None
 
@@ -67,9 +66,7 @@ class Video:
             for number, frame in enumerate(_frames(container, stream)):
                 if number >= most:
                     return
-                _check_sides(frame.height, frame.width, self.path)
-                turned = _turned(frame.to_ndarray(format="rgb24"), frame.rotation)
-                yield self._as_first(turned)
+                yield self._as_first(upright(frame, self.path))
 
     def _as_first(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._size is None or frame.shape[:2] == tuple(self._size):
@@ -80,38 +77,25 @@ class Video:
         return np.asarray(scaled.to_ndarray(format="rgb24"), dtype=np.uint8)
 
 
-def _turned(frame: NDArray[np.uint8], degrees: int) -> NDArray[np.uint8]:
-    """Turn a frame counter-clockwise by the angle in its metadata, a quarter at a time."""
-    quarters = round(degrees / 90) % 4
-    return np.ascontiguousarray(np.rot90(frame, quarters)) if quarters else frame
-
-
 @contextmanager
 def _opened(path: Path) -> Generator[tuple[Any, Any]]:
     """Open a file's first video stream; files that name other places are not followed."""
     try:
         with av.open(str(path), options={"protocol_whitelist": "file"}) as container:
             if not container.streams.video:
-                raise DatasetError("holds no video stream", where=path, remedy=_REMEDY)
+                raise DatasetError("holds no video stream", where=path, remedy=REMEDY)
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             context: Any = stream.codec_context
             if context is None:
-                raise DatasetError("its codec is not known here", where=path, remedy=_REMEDY)
-            _check_sides(context.height, context.width, path, least=0)
+                raise DatasetError("its codec is not known here", where=path, remedy=REMEDY)
+            check_sides(context, path, least=0)
             yield container, stream
     except (av.error.FFmpegError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DatasetError(
-            f"cannot be decoded as a video ({reason})", where=path, remedy=_REMEDY
+            f"cannot be decoded as a video ({reason})", where=path, remedy=REMEDY
         ) from error
-
-
-def _check_sides(rows: int, cols: int, path: Path, *, least: int = 1) -> None:
-    if not (least <= rows <= _LONGEST_SIDE and least <= cols <= _LONGEST_SIDE):
-        raise DatasetError(
-            f"its frames have no usable size, {rows}x{cols}", where=path, remedy=_REMEDY
-        )
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

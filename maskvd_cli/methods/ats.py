@@ -35,8 +35,8 @@ from maskvd_cli.methods.attention_scores import class_attention, take, weights_i
 from maskvd_cli.methods.base import FrameTrace, Params
 from maskvd_cli.methods.dropping import (
     WHY_NO_WINDOWS,
+    BlockTokens,
     See,
-    Stage,
     Survivors,
     Travelling,
     is_whole,
@@ -261,13 +261,15 @@ class ATS(ReducingMethod[ATSParams]):
         return sum(stage.kept for stage in stages if stage.drops) * _INDEX_BYTES
 
 
-def stages_of(params: ATSParams, arch: ViTArch, start: int, *, reduce: bool = True) -> list[Stage]:
+def stages_of(
+    params: ATSParams, arch: ViTArch, start: int, *, reduce: bool = True
+) -> list[BlockTokens]:
     """Return what happens to `start` tokens in each block."""
-    stages: list[Stage] = []
+    stages: list[BlockTokens] = []
     entering = start
     for block in range(arch.depth):
         kept = params.kept_of(entering, block, arch.lead) if reduce else entering
-        stages.append(Stage(entering, kept, kept))
+        stages.append(BlockTokens(entering, kept, kept))
         entering = kept
     return stages
 
@@ -281,7 +283,9 @@ def best(scores: Tensor, kept: int, before: Tensor | None = None) -> Tensor:
     return continued(before, order[:, :kept].sort(dim=1).values, scores.shape[1])
 
 
-def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], *, by_class: bool) -> Macs:
+def _frame_macs(
+    arch: ViTArch, grid: Size, stages: Sequence[BlockTokens], *, by_class: bool
+) -> Macs:
     """Return the MACs of one frame.
 
     A block that a tokens enter and b leave, class token included, where it drops: QKV 3aD^2,

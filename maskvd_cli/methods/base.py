@@ -197,6 +197,15 @@ class Method(ABC, Generic[P]):
         return {}
 
     @classmethod
+    def remarks(cls, params: P, arch: Any, weights: str) -> Sequence[str]:
+        """Return what a reader of the results must know of the method beside these weights.
+
+        `weights`: the sha256 of the model's file, or `random`.
+        """
+        del params, arch, weights
+        return ()
+
+    @classmethod
     def needs_heatmap(cls, params: P) -> bool:
         """Tell whether the selection reads the heatmap's region scores."""
         del params

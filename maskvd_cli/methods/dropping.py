@@ -32,7 +32,7 @@ from maskvd_cli.methods.trace import lasting
 WHY_NO_WINDOWS = {WINDOWS: "drops tokens, and the windows of {model} need all of them"}
 
 
-class Stage(NamedTuple):
+class BlockTokens(NamedTuple):
     """Tokens of one block, class token apart: that enter, are kept, and leave with a fused one."""
 
     entering: int
@@ -47,27 +47,27 @@ class Stage(NamedTuple):
 
 def stages_of(
     start: int, keep_rates: Sequence[float], *, drop: bool = True, fuse: bool = False
-) -> list[Stage]:
+) -> list[BlockTokens]:
     """Return what happens to `start` tokens in blocks with these keep rates, all 1 if not `drop`.
 
     Of n tokens ceil(keep_rate n) are kept, the product in double precision as in the published
     code: 0.55 x 100 is 55.00000000000001 there and keeps 56.
     """
-    stages: list[Stage] = []
+    stages: list[BlockTokens] = []
     entering = start
     for keep_rate in keep_rates:
         kept = math.ceil(keep_rate * entering) if drop else entering
-        stages.append(Stage(entering, kept, kept + int(fuse and kept < entering)))
+        stages.append(BlockTokens(entering, kept, kept + int(fuse and kept < entering)))
         entering = stages[-1].leaving
     return stages
 
 
-def mean_tokens(stages: Sequence[Stage]) -> float:
+def mean_tokens(stages: Sequence[BlockTokens]) -> float:
     """Return the mean over blocks of the tokens that leave."""
     return sum(stage.leaving for stage in stages) / len(stages)
 
 
-def is_whole(stages: Sequence[Stage], grid: Size) -> bool:
+def is_whole(stages: Sequence[BlockTokens], grid: Size) -> bool:
     """Return whether all tokens enter the first block and none is dropped."""
     return stages[0].entering == grid.area and not any(stage.drops for stage in stages)
 

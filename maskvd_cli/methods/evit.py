@@ -20,8 +20,8 @@ from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.methods.base import Params
 from maskvd_cli.methods.dropping import (
     WHY_NO_WINDOWS,
+    BlockTokens,
     ProgressiveDropping,
-    Stage,
     Survivors,
     is_whole,
     mean_tokens,
@@ -137,7 +137,7 @@ class EViT(ReducingMethod[EViTParams]):
 
 
 def _frame_macs(
-    arch: ViTArch, grid: Size, stages: Sequence[Stage], fuse: bool, watched: bool
+    arch: ViTArch, grid: Size, stages: Sequence[BlockTokens], fuse: bool, watched: bool
 ) -> Macs:
     """Return the MACs of one frame.
 

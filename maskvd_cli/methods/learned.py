@@ -7,7 +7,7 @@ are enters a point's key as their sha256, wherever the file lies.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -28,6 +28,8 @@ from maskvd_cli.recipe.shipped import shipped_weights
 
 RANDOM = "random"
 SELECTOR = "selector"
+# Of a sha256, enough to tell files apart.
+_DIGITS = 12
 
 
 class LearnedParams(Params):
@@ -125,6 +127,19 @@ class LearnedSelection(TokenMethod[L]):
     def own_weights(cls, params: L, arch: ViTArch) -> Mapping[str, str]:
         weights = cls.weights_of(params, arch)
         return {SELECTOR: RANDOM if weights is None else weights.digest}
+
+    @classmethod
+    def remarks(cls, params: L, arch: ViTArch, weights: str) -> Sequence[str]:
+        """Say where selectors run beside another model than they were learnt with."""
+        own = cls.weights_of(params, arch)
+        learnt = None if own is None else own.metadata.get("detector")
+        if own is None or learnt is None or learnt == weights:
+            return ()
+        beside, here = learnt[:_DIGITS], weights[:_DIGITS]
+        return [
+            f"The selectors {own.path.name} of {cls.name} were learnt beside the weights with "
+            f"sha256 {beside}, and run beside others ({here})."
+        ]
 
     @classmethod
     def constant_on_repeats(cls, params: L) -> bool:

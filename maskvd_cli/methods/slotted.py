@@ -34,7 +34,7 @@ from maskvd_cli.methods.base import (
     TokenMethod,
     TokenTrace,
 )
-from maskvd_cli.methods.dropping import Stage
+from maskvd_cli.methods.dropping import BlockTokens
 from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.eventful_costs import FLOAT16_BYTES
 from maskvd_cli.methods.gated import GATES
@@ -254,7 +254,7 @@ def _attention(a: int, b: int, through: int, columns: int, update: str | None) -
 
 
 def _foretold(
-    params: EventfulParams, arch: ViTArch, stages: list[Stage], *, dense: bool
+    params: EventfulParams, arch: ViTArch, stages: list[BlockTokens], *, dense: bool
 ) -> FrameTrace:
     counts = dict.fromkeys(_COUNTS, 0)
     for stage in stages:

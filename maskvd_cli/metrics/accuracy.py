@@ -27,11 +27,20 @@ class Accuracy(Metric):
     together: ClassVar[bool] = True
     from_outputs: ClassVar[bool] = True
     needs_truth: ClassVar[bool] = True
+    details: ClassVar[Mapping[str, str]] = {
+        "left_out": "the headline with each group of videos left out, in their order; "
+        "`maskvd compare` needs it",
+    }
 
     @classmethod
     def yields(cls, task: type[Task]) -> tuple[Quantity, ...]:
         """Return the task's own quantities and the headline's change."""
         return (*task.quantities, change_of(task.headline()))
+
+    @classmethod
+    def details_of(cls, task: type[Task]) -> Mapping[str, str]:
+        """Return what the task's scores say, and what is left out."""
+        return {**task.details, **cls.details}
 
     @classmethod
     def parts(cls, protocol: Mapping[str, Any], series: int) -> tuple[str, ...]:

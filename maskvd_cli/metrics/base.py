@@ -40,7 +40,8 @@ class Metric(ABC):
     else may share the machine. `together`: all points of a model and input in one session, whose
     pieces are stored as they end; else each point by itself. `from_outputs`: stands on what the
     sweep stored of each frame, no model runs. `by_default`: measured where a recipe names no
-    metrics. `needs_truth`: void with random weights or noise.
+    metrics. `needs_truth`: void with random weights or noise. `details`: what findings say beside
+    their values, key to meaning.
     Importing the file must not import torch: plans and reports read the quantities.
     """
 
@@ -56,12 +57,19 @@ class Metric(ABC):
     from_outputs: ClassVar[bool] = False
     by_default: ClassVar[bool] = True
     needs_truth: ClassVar[bool] = False
+    details: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def yields(cls, task: type[Task]) -> tuple[Quantity, ...]:
         """Return the quantities that the metric yields where a model is asked for `task`."""
         del task
         return cls.quantities
+
+    @classmethod
+    def details_of(cls, task: type[Task]) -> Mapping[str, str]:
+        """Return what findings say beside their values for such a task, key to meaning."""
+        del task
+        return cls.details
 
     @classmethod
     def parts(cls, protocol: Mapping[str, Any], series: int) -> tuple[str, ...] | None:

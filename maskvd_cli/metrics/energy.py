@@ -49,6 +49,12 @@ class Energy(Pointwise):
         ),
     )
 
+    details: ClassVar[Mapping[str, str]] = {
+        "measured_by": "the counter that was read",
+        "frames": "how many were run between its readings",
+        "seconds": "how long they took",
+    }
+
     @classmethod
     def foretold_seconds(
         cls, protocol: Mapping[str, Any], frame_seconds: float | None

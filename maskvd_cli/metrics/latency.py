@@ -54,6 +54,17 @@ class Latency(Metric):
     estimator: ClassVar[int] = SPEEDUP_ESTIMATOR
     section: ClassVar[type[Section]] = LatencySection
     smoke: ClassVar[Mapping[str, Any]] = {"rounds": 1, "frames": 4, "warmup": 2}
+    details: ClassVar[Mapping[str, str]] = {
+        "session": "names its raw times; points of one session were measured interleaved",
+        "rounds": "how many were run",
+        "parts": "median, mean, p90 in ms and number of samples of `total`, `mask`, `embed`, "
+        "`backbone`, `head`",
+        "full": "the same of the total of full frames",
+        "masked": "the same of the total of the others",
+        "control": "the baseline against itself once more: what chance alone does",
+        "disturbances": "what disturbed the session: throttling, other work, stolen time, "
+        "swapping, standstill",
+    }
     timed: ClassVar[bool] = True
     together: ClassVar[bool] = True
     quantities: ClassVar[tuple[Quantity, ...]] = (

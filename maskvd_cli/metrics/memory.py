@@ -45,6 +45,12 @@ class Memory(Pointwise):
         STATE_MB,
     )
 
+    details: ClassVar[Mapping[str, str]] = {
+        "measured_by": "`cpu-allocations` or `cuda-max-allocated`",
+        "frames": "how many were run",
+        "others_mib": "what of the peak was held by others than the model, on CUDA",
+    }
+
     @classmethod
     def foretold_seconds(
         cls, protocol: Mapping[str, Any], frame_seconds: float | None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from maskvd_cli.recipe.source import Document, KeyPath
 
@@ -31,8 +32,13 @@ def files_in(params: BaseModel) -> Iterator[tuple[str, str]]:
     """Yield the parameters that name files, with the text that names each."""
     for name, field in type(params).model_fields.items():
         value = getattr(params, name)
-        if any(isinstance(part, LocalFile) and part.named_by(value) for part in field.metadata):
+        if names_file(field, value):
             yield name, value
+
+
+def names_file(field: FieldInfo, value: object) -> bool:
+    """Tell whether a parameter's value names a file."""
+    return any(isinstance(part, LocalFile) and part.named_by(value) for part in field.metadata)
 
 
 def absolute_path(

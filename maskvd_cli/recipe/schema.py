@@ -103,7 +103,7 @@ def _no_bool(value: object) -> object:
 class DatasetSection(Section):
     """Which annotations (and frames) the sweep runs over."""
 
-    name: str = Field(description="dataset format: kitti, imagenet-vid or coco-video")
+    name: str = Field(description="of a kind of dataset: maskvd ls datasets")
     root: str | None = Field(
         default=None,
         description="the dataset's folder, relative to the recipe; $NAME is replaced; absent: the "
@@ -183,9 +183,9 @@ class HeatmapSection(Section):
 
 
 class ModelSection(Section):
-    """The detector and the size of what it sees, rows x columns."""
+    """The model and the size of what it sees, rows x columns."""
 
-    name: str = Field(default="vitdet-b", description="vitdet-b (windowed) or vitdet-b-global")
+    name: str = Field(default="vitdet-b", description="of an architecture: maskvd ls models")
     input: Inputs = Field(
         default=[DEFAULT_INPUT],
         description="padded input, a multiple of the patch; a list runs every method at each",
@@ -264,7 +264,7 @@ class LimitSection(Section):
 class EntrySection(Section):
     """What an entry of `methods` holds besides the method's own parameters."""
 
-    name: str
+    name: str = Field(description="of a method: maskvd ls methods")
     input: Inputs | None = Field(
         default=None, description="run only at this one of the model's inputs, or at these"
     )
@@ -296,7 +296,7 @@ class Recipe(Section):
     models: Models = Field(
         default=[ModelSection()],
         alias="model",
-        description="the detector; a list runs every method on each",
+        description="what runs; a list runs every method on each",
     )
     detections: Literal["auto", "labels", "model"] = Field(
         default="auto",

@@ -24,7 +24,7 @@ _QUANTITIES: tuple[_Row, ...] = (
      "frames that recompute every token"),
     ("gmacs", "GMACs", "GMACs", 2, False, "exact", 2, _COUNTS,
      "1e9 multiply-accumulates of the backbone per frame, matrix products only"),
-    ("gmacs_detector", "detector GMACs", "GMACs", 2, False, "exact", 9, _COUNTS,
+    ("gmacs_detector", "model GMACs", "GMACs", 2, False, "exact", 9, _COUNTS,
      "the same of the whole detector, at each frame's proposals where the model ran, else at the "
      "most"),
     ("gmacs_published", "publ. counter", "GMACs", 2, False, "exact", 4, _COUNTS,

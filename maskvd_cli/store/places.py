@@ -32,6 +32,11 @@ def pieces(key: str) -> Path:
     return Path("pieces") / file_name(key)
 
 
+def stamps(key: str) -> Path:
+    """Return the place of what is known of the pieces of a point."""
+    return pieces(key) / "stamps.json"
+
+
 def piece(key: str, number: int) -> Path:
     """Return the place of the piece of a clip."""
     return pieces(key) / f"{part_of(number)}.npz"

@@ -46,6 +46,7 @@ from maskvd_cli.store.records import (
 )
 from maskvd_cli.store.schema import SCHEMA_VERSION, Plan, PointRecord
 from maskvd_cli.store.sealed import sealed_text, sha256_of_bytes
+from maskvd_cli.store.stamps import Stamps, look
 
 __all__ = [
     "NewerResultError", "Run", "find_run", "new_run_id", "part_of", "runs_below", "utc_now",
@@ -103,25 +104,33 @@ class Run:
             raise ResultError(f"holds the point {record.key}", where=path, remedy=AGAIN)
         return record
 
-    def is_whole(self, record: PointRecord) -> bool:
-        """Tell whether the files that a point names lie beside it as they were written."""
+    def is_whole(self, record: PointRecord, *, read_all: bool = False) -> bool:
+        """Tell whether the files that a point names lie beside it as they were written.
+
+        `read_all`: whether pieces are read that nobody has written to since.
+        """
         known = [places.samples(record.key), places.predictions(record.key)]
         named = [place for place in known if str(place) in record.files]
         try:
             for place in named:
                 read_named(self.folder / place, record.files[str(place)])
-            return self.has_pieces(record)
+            return self.has_pieces(record, read_all=read_all)
         except ResultError:
             return False
 
-    def has_pieces(self, record: PointRecord) -> bool:
-        """Tell whether the pieces of a point are there and, where it names them, as they were."""
+    def has_pieces(self, record: PointRecord, *, read_all: bool = False) -> bool:
+        """Tell whether the pieces of a point are there and, where it names them, as they were.
+
+        `read_all` as in `is_whole`.
+        """
         if record.pieces is None:
             return True
         digest = record.files.get(str(places.pieces(record.key)))
         if digest is None:
             return self.parts(record.key) >= set(range(record.pieces))
-        return digest_of_files(self._paths(record.key, record.pieces)) == digest
+        path = self.folder / places.stamps(record.key)
+        known = Stamps() if read_all else Stamps.read(path)
+        return digest_of_files(self._paths(record.key, record.pieces), known) == digest
 
     def _paths(self, key: str, count: int) -> list[Path]:
         return [self.folder / places.piece(key, number) for number in range(count)]
@@ -283,7 +292,8 @@ class Run:
         digests = {str(place): sha256_of_bytes(content) for place, content in files.items()}
         if record.pieces is not None:
             paths = self._paths(record.key, record.pieces)
-            digests[str(places.pieces(record.key))], outputs = digests_of_pieces(paths)
+            digests[str(places.pieces(record.key))], outputs, stamps = digests_of_pieces(paths)
+            stamps.write(self.folder / places.stamps(record.key))
             record = record.model_copy(update={"outputs": outputs})
         record = record.model_copy(update={"files": digests})
         write_bytes(self.folder / places.point(record.key), dump(record))
@@ -305,15 +315,22 @@ class Run:
             write_bytes(self.folder / place, content)
         # Those of the same clips that are here took other seconds: the point names its own.
         self.drop_pieces(record.key)
-        self.adopt_pieces(record.key, source)
+        self.adopt_pieces(record.key, source).write(self.folder / places.stamps(record.key))
         content = read_named(source.folder / places.point(record.key), None)
         write_bytes(self.folder / places.point(record.key), content)
 
-    def adopt_pieces(self, key: str, source: Run) -> None:
-        """Copy the pieces of a point that another run has and this one lacks, byte for byte."""
+    def adopt_pieces(self, key: str, source: Run) -> Stamps:
+        """Copy the pieces of a point that another run has and this one lacks, byte for byte.
+
+        Return what is known of them then.
+        """
+        stamps = Stamps()
         for number in sorted(source.parts(key) - self.parts(key)):
             place = places.piece(key, number)
-            write_bytes(self.folder / place, read_named(source.folder / place, None))
+            content = read_named(source.folder / place, None)
+            write_bytes(self.folder / place, content)
+            stamps.note(self.folder / place, look(self.folder / place), sha256_of_bytes(content))
+        return stamps
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep other sweeps out while the block runs. Raises ResultError where one is in."""

@@ -72,10 +72,10 @@ class Metrics(Stored):
     )
     gmacs_detector: Real | None = Field(
         default=None,
-        description="patch embedding, backbone as in gmacs, pyramid, RPN, and box head, matrix "
-        "products and convolutions, mean over frames; at each frame's own proposals where the "
-        "model ran, else at the most that the RPN lets through; None where the number of classes "
-        "is not known",
+        description="the whole model: patch embedding, backbone as in gmacs, and what follows it, "
+        "matrix products and convolutions, mean over frames; a detector's at each frame's own "
+        "proposals where it ran, else at the most that its RPN lets through; None where the number "
+        "of classes is not known",
     )
     gmacs_published_at_mean_tokens: Real | None = Field(
         description="the papers' counter evaluated once, at the mean token count; None where more "

@@ -54,6 +54,7 @@ class Task(ABC):
 
     `quantities`: what a score consists of, the headline first, in the unit that reports show.
     `counted`: counts of points that only such a task has, beside those of `core.counts`.
+    `details`: what scores say beside their values, key to meaning.
     `revision` rises when the same outputs give other scores. `has_boxes`: whether outputs have
     places in the frame, so that `cut` is there.
     """
@@ -64,6 +65,7 @@ class Task(ABC):
     has_boxes: ClassVar[bool] = False
     quantities: ClassVar[tuple[Quantity, ...]]
     counted: ClassVar[tuple[Quantity, ...]] = ()
+    details: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def headline(cls) -> Quantity:

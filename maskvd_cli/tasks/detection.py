@@ -39,6 +39,14 @@ class Detection(Task):
     description: ClassVar[str] = "boxes of objects in every frame, scored by COCO's mAP"
     has_boxes: ClassVar[bool] = True
     quantities: ClassVar[tuple[Quantity, ...]] = DETECTION
+    details: ClassVar[Mapping[str, str]] = {
+        "frames": "how many were scored",
+        "objects": "annotated ones that count",
+        "detections": "of all frames",
+        "by_class": "`map50`, `map` and `objects` of each class by its name",
+        "by_age": "`map50`, `frames` and `objects` of the frames that lie `first` to `last` frames "
+        "after the last full one; `last` null: no end",
+    }
 
     def truth(self, clip: Clip, classes: Sequence[str]) -> Arrays:
         """Return a clip's boxes; see `truth_arrays`."""

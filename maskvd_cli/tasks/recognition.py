@@ -7,7 +7,7 @@ better one. Videos count alike, however many looks they got.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,6 +35,13 @@ class Recognition(Task):
     description: ClassVar[str] = "one class for every video, from several looks at it"
     quantities: ClassVar[tuple[Quantity, ...]] = RECOGNITION
     counted: ClassVar[tuple[Quantity, ...]] = (TMACS_VIDEO,)
+    details: ClassVar[Mapping[str, str]] = {
+        "videos": "how many were scored",
+        "looks": "how many there were at all of them",
+        "top1_single_look": "looks that have the right class best, each by itself, per cent",
+        "top1_mean_over_classes": "the mean of `top1` over the classes that have a video, per cent",
+        "by_class": "`top1`, `top5` and `videos` of each class that has a video, by its name",
+    }
 
     def truth(self, clip: Clip, classes: Sequence[str]) -> Arrays:
         """Return `index` (steps,) int64, `label` and `video` (1,) int64: its class and digest.

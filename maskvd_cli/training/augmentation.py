@@ -13,7 +13,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Boxes
 from maskvd_cli.data.resize import resized
 from maskvd_cli.tasks.detections import Targets
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 from maskvd_cli.training.recipe import AugmentationSection
 
 # An object of which a crop leaves less is neither learnt nor background.
@@ -40,7 +40,7 @@ def drawn(section: AugmentationSection, seed: int, position: int) -> Draw:
 
 
 def augmented(
-    image: NDArray[np.uint8], boxes: Boxes, geometry: Geometry, draw: Draw
+    image: NDArray[np.uint8], boxes: Boxes, geometry: TrainingInput, draw: Draw
 ) -> tuple[Tensor, Targets]:
     """Return pixels (3, rows, cols) uint8, at most as large as the input, and what is on them.
 

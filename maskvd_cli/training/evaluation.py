@@ -12,7 +12,7 @@ import torch
 from maskvd_cli.core.types import Clip
 from maskvd_cli.tasks.base import Arrays, Task
 from maskvd_cli.training.frames import FrameList, LookList
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 from maskvd_cli.training.learning import Beside
 from maskvd_cli.training.loading import PlacedFrames, PlacedLooks, PlacedSequences, batches
 from maskvd_cli.training.looks import matches_of
@@ -45,7 +45,7 @@ def evaluate(  # noqa: PLR0913 - what is evaluated, and how it is loaded
     model: Callable[[Any], Any],
     kind: type[Task],
     listed: FrameList,
-    geometry: Geometry,
+    geometry: TrainingInput,
     *,
     batch: int = 8,
     workers: int = 0,
@@ -95,7 +95,7 @@ def _of_frames(  # noqa: PLR0913, PLR0917 - what is evaluated, and how it is loa
     model: Callable[[Any], Any],
     task: Task,
     listed: FrameList,
-    geometry: Geometry,
+    geometry: TrainingInput,
     batch: int,
     workers: int,
     frames: int | None,
@@ -120,7 +120,7 @@ def _of_frames(  # noqa: PLR0913, PLR0917 - what is evaluated, and how it is loa
 
 
 def _of_videos(
-    model: Callable[[Any], Any], task: Task, listed: LookList, geometry: Geometry, workers: int
+    model: Callable[[Any], Any], task: Task, listed: LookList, geometry: TrainingInput, workers: int
 ) -> Iterator[tuple[list[Arrays], int]]:
     """Yield the matches of all looks at each video, which is one."""
     loaded = batches(PlacedLooks(listed, geometry), range(len(listed)), 1, workers=workers)

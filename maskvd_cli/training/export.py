@@ -80,6 +80,9 @@ def metadata(training: Training, progress: Progress) -> dict[str, str]:
     heads = asdict(training.detector.heads)
     section = recipe.reduction
     told = {} if section is None else {"reduction": section.model_dump_json()}
+    began = {}
+    if recipe.init is not None:
+        began = {"init": Path(recipe.init).name, "init_sha256": str(training.init_sha256)}
     return {
         **told,
         "contains": "recogniser" if isinstance(training.learnt, LookList) else "detector",
@@ -95,6 +98,7 @@ def metadata(training: Training, progress: Progress) -> dict[str, str]:
         "recipe": recipe.name,
         "seed": str(recipe.seed),
         "steps": str(progress.step),
+        **began,
     }
 
 

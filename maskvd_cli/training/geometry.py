@@ -17,14 +17,14 @@ from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
 
 
 @dataclass(frozen=True)
-class Geometry:
+class TrainingInput:
     """The padded input, and the size that frames are stretched to; None: they keep their aspect."""
 
     input: Size
     frame: Size | None
 
     @classmethod
-    def of(cls, recipe: TrainingRecipe) -> Geometry:
+    def of(cls, recipe: TrainingRecipe) -> TrainingInput:
         """Resolve the recipe's sizes. Raises UsageError where the frame does not fit."""
         input_size = Size.parse(recipe.model.input)
         default = datasets.load(recipe.dataset.name).frame_at(input_size)

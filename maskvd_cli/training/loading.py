@@ -21,7 +21,7 @@ from maskvd_cli.tasks.recognition import label_of
 from maskvd_cli.training.augmentation import Draw, augmented, drawn
 from maskvd_cli.training.features import StoredFeatures
 from maskvd_cli.training.frames import FrameList, LookList, frame_at
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 from maskvd_cli.training.looks import learnt_look, placed_looks
 from maskvd_cli.training.recipe import TrainingRecipe
 
@@ -46,7 +46,7 @@ class _Frames(Dataset[T | MaskvdError], Generic[T], ABC):
 class TrainingFrames(_Frames[Sample]):
     """What is learnt at each position of a training, however it is stopped and continued."""
 
-    def __init__(self, listed: FrameList, geometry: Geometry, recipe: TrainingRecipe) -> None:
+    def __init__(self, listed: FrameList, geometry: TrainingInput, recipe: TrainingRecipe) -> None:
         self.listed, self.geometry, self.recipe = listed, geometry, recipe
 
     def made(self, position: int) -> Any:
@@ -86,7 +86,7 @@ class KeptLooks(_Frames[Sample]):
 class PlacedLooks(_Frames[Tensor]):
     """All looks at each video of a list, as they are at test."""
 
-    def __init__(self, listed: LookList, geometry: Geometry) -> None:
+    def __init__(self, listed: LookList, geometry: TrainingInput) -> None:
         self.listed, self.geometry = listed, geometry
 
     def made(self, position: int) -> Tensor:
@@ -121,7 +121,7 @@ class TrainingSequences(_Frames[list[Sample]]):
 class PlacedFrames(_Frames[Tensor]):
     """Frames as they are at test, in the order of the list."""
 
-    def __init__(self, listed: FrameList, geometry: Geometry) -> None:
+    def __init__(self, listed: FrameList, geometry: TrainingInput) -> None:
         self.listed, self.geometry = listed, geometry
 
     def made(self, position: int) -> Tensor:

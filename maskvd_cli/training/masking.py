@@ -21,10 +21,12 @@ from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.masks.heatmap import accumulate
 from maskvd_cli.masks.static import region_scores, static_mask
 from maskvd_cli.training.frames import FrameList
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 
 
-def training_mask(listed: FrameList, geometry: Geometry, keep_rate: float, patch: int) -> Tensor:
+def training_mask(
+    listed: FrameList, geometry: TrainingInput, keep_rate: float, patch: int
+) -> Tensor:
     """Return the static mask (N,) bool of the training split.
 
     Its heatmap sums every annotated box as it lies in the input: of native classes too, where they

@@ -21,7 +21,7 @@ def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
 class TrainingDataset(Section):
     """Which frames are learnt."""
 
-    name: str = Field(description="dataset format: kitti, imagenet-vid, ...")
+    name: str = Field(description="of a kind of dataset: maskvd ls datasets")
     root: str | None = Field(
         default=None,
         description="the dataset's folder, relative to the recipe; $NAME is replaced; absent: the "
@@ -44,7 +44,7 @@ class EvaluationSection(Section):
 class TrainedModel(Section):
     """The detector; what is not said is ViTDet-B's. Sizes are rows x columns."""
 
-    name: str = Field(description="architecture: vitdet-b, vitdet-ti, ...")
+    name: str = Field(description="of an architecture: maskvd ls models")
     input: SizeText
     frame: FrameText | None = Field(default=None, description="default: the dataset's")
     channels: int = Field(default=256, ge=1, description="of pyramid, RPN and box head")

@@ -23,7 +23,7 @@ from maskvd_cli.training.frames import (
     evaluation_frames,
     training_frames,
 )
-from maskvd_cli.training.geometry import Geometry, new_detector
+from maskvd_cli.training.geometry import TrainingInput, new_detector
 from maskvd_cli.training.initial import load_initial
 from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
 from maskvd_cli.training.load import LoadedTraining
@@ -49,7 +49,7 @@ class Training:
     """
 
     loaded: LoadedTraining
-    geometry: Geometry
+    geometry: TrainingInput
     learnt: FrameList
     evaluated: FrameList
     device: torch.device
@@ -157,7 +157,7 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     Raises DatasetError, UsageError or CheckpointError.
     """
     recipe = loaded.recipe
-    geometry = Geometry.of(recipe)
+    geometry = TrainingInput.of(recipe)
     learnt, evaluated = training_frames(recipe), evaluation_frames(recipe)
     if learnt.dataset.classes != evaluated.dataset.classes:
         raise DatasetError("its splits have different classes", where=recipe.dataset.name)

@@ -26,7 +26,7 @@ from maskvd_cli.methods.fit import fitted
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.training.features import StoredFeatures
 from maskvd_cli.training.frames import LookList
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 from maskvd_cli.training.loading import PlacedLooks, batches
 from maskvd_cli.training.recipe import MethodSection, TrainingRecipe
 
@@ -73,7 +73,7 @@ class SpatialRun:
     def compute(  # noqa: PLR0913, PLR0917 - what is computed, where it is kept, and who hears of it
         self,
         listed: LookList,
-        geometry: Geometry,
+        geometry: TrainingInput,
         folder: Path,
         part: str,
         heard: Callable[[int, int], object],
@@ -114,7 +114,7 @@ class SpatialRun:
     def _shape(self, listed: LookList) -> tuple[int, int, int]:
         return listed.looks.count, listed.looks.steps, self.model.arch.dim
 
-    def _key(self, listed: LookList, geometry: Geometry) -> dict[str, Any]:
+    def _key(self, listed: LookList, geometry: TrainingInput) -> dict[str, Any]:
         """Return everything that decides the features of a list, as JSON values."""
         family, dataset = entry(self.model.arch.name).family, listed.dataset
         names = hashlib.sha256("\n".join(clip.name for clip in listed.videos).encode())

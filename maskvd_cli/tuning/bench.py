@@ -109,9 +109,15 @@ class Bench:
         return Journal(Run(folder / new_run_id()), content)
 
     def notes(self) -> list[str]:
-        """Return what the readers of the dataset remarked, and what drives the masks."""
-        scene = self._sweep.scene
-        return [f"masks from {scene.detections}: {self._sweep.detections_reason}", *scene.notes()]
+        """Return what drives the masks, and what readers of the data and the method remarked."""
+        scene, space = self._sweep.scene, self.space
+        masks = f"masks from {scene.detections}: {self._sweep.detections_reason}"
+        params = space.params([len(values) - 1 for values in space.axes.values()])
+        # Files are texts, and each may have been made for something else.
+        texts = [(name, each) for name, values in space.axes.items() for each in values]
+        others = [{name: text} for name, text in texts if isinstance(text, str)]
+        specs = [self.task({**params, **other}) for other in ({}, *others)]
+        return [masks, *scene.notes(), *self._sweep.remarks(specs)]
 
     def subset(self) -> str | None:
         """Return which part of the data the search runs on, None for all of it."""
@@ -222,7 +228,8 @@ class Bench:
         )
         if grown == plan:
             return
-        tried = [point.params for point in grown.points if point.method == self.method.name]
+        told = [point.params for point in grown.points if point.method == self.method.name]
+        tried = [{name: self.space.named(name, v) for name, v in each.items()} for each in told]
         text = recipe_text(sweep.loaded.recipe, self.method.name, tried, "points of a search")
         with run.lock():
             run.write_plan(grown, text.encode(), run.environment())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
@@ -13,6 +15,7 @@ from pydantic.fields import FieldInfo
 from maskvd_cli.core.errors import RecipeError, UsageError, unknown
 from maskvd_cli.methods.params import varied
 from maskvd_cli.methods.registry import methods
+from maskvd_cli.recipe.paths import names_file
 from maskvd_cli.recipe.source import parse
 
 Place = tuple[int, ...]
@@ -33,6 +36,12 @@ class Space:
     def size(self) -> int:
         """How many combinations there are."""
         return math.prod(len(values) for values in self.axes.values())
+
+    def named(self, name: str, told: Any) -> Any:
+        """Return a parameter's value from what results tell of it, which is of files their names
+        alone; one that is not of this space stays as it is told."""
+        values = (*self.axes.get(name, ()), *([self.fixed[name]] if name in self.fixed else []))
+        return next((value for value in values if _told(value) == told), told)
 
     def params(self, place: Sequence[int]) -> dict[str, Any]:
         """Return the parameters at an index for each axis."""
@@ -132,10 +141,23 @@ def _read(
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]["msg"]
             raise ValueError(f"{name} cannot be {value}: {reason[0].lower()}{reason[1:]}") from None
+        if names_file(field, checked):
+            # Whoever reads it later stands in another folder.
+            checked = str(Path(os.path.expandvars(checked)).expanduser().resolve())
+            if any(_told(other) == Path(checked).name for other in made):
+                raise ValueError(
+                    f"two files are called {Path(checked).name}, which is all that results tell "
+                    "of them; rename one"
+                )
         if checked in made:
             raise ValueError(f"{value} stands here twice; remove one")
         made.append(checked)
     return made
+
+
+def _told(value: Any) -> Any:
+    """Return a value as results tell it: of an absolute path the file's name."""
+    return Path(value).name if isinstance(value, str) and os.path.isabs(value) else value
 
 
 def _range(word: str, usual: list[Any] | None, origin: str) -> list[float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,34 @@ class UnknownKindError(GoldenError):
         super().__init__(message, where=where)
 
 
+class StoredArrays(dict[str, "np.ndarray[Any, Any]"]):
+    """The arrays of a case by name, which note what was read by name.
+
+    Names may be listed; going through all values reads none, so do not.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+        super().__init__(arrays)
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        self._read.add(name)
+        return super().__getitem__(name)
+
+    def peek(self, name: str) -> np.ndarray[Any, Any]:
+        """Return an array to be checked, not compared."""
+        return super().__getitem__(name)
+
+    def pass_over(self, name: str) -> None:
+        """Note that an array is an input that the case has no use for."""
+        self._read.add(name)
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """What nobody read, so that it was not compared."""
+        return tuple(sorted(set(self) - self._read))
+
+
 @dataclass
 class Agreement:
     """How far we are from the authors' outputs on one case.
@@ -52,7 +80,8 @@ class Agreement:
     `deviation` by precision: the largest absolute difference, where outputs of that precision are
     there. `selections` index sets were compared, of which `mismatches` differ; `counted` frames
     were compared with the authors' counter, of which `miscounted` differ. `problem`: why the case
-    could not be run; `unknown`: its kind, where that is unknown to this version.
+    could not be run; `unknown`: its kind, where that is unknown to this version. `uncompared`:
+    arrays of the case that no comparison read.
     """
 
     case: str
@@ -64,6 +93,7 @@ class Agreement:
     miscounted: int = 0
     problem: str | None = None
     unknown: str | None = None
+    uncompared: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -101,24 +131,32 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Golden:
-    """One case: its name, configuration, arrays and weights under our names."""
+    """One case: its name, configuration, arrays and weights under our names.
+
+    `beside`: tensors of the weights file that belong to no part of ours, under their own names.
+    """
 
     name: str
     config: dict[str, Any]
-    arrays: dict[str, np.ndarray[Any, Any]]
+    arrays: StoredArrays
     weights: Converted
+    beside: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
     def indices(self, prefix: str) -> dict[int, np.ndarray[Any, Any]]:
         """Return the arrays `prefix/<frame>` by frame."""
         return {
-            int(key.rpartition("/")[2]): value
-            for key, value in self.arrays.items()
+            int(key.rpartition("/")[2]): self.arrays[key]
+            for key in self.arrays
             if key.rpartition("/")[0] == prefix and key.rpartition("/")[2].isdigit()
         }
 
     def has(self, name: str) -> bool:
         """Tell whether the case holds an array."""
         return name in self.arrays
+
+    def get(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Return an array, None where the case holds none of that name."""
+        return self.arrays[name] if self.has(name) else None
 
     def backbone_weights(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Return the tensors of the backbone, without their prefix."""
@@ -187,7 +225,9 @@ def read_case(path: Path, *, of_model: bool = True) -> Golden:
     """
     # numpy leaves a file open that it cannot read.
     with _reading(path), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files if not name.startswith(_WEIGHTS)}
+        arrays = StoredArrays(
+            {name: file[name] for name in file.files if not name.startswith(_WEIGHTS)}
+        )
         own_weights = any(name.startswith(_WEIGHTS) for name in file.files)
         config = json.loads(str(arrays.pop("config")))
         if not of_model and not own_weights and "weights" not in config:
@@ -203,7 +243,9 @@ def read_case(path: Path, *, of_model: bool = True) -> Golden:
     if RECOGNISER in config:
         renamed = vivit.to_our_names(wide, where=weights, table=table)
         return Golden(path.stem, config, arrays, Converted(renamed, vivit.NAMING, {}))
-    return Golden(path.stem, config, arrays, to_our_names(wide, where=weights, table=table))
+    converted = to_our_names(wide, where=weights, table=table)
+    beside = {name: wide[name] for name in converted.dropped if name in wide}
+    return Golden(path.stem, config, arrays, converted, beside)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,21 @@ def verify_detector(case: Golden, agreement: Agreement) -> None:
     agreement.method = "whole detector"
     detector = _detector(case)
     for image, pixels in sorted(case.indices("image").items()):
-        expected = {
-            key.partition("/")[2]: value
-            for key, value in case.arrays.items()
-            if key.startswith(f"{image}/")
-        }
-        _verify_image(detector, torch.from_numpy(pixels), expected, agreement)
+        _verify_image(detector, torch.from_numpy(pixels), _Expected(case, image), agreement)
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """The authors' arrays of one image, by their names without its number."""
+
+    case: Golden
+    image: int
+
+    def __contains__(self, name: str) -> bool:
+        return self.case.has(f"{self.image}/{name}")
+
+    def __getitem__(self, name: str) -> np.ndarray[Any, Any]:
+        return self.case.arrays[f"{self.image}/{name}"]
 
 
 def _detector(case: Golden) -> Detector:
@@ -53,7 +63,7 @@ def _detector(case: Golden) -> Detector:
 def _verify_image(
     detector: Detector,
     pixels: Tensor,
-    expected: dict[str, np.ndarray[Any, Any]],
+    expected: _Expected,
     agreement: Agreement,
 ) -> None:
     def compare(name: str, found: Tensor) -> None:
@@ -61,6 +71,9 @@ def _verify_image(
             scale = max(1.0, float(np.abs(expected[name]).max(initial=0)))
             agreement.compare(found.float(), expected[name], scale)
 
+    # What boxes are clipped to: the padded input.
+    if "image_sizes" in expected:
+        agreement.select(torch.tensor([detector.input_size]), expected["image_sizes"])
     tokens = detector.embed([pixels])
     compare("tokens", tokens[0])
     features = detector.backbone(tokens, detector.grid)
@@ -98,7 +111,7 @@ def _verify_image(
 def _order(
     boxes: Tensor,
     scores: Tensor,
-    expected: dict[str, np.ndarray[Any, Any]],
+    expected: _Expected,
     boxes_name: str,
     scores_name: str,
 ) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -90,6 +91,9 @@ def verify_masked(case: Golden, agreement: Agreement) -> None:
             # Their order is left open by the authors' top-k, and no output depends on it.
             if case.has(f"survivors/{index}"):
                 agreement.select(left.sort().values, case.arrays[f"survivors/{index}"])
+            if case.has(f"survivors_in_order/{index}"):
+                theirs = np.sort(case.arrays[f"survivors_in_order/{index}"])
+                agreement.select(left.sort().values, theirs)
 
 
 def verify_classifier(case: Golden, agreement: Agreement) -> None:
@@ -130,9 +134,9 @@ def _compare_kept(
 
 
 def _compare_logits(case: Golden, agreement: Agreement, final: Tensor, suffix: str) -> None:
-    head = case.arrays.get("head.weight"), case.arrays.get("head.bias")
-    if case.has(f"logits{suffix}") and head[0] is not None and head[1] is not None:
-        weight, bias = (torch.from_numpy(part).to(final.dtype) for part in head)
+    """Compare the classifier's logits, from the class token alone; its layer is none of ours."""
+    if case.has(f"logits{suffix}") and {"head.weight", "head.bias"} <= case.beside.keys():
+        weight, bias = (case.beside[f"head.{part}"].to(final.dtype) for part in ("weight", "bias"))
         agreement.compare(linear(final[:, 0], weight, bias), case.arrays[f"logits{suffix}"])
 
 

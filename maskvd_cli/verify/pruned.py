@@ -91,7 +91,7 @@ def _run(
 def _frame(case: Golden, grid: Size, index: int) -> FrameContext:
     """Return what is known before the frame behind `index`: the boxes of that one."""
     size = Size(grid.rows * PATCH, grid.cols * PATCH)
-    found = [case.arrays.get(f"{name}/{index}") for name in ("boxes", "scores")]
+    found = [case.get(f"{name}/{index}") for name in ("boxes", "scores")]
     boxes, scores = (None if part is None else torch.from_numpy(part) for part in found)
     return FrameContext(index + 1, size, size, PATCH, boxes, scores)
 
@@ -102,7 +102,7 @@ def _compare(
     """Compare a distribution over tokens where the case has it in this precision."""
     stem, _, rest = name.partition("/")
     suffix = "" if found.dtype == torch.float32 else "_f64"
-    expected = case.arrays.get(f"{stem}{suffix}{'/' if rest else ''}{rest}")
+    expected = case.get(f"{stem}{suffix}{'/' if rest else ''}{rest}")
     if expected is not None:
         expected = expected if frame is None else expected[frame]
         agreement.compare(found, expected, float(np.abs(expected).max()))

@@ -25,6 +25,7 @@ from maskvd_cli.verify.cases import Agreement, Golden, GoldenError, precisions
 from maskvd_cli.verify.windowed import method_of
 
 _GATES = "spatial_model.backbone."
+_OF_STEPS = ("class_features", "spatial_tokens")
 _POLICIES = {"k": "r", "r": "r", "fraction": "fraction", "frac": "fraction",
              "threshold": "threshold"}  # fmt: skip
 
@@ -174,10 +175,10 @@ def _run_look(  # noqa: PLR0913, PLR0917 - the case, the model, one look, and wh
         _compare(case, agreement, f"class_features{suffix}", number, features[-1][0, 0])
         _compare(case, agreement, f"spatial_tokens{suffix}", number, model.backbone.sequence[0])
         prefix = f"index/{number}/"
-        for key, expected in case.arrays.items():
+        for key in case.arrays:
             if key.startswith(prefix):
                 gate = key.removeprefix(prefix).removeprefix(_GATES).removesuffix("_gate")
-                agreement.select(method.trace.selected.get(gate), expected)
+                agreement.select(method.trace.selected.get(gate), case.arrays[key])
     return torch.cat(features, dim=1)
 
 
@@ -188,9 +189,10 @@ def _compare(case: Golden, agreement: Agreement, name: str, row: int, found: Ten
 
 def _check_steps(case: Golden, steps: int) -> None:
     """Raise GoldenError for parts that belong to no step, which would go uncompared."""
-    for name, array in case.arrays.items():
+    for name in case.arrays:
         parts = name.split("/")
         if parts[0] == "index" and not (parts[1].isdigit() and int(parts[1]) < steps):
             raise GoldenError(f"{name} belongs to none of {steps} steps")
-        if name.startswith(("class_features", "spatial_tokens")) and len(array) != steps:
-            raise GoldenError(f"{name} has {len(array)} steps, the looks {steps}")
+        held = len(case.arrays.peek(name)) if name.startswith(_OF_STEPS) else steps
+        if held != steps:
+            raise GoldenError(f"{name} has {held} steps, the looks {steps}")

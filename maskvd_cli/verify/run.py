@@ -61,6 +61,7 @@ def verify(path: Path, name: str | None = None) -> Agreement:
             runner(case, agreement)
         if agreement.deviation is None:
             agreement.problem = "holds no output to compare with"
+        agreement.uncompared = case.arrays.unread
     except UnknownKindError as error:
         agreement.unknown, agreement.problem = error.kind, str(error)
     except MaskvdError as error:

@@ -17,6 +17,7 @@ from maskvd_cli.methods.base import FrameContext, FrameTrace, Method, TokenTrace
 from maskvd_cli.methods.masked_costs import published
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.registry import methods
+from maskvd_cli.verify.blocks import BlockOutputs
 from maskvd_cli.verify.cases import Agreement, Golden, GoldenError, precisions
 
 # The authors' classes of blocks, and what Eventful's `update` calls them.
@@ -53,14 +54,20 @@ def check_frames(case: Golden) -> None:
     """Raise GoldenError for parts that belong to no frame, which would go uncompared."""
     frames = len(case.arrays["inputs"])
     for name in ("outputs", "outputs_f64"):
-        if case.has(name) and len(case.arrays[name]) != frames:
-            raise GoldenError(f"{name} has {len(case.arrays[name])} frames, inputs {frames}")
-    if case.has("counts") and len(json.loads(str(case.arrays["counts"]))) != frames:
+        if case.has(name) and (held := len(case.arrays.peek(name))) != frames:
+            raise GoldenError(f"{name} has {held} frames, inputs {frames}")
+    if case.has("counts") and len(json.loads(str(case.arrays.peek("counts")))) != frames:
         raise GoldenError(f"counts are not of {frames} frames")
     for name in case.arrays:
         parts = name.split("/")
-        if parts[0] in ("index", "mask") and not (parts[1].isdigit() and int(parts[1]) < frames):
+        if parts[0] in ("index", "mask", "changed") and not (
+            parts[1].isdigit() and int(parts[1]) < frames
+        ):
             raise GoldenError(f"{name} belongs to none of {frames} frames")
+    for frame, tokens in case.indices("changed").items():
+        moved = np.abs(case.arrays["inputs"][frame] - case.arrays["inputs"][frame - 1]).any(-1)
+        if not np.array_equal(moved.nonzero()[0], np.sort(tokens)):
+            raise GoldenError(f"changed/{frame} does not say which tokens of inputs changed")
 
 
 def windowed_arch(config: dict[str, Any], patch: int = 1) -> ViTArch:
@@ -120,16 +127,20 @@ def _run_method(
 ) -> list[FrameTrace]:
     traces: list[FrameTrace] = []
     method.reset()
+    blocks = BlockOutputs(method)
     for index, tokens in enumerate(_frames(case, method.backbone)):
         features = method.step(tokens, FrameContext(index, grid, grid, patch=1))
         agreement.compare(features[0], case.arrays[output][index])
+        # Stored in float32 alone.
+        if case.has(f"block_outputs_t{index}") and tokens.dtype == torch.float32:
+            agreement.compare(blocks.all(features[0]), case.arrays[f"block_outputs_t{index}"])
         assert method.trace is not None
         traces.append(method.trace)
         prefix = f"index/{index}/"
-        for key, expected in case.arrays.items():
+        for key in case.arrays:
             if key.startswith(prefix):
                 gate = key.removeprefix(prefix).removesuffix("_gate")
-                agreement.select(method.trace.selected.get(gate), expected)
+                agreement.select(method.trace.selected.get(gate), case.arrays[key])
     return traces
 
 

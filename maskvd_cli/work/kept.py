@@ -16,7 +16,9 @@ def kept_points(
     """Return the points that need not run; take over what earlier runs have."""
     kept: list[PointRecord] = []
     for point in sweep.points:
-        record = stored_point(run, point.key, sweep) or _adopted(run, earlier, point.key, sweep)
+        # What failed may have failed for damage that no time of a file tells.
+        record = stored_point(run, point.key, sweep, read_all=retry_failed)
+        record = record or _adopted(run, earlier, point.key, sweep)
         if record is not None and not (retry_failed and record.status == "failed"):
             kept.append(record)
         else:
@@ -25,10 +27,11 @@ def kept_points(
     return kept
 
 
-def stored_point(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
+def stored_point(run: Run, key: str, sweep: Sweep, *, read_all: bool = False) -> PointRecord | None:
     """Return a point's record; None where it must run: damaged, or without samples or outputs.
 
-    Raises NewerResultError for a file that this version must not replace.
+    `read_all`: whether pieces are read that nobody has written to since. Raises NewerResultError
+    for a file that this version must not replace.
     """
     try:
         record = run.point(key)
@@ -39,7 +42,7 @@ def stored_point(run: Run, key: str, sweep: Sweep) -> PointRecord | None:
     if record is None or record.failure:
         return record
     complete = run.has_samples(key) and (not sweep.predicts or run.has_predictions(key))
-    return record if complete and run.is_whole(record) else None
+    return record if complete and run.is_whole(record, read_all=read_all) else None
 
 
 def _adopted(run: Run, earlier: Sequence[Run], key: str, sweep: Sweep) -> PointRecord | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,7 +62,17 @@ class Sweep:
         Of all models: each may have weights with a note of their own.
         """
         told = [note for scene in self.scenes.values() for note in scene.notes()]
-        return [*self.loaded.notes, *dict.fromkeys(told)]
+        return [*self.loaded.notes, *dict.fromkeys(told), *self.remarks(self.tasks)]
+
+    def remarks(self, specs: Iterable[PointSpec]) -> list[str]:
+        """Return what methods remark on points beside the models' weights; planned, nothing."""
+        told: list[str] = []
+        for spec in specs:
+            scene = self.scenes[spec.site]
+            if scene.weights is not None:
+                arch, weights = scene.geometry.arch, scene.weights.digest
+                told += spec.method.remarks(spec.params, arch, weights)
+        return list(dict.fromkeys(told))
 
     @cached_property
     def task(self) -> Task:

@@ -141,7 +141,7 @@ def _finished(
     """
     if not run.has_begun() or (sweep.predicts and not run.has_truth()):
         return None
-    stored = [stored_point(run, point.key, sweep) for point in sweep.points]
+    stored = [stored_point(run, point.key, sweep, read_all=retry_failed) for point in sweep.points]
     present = [record for record in stored if record is not None]
     if len(present) < len(stored) or (retry_failed and _failed(present)):
         return None

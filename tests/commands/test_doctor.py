@@ -70,3 +70,12 @@ def test_a_broken_torchvision_does_not_keep_the_rest_from_being_told() -> None:
 
 def test_seconds_have_bounds() -> None:
     assert CliRunner().invoke(app, ["doctor", "--seconds", "0"]).exit_code == 2
+
+
+def test_what_a_busy_machine_does_not_touch_are_the_headlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("maskvd_cli.diagnosis.finding.worst", lambda findings: "warning")
+    done = CliRunner().invoke(app, ["doctor", "--no-noise"])
+    assert done.exit_code == 0
+    assert "(mAP50, top-1 and counts are not touched)" in done.stderr

@@ -119,6 +119,29 @@ def test_an_output_that_is_there_is_overwritten_with_force_alone(
     assert run(*words).exit_code == 0
 
 
+def test_figures_that_are_there_are_overwritten_with_force_alone(measured: Path) -> None:
+    words = ("report", "run", "--figures", "drawn")
+    assert run(*words).exit_code == 0
+    drawn = sorted((measured / "drawn").iterdir())
+    assert drawn
+    for path in drawn:
+        path.unlink()
+    # What a run draws, and what it has no data for: either would stand for this run.
+    for name in (drawn[-1].name, "heatmap-mask.png"):
+        (measured / "drawn" / name).write_bytes(b"mine")
+        done = run(*words, "-o", "both.md")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert f"drawn/{name}: exists; choose another name, or --force" in done.stderr
+        assert [path.name for path in (measured / "drawn").iterdir()] == [name]
+        assert (measured / "drawn" / name).read_bytes() == b"mine"
+        assert not (measured / "both.md").exists()
+        (measured / "drawn" / name).unlink()
+    for path in drawn:
+        path.write_bytes(b"mine")
+    assert run(*words, "--force").exit_code == 0
+    assert all(path.read_bytes() != b"mine" for path in drawn)
+
+
 @pytest.mark.parametrize(
     "words",
     [("film", "-o", "out.mp4"), ("film", "-o", "out"), ("convert", "in.pth", "out.safetensors")],

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_POINTS_FAILED
+from maskvd_cli.metrics.accuracy import Accuracy
 from maskvd_cli.store.piece import OUTPUT
 from maskvd_cli.store.runs import find_run
+from maskvd_cli.tasks.detection import Detection
 from maskvd_cli.tasks.stored import StoredTruth
 
 from ..work import measured_runs
@@ -103,7 +105,7 @@ def test_json_holds_values_changes_and_what_was_scored(folder: Path) -> None:
     assert dense["map50_change"] == {"value": 0.0, "low": None, "high": None}
     change = masked["map50_change"]
     assert change["value"] == pytest.approx(masked["map50"] - dense["map50"])
-    assert {"frames", "objects", "detections", "by_class", "by_age", "left_out"} <= set(masked)
+    assert set(Accuracy.details_of(Detection)) <= set(masked)
 
 
 def test_a_run_without_predictions_says_what_to_do(folder: Path) -> None:

@@ -17,7 +17,7 @@ from maskvd_cli.diagnosis.cuda import (
     of_readings,
 )
 from maskvd_cli.diagnosis.datasets import dataset_finding
-from maskvd_cli.diagnosis.finding import Finding, worst
+from maskvd_cli.diagnosis.finding import Checkup, worst
 from maskvd_cli.diagnosis.load import Sample, memory_finding, other_load, stolen_time, swap_finding
 from maskvd_cli.diagnosis.noise import noise_finding
 from maskvd_cli.diagnosis.noise_floor import NoiseFloor
@@ -47,13 +47,13 @@ GIB = 1 << 30
 
 def test_the_worst_state_wins_and_a_remedy_goes_with_it() -> None:
     made = [
-        Finding("a", "ok", "x"),
-        Finding("b", "warning", "x", "y"),
-        Finding("c", "note", "x", "y"),
+        Checkup("a", "ok", "x"),
+        Checkup("b", "warning", "x", "y"),
+        Checkup("c", "note", "x", "y"),
     ]
     assert (worst(made), worst([])) == ("warning", "ok")
     with pytest.raises(AssertionError):
-        Finding("a", "warning", "no remedy")
+        Checkup("a", "warning", "no remedy")
 
 
 def test_versions() -> None:

@@ -8,6 +8,7 @@ import torch
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.diagnosis.noise_floor import measure_noise
 from maskvd_cli.machine.stopwatch import ClockStopwatch
+from maskvd_cli.methods.dense import Dense
 
 CPU = torch.device("cpu")
 
@@ -49,6 +50,22 @@ def test_uneven_times_open_an_interval_around_one() -> None:
     assert 0 < found.floor < 1
     assert found.floor == max(1 - found.ratio.low, found.ratio.high - 1)
     assert found.frames == found.rounds * 4
+
+
+def test_the_baseline_is_the_registered_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Other(Dense):
+        def reset(self) -> None:
+            made.append(1)
+            super().reset()
+
+    monkeypatch.setattr("maskvd_cli.diagnosis.noise_floor.baseline", lambda: Other)
+    seconds = iter([0.0, 0.1] + [9.0] * 9)
+    measure_noise(
+        CPU, 1.0, watch=ClockStopwatch(Ticks(1_000_000)), clock=lambda: next(seconds)
+    )  # fmt: skip
+    assert made
 
 
 def test_a_machine_too_busy_to_measure_is_told_so() -> None:

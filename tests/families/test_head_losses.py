@@ -14,7 +14,7 @@ from maskvd_cli.families.vitdet.box_coding import BOX_WEIGHTS, RPN_WEIGHTS, enco
 from maskvd_cli.families.vitdet.box_head import BoxOutput
 from maskvd_cli.families.vitdet.head_arch import HeadArch, SamplingRule
 from maskvd_cli.families.vitdet.head_losses import Regions, box_losses, rpn_losses, sample_regions
-from maskvd_cli.families.vitdet.matching import Matches, match, sample
+from maskvd_cli.families.vitdet.matching import BoxMatches, match, sample
 from maskvd_cli.families.vitdet.rpn import RpnOutput
 from maskvd_cli.tasks.detections import Targets
 
@@ -37,7 +37,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def signs(matches: Matches) -> list[int]:
+def signs(matches: BoxMatches) -> list[int]:
     return (matches.positive.int() - matches.negative.int()).tolist()
 
 
@@ -102,7 +102,7 @@ def test_samples_hold_the_fraction_and_fill_up(
     positive: int, negative: int, expected: tuple[int, int]
 ) -> None:
     kinds = torch.tensor([1] * positive + [-1] * negative + [0] * 50, dtype=torch.int64)
-    matches = Matches(kinds == 1, kinds == -1, torch.zeros_like(kinds))
+    matches = BoxMatches(kinds == 1, kinds == -1, torch.zeros_like(kinds))
     chosen = sample(matches, RPN, generator())
     assert (len(chosen[0]), len(chosen[1])) == expected
     assert (kinds[chosen[0]] == 1).all() and (kinds[chosen[1]] == -1).all()
@@ -110,7 +110,7 @@ def test_samples_hold_the_fraction_and_fill_up(
 
 
 def test_samples_depend_on_the_generator_alone() -> None:
-    matches = Matches(torch.ones(500) > 0, torch.ones(500) < 0, torch.zeros(500))
+    matches = BoxMatches(torch.ones(500) > 0, torch.ones(500) < 0, torch.zeros(500))
     first, again, other = (sample(matches, RPN, generator(seed))[0] for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import pytest
 
 from maskvd_cli.core.counts import COUNTED
 from maskvd_cli.metrics.base import Metric
+from maskvd_cli.metrics.boards import Spent
+from maskvd_cli.metrics.energy import Energy
+from maskvd_cli.metrics.memory import Memory
+from maskvd_cli.metrics.peaks import Peak
+from maskvd_cli.metrics.pointwise import Pointwise
 from maskvd_cli.metrics.registry import every_metric, metrics
 from maskvd_cli.store.earlier_plan import with_legend
 from maskvd_cli.tasks.detection import Detection
@@ -68,3 +73,10 @@ def test_a_change_is_described_by_its_headline() -> None:
     change = asdict(metrics.load("accuracy").yields(Detection)[-1])
     assert change["name"] == f"{Detection.headline().name}_change"
     assert change["comparison"] == "difference"
+
+
+@pytest.mark.parametrize(("metric", "kind"), [(Memory, Peak), (Energy, Spent)])
+def test_every_fact_of_a_point_is_a_value_or_a_described_detail(
+    metric: type[Pointwise], kind: type[Peak | Spent]
+) -> None:
+    assert {field.name for field in fields(kind)} == {*metric.values, *metric.details}

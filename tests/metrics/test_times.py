@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from maskvd_cli.metrics.latency import BASELINE, PARTS, times_of
+from maskvd_cli.metrics.latency import BASELINE, PARTS, Latency, times_of
 
 
 def session(rounds: int, frames: int, *, all_full: bool = False) -> pd.DataFrame:
@@ -36,6 +36,7 @@ def test_speedups_and_times_stand_for_all_of_the_data() -> None:
     assert speedup.value == pytest.approx(100 / 32.5, rel=0.02)
     assert speedup.low < speedup.value < speedup.high
     assert control["low"] < 1 < control["high"]
+    assert set(Latency.details) == {*details, "session", "rounds", "disturbances"}
     parts = [values[f"{part}_ms"].value for part in PARTS]
     assert math.isclose(sum(parts), values["latency_mean_ms"].value)
 

@@ -14,9 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from maskvd_cli.core.errors import RecipeError
 from maskvd_cli.recipe.load import Catalog, Choices, load_recipe
+from maskvd_cli.recipe.schema import Recipe
 from maskvd_cli.recipe.schema_json import json_schema
 from maskvd_cli.recipe.shipped import shipped_recipes
 from maskvd_cli.recipe.source import parse
+from maskvd_cli.training.recipe import TrainingRecipe
 from maskvd_cli.work.catalog import catalog
 
 Schema = dict[str, Any]
@@ -131,6 +133,21 @@ def test_names_are_those_of_the_catalog(schema: Schema) -> None:
     assert schema["$defs"]["ModelSection"]["properties"]["name"]["enum"] == list(names.models)
     assert list(method_entries(schema)) == [*names.methods, *names.pairs()]
     assert "maskvd+tome" in names.pairs()
+
+
+@pytest.mark.parametrize("kind", [Recipe, TrainingRecipe])
+def test_no_description_lists_some_of_the_names(kind: type[BaseModel]) -> None:
+    # A list by hand is true on the day it is written; names come from the registries.
+    names = "|".join(re.escape(name) for name in (*catalog().datasets, *catalog().models))
+    listed = re.compile(rf"(?<![\w-])({names})(?![\w-])")
+    made = kind.model_json_schema()
+    told = [part["description"] for part in subschemas(made) if "description" in part]
+    assert len(told) > 20
+    assert [text for text in told if listed.search(text)] == []
+    sections = made["$defs"].items()
+    for name in ("DatasetSection", "ModelSection", "TrainingDataset", "TrainedModel"):
+        for section in (each for key, each in sections if key == name):
+            assert "maskvd ls" in section["properties"]["name"]["description"]
 
 
 def test_what_a_recipe_must_have(schema: Schema) -> None:

@@ -218,7 +218,7 @@ def test_the_command_tells_what_it_wrote_and_prints_no_table(copied: Run, tmp_pa
     assert not done.stdout
     assert "gates drawn to gates.svg, gates.png" in done.stderr
     assert "heatmap-mask left out: the run holds no heatmap.npz" in done.stderr
-    table = CliRunner().invoke(app, [*arguments, "--format", "csv"])
+    table = CliRunner().invoke(app, [*arguments, "--force", "--format", "csv"])
     assert table.stdout.startswith("method,")
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from maskvd_cli.core.errors import ResultError
 from maskvd_cli.store.locking import remove_unbegun
-from maskvd_cli.store.runs import Run, find_run
+from maskvd_cli.store.runs import Run, find_run, runs_below
 
 from .test_runs import KEY, begun
 
@@ -42,6 +42,14 @@ def test_all_else_stays(tmp_path: Path) -> None:
     remove_unbegun([run.folder, own, empty, link, file, tmp_path / "absent"])
     assert all(path.exists() for path in (run.folder, own, empty, link, file))
     assert (own / "notes.txt").exists()
+
+
+def test_what_a_link_names_is_not_even_locked(tmp_path: Path) -> None:
+    target = abandoned(tmp_path / "elsewhere", PART)
+    link = tmp_path / "20250101T000000Z-aaaaaa"
+    link.symlink_to(target)
+    remove_unbegun([link])
+    assert [path.name for path in target.iterdir()] == [PART]
 
 
 def test_a_run_that_begins_just_now_stays(tmp_path: Path) -> None:
@@ -99,3 +107,12 @@ def test_folders_vanish_between_making_and_locking(
     with run.lock():
         assert run.folder.is_dir()
     assert calls
+
+
+def test_a_plan_that_is_a_link_makes_no_run(tmp_path: Path) -> None:
+    real = begun(tmp_path / "results" / "small" / "20250101T000000Z-aaaaaa", KEY)
+    other = begun(tmp_path / "elsewhere" / "20250102T000000Z-aaaaaa", KEY)
+    fake = tmp_path / "results" / "small" / "20250103T000000Z-aaaaaa"
+    fake.mkdir()
+    (fake / "plan.json").symlink_to(other.folder / "plan.json")
+    assert runs_below(tmp_path / "results") == [real]

@@ -42,6 +42,20 @@ def test_an_old_file_is_replaced(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file.json"]
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_is_not_replaced(linked: bool, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    path = pipe
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(pipe)
+    with pytest.raises(ResultError, match="is no regular file; name a file"):
+        write_bytes(path, b"new")
+    assert pipe.is_fifo() and path.is_symlink() == linked
+    assert names(tmp_path) == sorted({"pipe", path.name})
+
+
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     path.write_bytes(b"old")

@@ -108,6 +108,7 @@ def test_arrays_give_the_numbers_of_json_to_the_last_digit(seed: int) -> None:
     before = evaluate(ground_truth(clips, CLASSES), rows).scores()
     assert scored == before
     assert scored.values["map50"] is not None
+    assert list(scored.details) == list(TASK.details)
 
 
 def test_a_detection_takes_26_bytes() -> None:

@@ -62,6 +62,7 @@ def test_looks_at_a_video_are_averaged_before_they_are_ranked() -> None:
     assert scores.values == {"top1": 100.0, "top5": 100.0}
     assert scores.details["top1_single_look"] == 50.0
     assert (scores.details["videos"], scores.details["looks"]) == (1, 2)
+    assert list(scores.details) == list(TASK.details)
 
 
 def test_top5_and_the_mean_over_classes() -> None:

@@ -14,14 +14,14 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.data.base import make_boxes
 from maskvd_cli.training.augmentation import Draw, augmented, drawn
 from maskvd_cli.training.frames import evaluation_frames, frame_at, training_frames
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames, batches
 from maskvd_cli.training.recipe import AugmentationSection, TrainingRecipe
 
 from .trainings import write_kitti, write_recipe
 
-GEOMETRY = Geometry(Size(64, 96), Size(48, 96))
+GEOMETRY = TrainingInput(Size(64, 96), Size(48, 96))
 NATIVE = Size(96, 192)
 BOXES = make_boxes(
     [[20, 20, 60, 80], [100, 40, 180, 90], [0, 0, 30, 10]], [0, 1, -1], [0, 1, -1],
@@ -102,7 +102,7 @@ def test_draws_depend_on_seed_and_position_alone() -> None:
 
 
 def test_workers_change_nothing(recipe: TrainingRecipe) -> None:
-    frames = TrainingFrames(training_frames(recipe), Geometry.of(recipe), recipe)
+    frames = TrainingFrames(training_frames(recipe), TrainingInput.of(recipe), recipe)
     alone, helped = (list(batches(frames, range(3, 14), 4, workers=workers)) for workers in (0, 2))
     assert [len(batch) for batch in alone] == [4, 4, 3]
     for one, other in zip(chain(*alone), chain(*helped), strict=True):
@@ -119,7 +119,7 @@ def test_a_damaged_image_is_told_as_the_dataset_tells_it(tmp_path: Path, workers
     for frame in listed.frames:
         assert frame.file is not None
         frame.file.write_bytes(b"no image")
-    frames = TrainingFrames(listed, Geometry.of(recipe), recipe)
+    frames = TrainingFrames(listed, TrainingInput.of(recipe), recipe)
     with pytest.raises(DatasetError, match=r"png: not a readable image.*again$"):
         next(batches(frames, range(2), 2, workers=workers))
 

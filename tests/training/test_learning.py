@@ -20,7 +20,7 @@ from maskvd_cli.methods.svit import SViT, SViTParams
 from maskvd_cli.methods.vpp import VPP, VPPParams
 from maskvd_cli.training.folder import TrainingFolder
 from maskvd_cli.training.frames import training_frames
-from maskvd_cli.training.geometry import Geometry, new_detector
+from maskvd_cli.training.geometry import TrainingInput, new_detector
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import (
     PlacedFrames,
@@ -89,7 +89,8 @@ def test_what_a_training_beside_a_frozen_detector_leaves(
     stored, facts = weights(tmp_path), read_metadata(tmp_path / "tiny.safetensors")
     assert not any("backbone" in name for name in stored)
     assert (facts["contains"], facts["arch"]) == ("module", "tiny-global")
-    assert facts["detector"] == before
+    assert facts["detector"] == facts["init_sha256"] == before
+    assert facts["init"] == "tiny-global.safetensors"
     assert json.loads(facts["settings"])["blocks"] == [1]
     steps = [entry for entry in watcher.entries if entry["kind"] == "steps"]
     assert [set(entry["kept"]) for entry in steps] == [shares] * 4
@@ -136,7 +137,10 @@ def test_a_detector_that_learns_too_is_exported_beside(home: Path, tmp_path: Pat
     assert beside["sha256"] == sha256_of(tmp_path / "tiny-detector.safetensors")
     facts = read_metadata(tmp_path / "tiny.safetensors")
     assert facts["detector"] == beside["sha256"]
-    assert read_metadata(tmp_path / "tiny-detector.safetensors")["contains"] == "detector"
+    beside_facts = read_metadata(tmp_path / "tiny-detector.safetensors")
+    assert beside_facts["contains"] == "detector"
+    assert beside_facts["init_sha256"] == sha256_of(home / "tiny-global.safetensors")
+    assert beside_facts["init_sha256"] in (tmp_path / "tiny.md").read_text()
     training = made(home, method)
     rates = {group.get("share", 1.0) for group in training.optimiser.param_groups}
     assert rates == {1.0, 0.25}
@@ -186,7 +190,7 @@ def test_frames_before_stay_in_their_clip(home: Path) -> None:
         assert listed.before(index, 0) == frame
         assert listed.before(index, 1) == listed.clips[clip][max(place - 1, 0)]
         assert listed.before(index, 99) == listed.clips[clip][0]
-    placed = PlacedFrames(listed, Geometry.of(recipe))
+    placed = PlacedFrames(listed, TrainingInput.of(recipe))
     sequence = PlacedSequences(placed, 3).made(1)
     assert torch.equal(sequence[-1], placed.made(1))
     assert torch.equal(sequence[0], placed.placed(listed.before(1, 2)))

@@ -25,7 +25,7 @@ from maskvd_cli.tasks.recognition import Recognition
 from maskvd_cli.training.augmentation import Draw
 from maskvd_cli.training.evaluation import evaluate
 from maskvd_cli.training.frames import LookList, evaluation_frames, training_frames
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.looks import learnt_look, placed_looks
@@ -102,8 +102,8 @@ def test_a_sample_is_a_look_with_its_class() -> None:
 
 def test_samples_follow_seed_and_position() -> None:
     made, section = listed(), recipe()
-    one = TrainingFrames(made, Geometry.of(section), section)
-    first, again = one.made(5), TrainingFrames(made, Geometry.of(section), section).made(5)
+    one = TrainingFrames(made, TrainingInput.of(section), section)
+    first, again = one.made(5), TrainingFrames(made, TrainingInput.of(section), section).made(5)
     assert torch.equal(first[0], again[0])
     assert first[1] == again[1]
     labels = sorted(one.made(position)[1] for position in range(22))
@@ -160,7 +160,7 @@ def test_a_perfect_recogniser_scores_all() -> None:
 
     heard: list[int] = []
     scores = evaluate(
-        perfect, Recognition, made, Geometry.of(recipe()), batch=1, on_frames=heard.append
+        perfect, Recognition, made, TrainingInput.of(recipe()), batch=1, on_frames=heard.append
     )
     assert scores.content() == {
         "top1": 100.0,

@@ -12,7 +12,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.training.frames import training_frames
-from maskvd_cli.training.geometry import Geometry
+from maskvd_cli.training.geometry import TrainingInput
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.masking import masked_features, training_mask
 
@@ -57,7 +57,7 @@ def test_the_mask_lies_where_objects_are(tmp_path: Path) -> None:
             f"3 0 Car 0 0 0 0 0 96 64 {rest}\n"
         )
     recipe = load_training(write_recipe(tmp_path)).recipe
-    kept = training_mask(training_frames(recipe), Geometry.of(recipe), 3 / 24, 16)
+    kept = training_mask(training_frames(recipe), TrainingInput.of(recipe), 3 / 24, 16)
     assert kept.nonzero().squeeze(1).tolist() == [0, 1, 22]
     with pytest.raises(UsageError, match="keeps none of 24 tokens"):
-        training_mask(training_frames(recipe), Geometry.of(recipe), 0.01, 16)
+        training_mask(training_frames(recipe), TrainingInput.of(recipe), 0.01, 16)

@@ -125,6 +125,7 @@ def test_what_a_training_leaves(home: Path, tmp_path: Path) -> None:
     facts = read_metadata(tmp_path / "tiny.safetensors")
     assert facts["arch"] == "tiny" and json.loads(facts["heads"])["channels"] == 24
     assert json.loads(facts["classes"]) == ["pedestrian", "car", "cyclist"]
+    assert not {"init", "init_sha256"} & set(facts)
     card = (tmp_path / "tiny.md").read_text()
     for text in (outcome.result["sha256"], "Licence: CC0", "| seed | 3 |", "8 of 2 frames"):
         assert text in card

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,40 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from maskvd_cli.verify.cases import Agreement
 from maskvd_cli.verify.run import verify
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+from .golden_cases import Arrays, changed, config, off
+
 CASE = "rgtp_A_matvec_r1_p4"
-
-
-@pytest.fixture
-def newer(golden_root: Path) -> Path:
-    folder = golden_root / "newer"
-    if not folder.is_dir():
-        pytest.skip("no newer golden cases")
-    return folder
-
-
-def changed(
-    newer: Path, folder: Path, change: Callable[[Arrays], object], name: str = CASE
-) -> Agreement:
-    """Verify a case of which something was changed."""
-    with np.load(newer / f"{name}.npz", allow_pickle=False) as file:
-        arrays = {key: file[key].copy() for key in file.files}
-    weights = json.loads(str(arrays["config"]))["weights"]
-    shutil.copyfile(newer / weights, folder / weights)
-    change(arrays)
-    np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    return verify(folder / f"{name}.npz")
-
-
-def config(**news: Any) -> Callable[[Arrays], None]:
-    def change(arrays: Arrays) -> None:
-        content = json.loads(str(arrays["config"])) | news
-        arrays["config"] = np.array(json.dumps(content))
-
-    return change
 
 
 def test_every_case_is_equal(newer: Path) -> None:
@@ -72,10 +41,7 @@ def test_every_case_is_equal(newer: Path) -> None:
     ],
 )
 def test_one_number_off_fails(key: str, by: float, newer: Path, tmp_path: Path) -> None:
-    def change(arrays: Arrays) -> None:
-        arrays[key].flat[arrays[key].size // 2] += by
-
-    agreement = changed(newer, tmp_path, change)
+    agreement = changed(newer, tmp_path, CASE, off(key, by))
     assert (agreement.passed, agreement.problem) == (False, None)
 
 
@@ -84,7 +50,7 @@ def test_two_tokens_in_another_order_fail(key: str, newer: Path, tmp_path: Path)
     def change(arrays: Arrays) -> None:
         arrays[key][[0, 1]] = arrays[key][[1, 0]]
 
-    agreement = changed(newer, tmp_path, change)
+    agreement = changed(newer, tmp_path, CASE, change)
     assert (agreement.mismatches, agreement.passed) == (1, False)
 
 
@@ -97,12 +63,12 @@ def test_one_other_anchor_or_operation_fails(newer: Path, tmp_path: Path) -> Non
         counts[2]["matmul_flops"] += 1
         arrays["counts"] = np.array(json.dumps(counts))
 
-    assert changed(newer, tmp_path, anchor).mismatches == 2
-    assert changed(newer, tmp_path, operation).miscounted == 1
+    assert changed(newer, tmp_path, CASE, anchor).mismatches == 2
+    assert changed(newer, tmp_path, CASE, operation).miscounted == 1
 
 
 def test_the_product_of_maps_gives_the_same_and_costs_more(newer: Path, tmp_path: Path) -> None:
-    agreement = changed(newer, tmp_path, config(form="matrix"))
+    agreement = changed(newer, tmp_path, CASE, config(form="matrix"))
     assert (agreement.mismatches, agreement.miscounted) == (0, 12)
     assert agreement.deviation is not None
     assert agreement.deviation[torch.float64] < 1e-10
@@ -110,10 +76,10 @@ def test_the_product_of_maps_gives_the_same_and_costs_more(newer: Path, tmp_path
 
 @pytest.mark.parametrize("news", [{"r": 0}, {"K": 28}, {"period": 8}, {"form": "pooled"}])
 def test_another_setting_fails(news: dict[str, Any], newer: Path, tmp_path: Path) -> None:
-    agreement = changed(newer, tmp_path, config(**news))
+    agreement = changed(newer, tmp_path, CASE, config(**news))
     assert not agreement.passed
 
 
 def test_a_fusion_that_no_method_has_says_so(newer: Path, tmp_path: Path) -> None:
-    agreement = changed(newer, tmp_path, config(rollout_head_fusion="max"))
+    agreement = changed(newer, tmp_path, CASE, config(rollout_head_fusion="max"))
     assert agreement.problem == "no method fuses heads by max"

@@ -3,36 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from maskvd_cli.verify.cases import Agreement
 from maskvd_cli.verify.run import verify
 
-Arrays = dict[str, np.ndarray[Any, Any]]
-
-
-@pytest.fixture
-def newer(golden_root: Path) -> Path:
-    folder = golden_root / "newer"
-    if not (folder / "vivit_dense.npz").is_file():
-        pytest.skip("no golden cases of recognisers here")
-    return folder
-
-
-def changed(newer: Path, folder: Path, name: str, change: Callable[[Arrays], object]) -> Agreement:
-    with np.load(newer / f"{name}.npz", allow_pickle=False) as file:
-        arrays = {key: file[key].copy() for key in file.files}
-    weights = json.loads(str(arrays["config"]))["weights"]
-    shutil.copyfile(newer / weights, folder / weights)
-    change(arrays)
-    np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    return verify(folder / f"{name}.npz")
+from .golden_cases import Arrays, changed, config, off
 
 
 def test_every_case_passes_with_all_its_parts(newer: Path) -> None:
@@ -56,19 +34,9 @@ def test_every_case_passes_with_all_its_parts(newer: Path) -> None:
     ],
 )
 def test_one_number_off_fails(name: str, key: str, by: float, newer: Path, tmp_path: Path) -> None:
-    def change(arrays: Arrays) -> None:
-        arrays[key].flat[arrays[key].size // 2] += by
-
-    agreement = changed(newer, tmp_path, name, change)
+    agreement = changed(newer, tmp_path, name, off(key, by))
     assert not agreement.passed
     assert agreement.problem is None
-
-
-def config(**news: Any) -> Callable[[Arrays], None]:
-    def change(arrays: Arrays) -> None:
-        arrays["config"] = np.array(json.dumps(json.loads(str(arrays["config"])) | news))
-
-    return change
 
 
 def test_another_token_or_count_fails(newer: Path, tmp_path: Path) -> None:

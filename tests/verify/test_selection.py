@@ -4,36 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from maskvd_cli.verify.cases import Agreement
 from maskvd_cli.verify.run import verify
 
-Arrays = dict[str, np.ndarray[Any, Any]]
+from .golden_cases import Arrays, changed, off
+
 CASES = (
     "selector_svit_v0_det", "selector_svit_v0_gumbel", "selector_vpp_gumbel",
     "vpp_mapsm_noise", "vpp_mapsm_nosel", "vpp_mapsm_zero",
 )  # fmt: skip
 
 
-def changed(root: Path, folder: Path, name: str, change: Callable[[Arrays], object]) -> Agreement:
-    with np.load(root / "newer" / f"{name}.npz", allow_pickle=False) as file:
-        arrays = {key: file[key].copy() for key in file.files}
-    weights = json.loads(str(arrays["config"]))["weights"]
-    shutil.copyfile(root / "newer" / weights, folder / weights)
-    change(arrays)
-    np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    return verify(folder / f"{name}.npz")
-
-
 @pytest.mark.parametrize("name", CASES)
-def test_the_cases_pass(name: str, golden_root: Path) -> None:
-    agreement = verify(golden_root / "newer" / f"{name}.npz")
+def test_the_cases_pass(name: str, newer: Path) -> None:
+    agreement = verify(newer / f"{name}.npz")
     assert agreement.passed, agreement
     assert agreement.selections >= 2
 
@@ -50,13 +38,8 @@ def test_the_cases_pass(name: str, golden_root: Path) -> None:
         ("vpp_mapsm_nosel", "phi_f64", 2e-9),
     ],
 )
-def test_one_number_off_fails(
-    name: str, key: str, by: float, golden_root: Path, tmp_path: Path
-) -> None:
-    def change(arrays: Arrays) -> None:
-        arrays[key].flat[arrays[key].size // 2] += by
-
-    agreement = changed(golden_root, tmp_path, name, change)
+def test_one_number_off_fails(name: str, key: str, by: float, newer: Path, tmp_path: Path) -> None:
+    agreement = changed(newer, tmp_path, name, off(key, by))
     assert not agreement.passed
     assert agreement.problem is None
 
@@ -70,22 +53,22 @@ def test_one_number_off_fails(
         ("vpp_mapsm_noise", "kept_mask_f64"),
     ],
 )
-def test_one_other_token_fails(name: str, key: str, golden_root: Path, tmp_path: Path) -> None:
+def test_one_other_token_fails(name: str, key: str, newer: Path, tmp_path: Path) -> None:
     def change(arrays: Arrays) -> None:
         flat = arrays[key].reshape(-1)
         flat[5] = not flat[5] if flat.dtype == bool else flat[5] + 1
 
-    agreement = changed(golden_root, tmp_path, name, change)
+    agreement = changed(newer, tmp_path, name, change)
     assert not agreement.passed
     assert agreement.mismatches
 
 
-def test_a_gap_elsewhere_fails(golden_root: Path, tmp_path: Path) -> None:
+def test_a_gap_elsewhere_fails(newer: Path, tmp_path: Path) -> None:
     def change(arrays: Arrays) -> None:
         phi = arrays["phi_f64"]
         phi.flat[int(np.flatnonzero(np.isneginf(phi))[0])] = 0.0
 
-    assert not changed(golden_root, tmp_path, "vpp_mapsm_zero", change).passed
+    assert not changed(newer, tmp_path, "vpp_mapsm_zero", change).passed
 
 
 def with_class_token(arrays: Arrays) -> None:
@@ -98,17 +81,17 @@ def with_class_token(arrays: Arrays) -> None:
         arrays[key] = np.concatenate([always, arrays[key]], axis=1)
 
 
-def test_a_class_token_is_not_asked(golden_root: Path, tmp_path: Path) -> None:
+def test_a_class_token_is_not_asked(newer: Path, tmp_path: Path) -> None:
     name = "selector_svit_v0_gumbel"
-    assert changed(golden_root, tmp_path, name, with_class_token).passed
+    assert changed(newer, tmp_path, name, with_class_token).passed
 
 
-def test_missing_weights_are_named(golden_root: Path, tmp_path: Path) -> None:
+def test_missing_weights_are_named(newer: Path, tmp_path: Path) -> None:
     name = CASES[0]
-    shutil.copyfile(golden_root / "newer" / f"{name}.npz", tmp_path / f"{name}.npz")
-    with np.load(golden_root / "newer" / f"{name}.npz") as file:
+    shutil.copyfile(newer / f"{name}.npz", tmp_path / f"{name}.npz")
+    with np.load(newer / f"{name}.npz") as file:
         weights = json.loads(str(file["config"]))["weights"]
-    with np.load(golden_root / "newer" / weights) as file:
+    with np.load(newer / weights) as file:
         rest = {key: file[key] for key in file.files if not key.startswith("mlp.fc2")}
     np.savez(tmp_path / weights, **rest)
     problem = verify(tmp_path / f"{name}.npz").problem

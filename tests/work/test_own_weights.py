@@ -23,6 +23,7 @@ from maskvd_cli.recipe import shipped
 from maskvd_cli.recipe.load import load_recipe
 from maskvd_cli.store.layers import feature_selectivity_of, layers_of
 from maskvd_cli.work.catalog import catalog
+from maskvd_cli.work.legend import plan_of
 from maskvd_cli.work.runner import choose_run, prepare, run_sweep
 
 from .measured_runs import write_kitti, write_weights
@@ -190,3 +191,19 @@ def test_noise_by_several_seeds_is_reported_with_its_spread(home: Path, tmp_path
     assert found["tokens"].seeds == (1, 2, 3)
     assert found["tokens"].low < found["tokens"].mean < found["tokens"].high
     assert found["gmacs"].deviation > 0
+
+
+def test_selectors_beside_another_model_than_they_were_learnt_with_are_told(home: Path) -> None:
+    here = sha256_of(home / "tiny.safetensors")
+    write_selectors(home / "own" / "fitting.safetensors", 3, detector=here)
+    write_selectors(home / "own" / "strange.safetensors", 4, detector="0123456789ab" + "c" * 52)
+    names = "own/fitting.safetensors, own/strange.safetensors, one/mine.safetensors, random"
+    path = home / "own.yaml"
+    path.write_text(RECIPE.format(entry=f"selector: [{names}]"))
+    sweep = prepare(load_recipe(path, catalog(), ()))
+    told = [note for note in sweep.notes() if "selectors" in note]
+    assert told == [
+        "The selectors strange.safetensors of svit were learnt beside the weights with sha256 "
+        f"0123456789ab, and run beside others ({here[:12]})."
+    ]
+    assert told[0] in plan_of(sweep).notes

@@ -31,7 +31,7 @@ _RING = np.linspace(0, 2 * math.pi, 15)
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """What a person wears and carries, and how they step."""
 
     skin: Colour
@@ -48,7 +48,7 @@ class Look:
 
 
 @lru_cache(maxsize=1024)
-def look_of(seed: int) -> Look:
+def look_of(seed: int) -> Appearance:
     """Return the look that a seed stands for."""
     rng = np.random.default_rng([seed, 13])
 
@@ -57,7 +57,7 @@ def look_of(seed: int) -> Look:
         red, green, blue = np.clip(tinted, 10, 245).tolist()
         return red, green, blue
 
-    return Look(
+    return Appearance(
         pick(_SKINS),
         pick(_HAIRS),
         pick(_TOPS),
@@ -102,7 +102,7 @@ def _point(forward: float, left: float, up: float) -> Floats:
     return np.array([forward, left, up])
 
 
-def _head(limbs: _Limbs, neck: Floats, look: Look, size: float, helmet: bool) -> None:
+def _head(limbs: _Limbs, neck: Floats, look: Appearance, size: float, helmet: bool) -> None:
     crown = neck + _point(0.025 * size, 0.0, 0.088 * size)
     limbs.add(neck - (0, 0, 0.02 * size), crown, (0.034 * size, 0.034 * size), look.skin)
     cover = look.helmet if helmet and look.helmet else look.hair
@@ -114,7 +114,7 @@ def _head(limbs: _Limbs, neck: Floats, look: Look, size: float, helmet: bool) ->
 
 
 def _arm(  # noqa: PLR0913, PLR0917 - whose arm, where it hangs, how far it swings
-    limbs: _Limbs, look: Look, height: float, chest: Floats, side: int, arm: float
+    limbs: _Limbs, look: Appearance, height: float, chest: Floats, side: int, arm: float
 ) -> None:
     thick = height * look.stout
     shoulder = chest + _point(0, side * 0.115 * height, 0.02 * height)
@@ -128,7 +128,7 @@ def _arm(  # noqa: PLR0913, PLR0917 - whose arm, where it hangs, how far it swin
     )
 
 
-def _walker(look: Look, height: float, phase: float, still: bool) -> Floats:
+def _walker(look: Appearance, height: float, phase: float, still: bool) -> Floats:
     """Return the limbs of somebody walking; `phase` is that of the step, in radians."""
     limbs, swing = _Limbs(), 0.0 if still else 0.46
     hip_up, wide = 0.515 * height, 0.055 * height * look.stout
@@ -162,7 +162,7 @@ def _walker(look: Look, height: float, phase: float, still: bool) -> Floats:
     return limbs.array()
 
 
-def _sitter(look: Look, height: float) -> Floats:
+def _sitter(look: Appearance, height: float) -> Floats:
     """Return the limbs of somebody seated, `height` being that of the crown above the ground."""
     limbs, size = _Limbs(), height / 0.75
     hips, chest = _point(-0.1 * size, 0, 0.27 * size), _point(-0.08 * size, 0, 0.53 * size)
@@ -181,7 +181,7 @@ def _sitter(look: Look, height: float) -> Floats:
     return limbs.array()
 
 
-def _cyclist(look: Look, body: tuple[float, float, float], phase: float) -> Floats:
+def _cyclist(look: Appearance, body: tuple[float, float, float], phase: float) -> Floats:
     """Return the limbs of a rider and the tubes and tyres of the bicycle."""
     height, _, length = body
     size, limbs = height / 1.02, _Limbs()
@@ -222,7 +222,7 @@ def _cyclist(look: Look, body: tuple[float, float, float], phase: float) -> Floa
     return limbs.array()
 
 
-def figure(kind: str, body: tuple[float, float, float], look: Look, phase: float, *,
+def figure(kind: str, body: tuple[float, float, float], look: Appearance, phase: float, *,
            still: bool) -> Floats:  # fmt: skip
     """Return capsules (n, 11): ends (forward, left, up), radii (m), RGB. `phase` in radians."""
     if kind == "Cyclist":

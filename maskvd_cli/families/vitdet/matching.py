@@ -13,7 +13,7 @@ from maskvd_cli.tasks.detections import Targets
 
 
 @dataclass(frozen=True)
-class Matches:
+class BoxMatches:
     """Of n boxes: `positive` and `negative` (n,) bool, `nearest` (n,) index of the best object."""
 
     positive: Tensor
@@ -21,7 +21,9 @@ class Matches:
     nearest: Tensor
 
 
-def match(boxes: Tensor, targets: Targets, rule: SamplingRule, *, ignore_overlap: float) -> Matches:
+def match(
+    boxes: Tensor, targets: Targets, rule: SamplingRule, *, ignore_overlap: float
+) -> BoxMatches:
     """Match boxes (n, 4) to the objects by IoU.
 
     A box of which `ignore_overlap` or more lies in one ignore region is neither positive nor
@@ -30,7 +32,7 @@ def match(boxes: Tensor, targets: Targets, rule: SamplingRule, *, ignore_overlap
     heard = ~_ignored(boxes, targets.ignore, ignore_overlap)
     if not len(targets.xyxy):
         nothing = torch.zeros_like(heard)
-        return Matches(nothing, heard, nothing.long())
+        return BoxMatches(nothing, heard, nothing.long())
     iou = box_iou(targets.xyxy, boxes)
     best, nearest = iou.max(dim=0)
     positive, negative = best >= rule.positive_iou, best < rule.negative_iou
@@ -39,11 +41,11 @@ def match(boxes: Tensor, targets: Targets, rule: SamplingRule, *, ignore_overlap
         # An object that no box touches would otherwise make all boxes positive.
         chosen = ((iou == highest) & (highest > 0)).any(dim=0)
         positive, negative = positive | chosen, negative & ~chosen
-    return Matches(positive & heard, negative & heard, nearest)
+    return BoxMatches(positive & heard, negative & heard, nearest)
 
 
 def sample(
-    matches: Matches, rule: SamplingRule, generator: torch.Generator
+    matches: BoxMatches, rule: SamplingRule, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw indices of positive and of negative boxes, `rule.count` together where there are enough.
 

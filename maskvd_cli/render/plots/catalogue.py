@@ -35,6 +35,11 @@ def figures_of(report: Report) -> dict[str, Draw]:
     return {**first, **own, "layers": layers, "frame-age": frame_age}
 
 
+def figure_files(report: Report, folder: Path) -> list[Path]:
+    """Return all files in `folder` that figures of a run may be written to."""
+    return [file for name in figures_of(report) for file in _files(name, folder)]
+
+
 @dataclass(frozen=True)
 class FigureOutcome:
     """The files of a figure, or why it was left out.
@@ -65,7 +70,7 @@ def write_figures(report: Report, folder: Path) -> list[FigureOutcome]:
 
 
 def _write(name: str, draw: Draw, report: Report, folder: Path) -> FigureOutcome:
-    files = tuple(folder / f"{name}.{kind}" for kind in FORMATS)
+    files = _files(name, folder)
     with page_style():
         try:
             figure = draw(report)
@@ -75,3 +80,7 @@ def _write(name: str, draw: Draw, report: Report, folder: Path) -> FigureOutcome
         for file in files:
             save(figure, file)
     return FigureOutcome(name, files)
+
+
+def _files(name: str, folder: Path) -> tuple[Path, ...]:
+    return tuple(folder / f"{name}.{kind}" for kind in FORMATS)
