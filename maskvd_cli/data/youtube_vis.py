@@ -17,7 +17,7 @@ from maskvd_cli.core.types import Boxes, BoxTally, Clip, Frame, Silhouette, Soug
 from maskvd_cli.data import silhouettes
 from maskvd_cli.data.base import RAW, Dataset, check_boxes, clip_boxes, make_boxes
 from maskvd_cli.data.coco_json import ImageFiles, clip_name, image_path, image_places, untaken
-from maskvd_cli.data.youtube_vis_json import Drawn, Instance, Videos, read_videos
+from maskvd_cli.data.youtube_vis_json import Instance, StatedInstance, Videos, read_videos
 
 _IMAGES = "JPEGImages"
 # Files of the competitions, of the splits that others made of their training videos, and of OVIS.
@@ -34,7 +34,7 @@ _IMAGES_OF = {"train_sub": "train", "valid_sub": "train"}
 class InstanceFrame(Frame):
     """A frame with what the file says of each of its boxes' instances."""
 
-    drawn: tuple[Drawn, ...] = ()
+    drawn: tuple[StatedInstance, ...] = ()
 
     def silhouettes(self) -> list[Silhouette]:
         """Return the silhouette of each box. Raises DatasetError for a damaged one."""
@@ -101,11 +101,11 @@ class YouTubeVis(Dataset):
 
     def _boxes(
         self, seen: Sequence[tuple[int, Instance]], at: int, size: Size
-    ) -> tuple[Boxes, tuple[Drawn, ...]]:
+    ) -> tuple[Boxes, tuple[StatedInstance, ...]]:
         """Return the boxes in a frame, and what is said of their instances."""
         there = [(row, one) for row, one in seen if one["segmentations"][at] is not None]
         drawn = [
-            Drawn(one["segmentations"][at], f"{self._file}: annotations.{row}.segmentations.{at}")
+            StatedInstance(one["segmentations"][at], f"{self._file}: {_key(row, at)}")
             for row, one in there
         ]
         corners = [
@@ -177,7 +177,11 @@ class YouTubeVis(Dataset):
         return tuple(root / folder for root in roots for folder in below)
 
 
-def _corners(instance: Instance, at: int, drawn: Drawn, size: Size) -> list[float]:
+def _key(row: int, at: int) -> str:
+    return f"annotations.{row}.segmentations.{at}"
+
+
+def _corners(instance: Instance, at: int, drawn: StatedInstance, size: Size) -> list[float]:
     """Return an instance's box in a frame, the bounds of its pixels where the file says none."""
     box = instance["bboxes"][at] if "bboxes" in instance else None
     if box is None:

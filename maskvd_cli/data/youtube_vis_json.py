@@ -45,7 +45,7 @@ class Runs(TypedDict):
 Segmentation = Runs | list[list[_Number]] | None
 
 
-class Entry(TypedDict):
+class VideoEntry(TypedDict):
     """One entry of `videos`; sides in pixels."""
 
     id: _Whole
@@ -68,7 +68,7 @@ class Instance(TypedDict):
 class Videos(TypedDict):
     """A file in YouTube-VIS' form; `annotations` is null where they are not public."""
 
-    videos: list[Entry]
+    videos: list[VideoEntry]
     categories: list[Category]
     annotations: NotRequired[list[Instance] | None]
 
@@ -116,7 +116,7 @@ def _check_instances(file: Path, document: Videos) -> None:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class StatedInstance:
     """What a file says of an instance in one frame, and where it says so."""
 
     segmentation: Any

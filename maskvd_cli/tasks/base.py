@@ -55,13 +55,15 @@ class Task(ABC):
     `quantities`: what a score consists of, the headline first, in the unit that reports show.
     `counted`: counts of points that only such a task has, beside those of `core.counts`.
     `revision` rises when the same outputs give other scores. `has_boxes`: whether outputs have
-    places in the frame, so that `cut` is there.
+    places in the frame, so that `cut` is there. `has_silhouettes`: whether the truth has masks of
+    instances, which training then learns.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     revision: ClassVar[int] = 1
     has_boxes: ClassVar[bool] = False
+    has_silhouettes: ClassVar[bool] = False
     quantities: ClassVar[tuple[Quantity, ...]]
     counted: ClassVar[tuple[Quantity, ...]] = ()
 

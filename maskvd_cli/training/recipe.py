@@ -158,6 +158,10 @@ class TrainingRecipe(Section):
         description="patterns of parameters (pyramid.*) that start anew where the checkpoint does "
         "not have them, or has them in another shape",
     )
+    frozen: tuple[str, ...] = Field(
+        default=(),
+        description="patterns of parameters (backbone.*) that stay as init gives them",
+    )
     optimiser: OptimiserSection
     schedule: ScheduleSection
     batch: int = Field(default=8, ge=1, description="frames that are computed together")
@@ -181,6 +185,14 @@ class TrainingRecipe(Section):
     def _something_to_miss(self) -> TrainingRecipe:
         if self.allow_missing and self.init is None:
             raise ValueError("allow_missing needs init, the checkpoint that may lack parameters")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_keep(self) -> TrainingRecipe:
+        if self.frozen and self.init is None:
+            raise ValueError("frozen needs init, the checkpoint whose parameters stay as they are")
+        if self.frozen and self.method is not None:
+            raise ValueError("method.frozen says whether the detector learns; leave frozen out")
         return self
 
     @model_validator(mode="after")

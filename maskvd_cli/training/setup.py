@@ -18,7 +18,7 @@ from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
 from maskvd_cli.training.frames import FrameList, evaluation_frames, training_frames
 from maskvd_cli.training.geometry import Geometry, new_detector
-from maskvd_cli.training.initial import load_initial
+from maskvd_cli.training.initial import freeze, load_initial
 from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
 from maskvd_cli.training.load import LoadedTraining
 from maskvd_cli.training.masking import training_mask
@@ -109,6 +109,9 @@ class Training:
         """
         content = self.recipe.model_dump(mode="json", by_alias=True, exclude=set(FREE))
         content["dataset"].pop("root")
+        if not self.recipe.frozen:
+            # Trainings of before knew no such word.
+            del content["frozen"]
         if self.recipe.init:
             content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
@@ -135,6 +138,7 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     fresh: list[str] = []
     if recipe.init is not None:
         fresh = load_initial(detector, Path(recipe.init), recipe.allow_missing)
+    freeze(detector, recipe.frozen)
     kept = None
     if recipe.mask is not None:
         rate, patch = recipe.mask.static_keep_rate, detector.arch.patch
