@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from maskvd_cli.core.size import Size
@@ -17,15 +17,33 @@ from maskvd_cli.families.vitdet.head_costs import mask_stages_of
 if TYPE_CHECKING:
     from maskvd_cli.families.vitdet.mask_detector import MaskDetector
 
-_TINY = ARCHS["vitdet-ti-global"]
-MASK_ARCHS = {
-    "vitdet-ti-global-mask": replace(
-        _TINY,
-        name="vitdet-ti-global-mask",
-        description=f"{_TINY.description}; with a mask head",
-        paper="ours, after MaskVD's non-windowed backbone and Mask R-CNN's head",
-    )
-}
+_SUFFIX = "-mask"
+
+
+@dataclass(frozen=True)
+class MaskArch(ViTArch):
+    """A backbone with a mask head behind it, named after the model without one."""
+
+    @property
+    def backbone_name(self) -> str:
+        """The model without a mask head."""
+        return self.name.removesuffix(_SUFFIX)
+
+
+def with_masks(arch: ViTArch, paper: str = "") -> MaskArch:
+    """Return the architecture with a mask head behind it."""
+    parts = {part.name: getattr(arch, part.name) for part in fields(arch)}
+    own = {"name": f"{arch.name}{_SUFFIX}", "paper": paper}
+    return MaskArch(**{**parts, **own, "description": f"{arch.description}; with a mask head"})
+
+
+_ARCHS = (
+    with_masks(
+        ARCHS["vitdet-ti-global"],
+        "ours, after MaskVD's non-windowed backbone and Mask R-CNN's head",
+    ),
+)
+MASK_ARCHS: dict[str, ViTArch] = {arch.name: arch for arch in _ARCHS}
 
 
 class MaskViTDet(ViTDet):

@@ -26,6 +26,16 @@ def headline_latency(report: Report) -> Figure:
     )
 
 
+def loss(report: Report) -> Figure:
+    """Draw what the headline loses against pruned tokens (VPP's kind of Figure 4)."""
+    change = report.legend.change
+    if change is None:
+        raise NothingToDrawError("the plan names no headline")
+    rows = _with(report, "keep_rate", change)
+    rows = rows.assign(pruned=1 - rows["keep_rate"])
+    return _one_panel(report, rows, "pruned", y=change)
+
+
 def comparison(report: Report) -> Figure:
     """Draw headline, GMACs, latency and peak memory over tokens (MaskVD's kind of Figure 6)."""
     rows = report.rows[report.rows["keep_rate"].notna()]
@@ -81,11 +91,16 @@ def of_kind(report: Report, wanted: StoredFigure, methods: Sequence[str]) -> Fig
 
 
 def _one_panel(
-    report: Report, rows: pd.DataFrame, across: str, labelled: str | None = None
+    report: Report,
+    rows: pd.DataFrame,
+    across: str,
+    labelled: str | None = None,
+    y: str | None = None,
 ) -> Figure:
     noted = None if labelled is None else column_of(labelled)
     noted = noted if noted in rows else None
-    panel = panel_of(rows, across, _headline(report), report.legend, free=True, noted=noted)
+    up = y or _headline(report)
+    panel = panel_of(rows, across, up, report.legend, free=True, noted=noted)
     figure = column(2.6)
     draw_panel(figure.subplots(), panel)
     entitle(figure, report)
