@@ -56,6 +56,7 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("vivit-epic-table", 1 + 13),
         ("vivit-k400-table", 1 + 3),
         ("actions", 1 + 6 + 2 * 2 + 6),
+        ("masks", 1 + 3 * 3 + 3 + 2 * 3 + 2),
     ],
 )
 def test_how_many_points_the_recipes_have(name: str, points: int) -> None:
