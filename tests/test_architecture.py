@@ -99,7 +99,8 @@ SELF = {
 PARTS = {
     f"maskvd_cli.tasks.{part}"
     for part in (
-        "boxes", "coco", "detections", "instances", "matching", "pasting", "silhouette_arrays",
+        "boxes", "coco", "detections", "instances", "matching", "pasting",
+        "silhouette_arrays", "tracks",
     )
 }  # fmt: skip
 

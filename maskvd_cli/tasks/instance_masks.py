@@ -6,7 +6,7 @@ to ignore are silhouettes, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +19,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip, Silhouette
 from maskvd_cli.data import silhouettes
 from maskvd_cli.tasks.base import Arrays
-from maskvd_cli.tasks.boxes import known_labels, output_arrays
+from maskvd_cli.tasks.boxes import known_labels, output_arrays, output_rows
 from maskvd_cli.tasks.detection import Detection
 from maskvd_cli.tasks.quantities import INSTANCE_MASKS
 from maskvd_cli.tasks.silhouette_arrays import (
@@ -29,6 +29,7 @@ from maskvd_cli.tasks.silhouette_arrays import (
     truth_silhouettes,
     unpacked,
 )
+from maskvd_cli.tasks.tracks import ClipTracks, TrackEvaluation, annotated, linked, tracked
 
 if TYPE_CHECKING:
     from maskvd_cli.tasks.instances import Instances
@@ -40,14 +41,20 @@ class InstanceMasks(Detection):
     name: ClassVar[str] = "instance-masks"
     description: ClassVar[str] = "masks of objects in every frame, scored by COCO's mask AP"
     has_silhouettes: ClassVar[bool] = True
+    has_tracks: ClassVar[bool] = True
     quantities: ClassVar[tuple[Quantity, ...]] = INSTANCE_MASKS
 
     def truth(self, clip: Clip, classes: Sequence[str]) -> Arrays:
-        """Return a clip's boxes as detection does, and their silhouettes; see `packed`.
+        """Return a clip's boxes as detection does, their silhouettes (see `packed`) and tracks.
 
-        Raises UsageError for a clip without silhouettes.
+        `track` (n,) int64, -1 for none. Raises UsageError for a clip without silhouettes.
         """
-        return {**super().truth(clip, classes), **truth_silhouettes(clip)}
+        tracks = [frame.boxes.track_ids for frame in clip.frames]
+        return {
+            **super().truth(clip, classes),
+            **truth_silhouettes(clip),
+            "track": np.concatenate([np.zeros(0, dtype=np.int64), *tracks]),
+        }
 
     def native(self, output: Instances, placed: Placement) -> Instances:
         """Return the detections with boxes and regions in the frame's own pixels."""
@@ -71,17 +78,40 @@ class InstanceMasks(Detection):
 
     def overlaps(self, truth: Arrays, outputs: Arrays) -> SilhouetteOverlaps:
         """Return how much masks overlap. Raises ValueError for masks of other frames."""
-        sizes, ignore = truth["size"], truth["ignore"].astype(np.bool_)
+        ignore = truth["ignore"].astype(np.bool_)
         own, theirs = outputs["frame"].astype(np.int64), truth["frame"].astype(np.int64)
-        if (sizes != outputs[SIZE]).any():
-            raise ValueError("masks are of another size than the truth's frames")
-        known = unpacked(truth, sizes[theirs])
+        found, known = _made(truth, outputs)
         return SilhouetteOverlaps(
-            unpacked(outputs, sizes[own]),
+            found,
             [known[row] for row in np.flatnonzero(~ignore)],
             [known[row] for row in np.flatnonzero(ignore)],
             (own, theirs[~ignore], theirs[ignore]),
         )
+
+    def tracking(
+        self, clips: Iterable[tuple[Arrays, Arrays]], classes: Sequence[str]
+    ) -> TrackEvaluation:
+        """Return the evaluation of tracks; how detections are linked, is told in `tasks.tracks`."""
+        return tracked((_tracks(truth, outputs) for truth, outputs in clips), classes)
+
+
+def _made(truth: Arrays, outputs: Arrays) -> tuple[list[Silhouette], list[Silhouette]]:
+    """Return the silhouettes of outputs and truth. Raises ValueError for masks of other frames."""
+    sizes = truth["size"]
+    if (sizes != outputs[SIZE]).any():
+        raise ValueError("masks are of another size than the truth's frames")
+    return unpacked(outputs, sizes[outputs["frame"]]), unpacked(truth, sizes[truth["frame"]])
+
+
+def _tracks(truth: Arrays, outputs: Arrays) -> ClipTracks:
+    found, known = _made(truth, outputs)
+    rows, score = output_rows(outputs)
+    frame, label = (truth[name].astype(np.int64) for name in ("frame", "label"))
+    ignore = truth["ignore"].astype(np.bool_)
+    return ClipTracks(
+        annotated(frame, label, truth["track"], ignore, known),
+        linked(rows.frame, rows.label, score, found),
+    )
 
 
 def _native(placed: Placement) -> Size:

@@ -46,6 +46,27 @@ MASK_AP = Quantity(
     spare=8,
 )
 INSTANCE_MASKS = (MASK_AP50, MASK_AP)
+TRACK_AP = Quantity(
+    "track_ap",
+    "track AP",
+    "%",
+    2,
+    True,
+    "of tracks of instance masks, mean over classes and IoU 0.5 to 0.95 over a clip, per cent",
+    comparison="difference",
+    spare=8,
+)
+TRACK_AP50 = Quantity(
+    "track_ap50",
+    "track AP50",
+    "%",
+    2,
+    True,
+    "of tracks of instance masks, mean over classes at IoU 0.5 over a clip, per cent",
+    comparison="difference",
+    spare=8,
+)
+TRACKS = (TRACK_AP, TRACK_AP50)
 TOP1 = Quantity(
     "top1",
     "top-1",

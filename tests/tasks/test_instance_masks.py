@@ -119,7 +119,7 @@ def test_what_detection_stores_is_there_unchanged() -> None:
     truth, stored = TASK.truth(clips[0], CLASSES), TASK.encode(outputs[0], PLACED, LABEL_OF)
     plain = Detection()
     for ours, theirs, more in (
-        (truth, plain.truth(clips[0], CLASSES), {RUNS, ENDS}),
+        (truth, plain.truth(clips[0], CLASSES), {RUNS, ENDS, "track"}),
         (stored, plain.encode(outputs[0], PLACED, LABEL_OF), {RUNS, ENDS, SIZE}),
     ):
         assert set(ours) == set(theirs) | more

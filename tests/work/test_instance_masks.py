@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -135,3 +136,35 @@ def test_planned_costs_are_those_at_the_most_masks(recipe: Path) -> None:
     stages = mask_stages_of(get_arch("vitdet-ti-global-mask"), heads, grid)
     around = sum(stage.macs(None) for stage in stages if stage.macs is not None)
     assert float(row["gmacs_detector"]) == pytest.approx(float(row["gmacs"]) + around / 1e9)
+
+
+@pytest.mark.skipif(find_spec("trackeval") is None, reason="TrackEval is not installed")
+def test_track_ap_stands_on_the_same_outputs(recipe: Path, run: Run) -> None:
+    words = ["metrics=[accuracy, track-ap]", "name=tracked"]
+    made = Run(recipe.parent / "tracked")
+    outcome = run_sweep(prepare(load_recipe(recipe, catalog(), words)), made)
+    assert not outcome.failed
+    assert not outcome.unmeasured
+    rows = rows_of(made)
+    dense = rows["dense"]
+    assert 0 <= float(dense["track_ap"]) <= float(dense["track_ap50"])
+    assert float(dense["track_ap_change"]) == 0
+    assert rows["maskvd1.0"]["track_ap"] == dense["track_ap"]
+    assert {row["mask_ap50"] for row in rows.values()} == {
+        row["mask_ap50"] for row in rows_of(run).values()
+    }
+    assert "track AP" in maskvd("score", made.folder)
+    assert "track AP" not in maskvd("score", run.folder)
+
+
+def test_track_ap_of_a_task_without_tracks_is_told(tmp_path: Path) -> None:
+    from .measured_runs import write_recipe
+
+    path = write_recipe(tmp_path)
+    words = ["metrics=[track-ap]", "limit={clips: 1, frames: 2}"]
+    made = Run(tmp_path / "run")
+    outcome = run_sweep(prepare(load_recipe(path, catalog(), words)), made)
+    assert not outcome.failed
+    reasons = {str(record.failure) for record in outcome.unmeasured}
+    assert reasons
+    assert all("objects of the task detection have no tracks" in reason for reason in reasons)

@@ -27,7 +27,7 @@ def headline_latency(report: Report) -> Figure:
 
 
 def loss(report: Report) -> Figure:
-    """Draw what the headline loses against pruned tokens (VPP's kind of Figure 4)."""
+    """Draw the change of the headline over the share of tokens that are pruned."""
     change = report.legend.change
     if change is None:
         raise NothingToDrawError("the plan names no headline")
