@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,9 +166,7 @@ def read_annotations(file: Path, document: Document | VideoDocument) -> Annotati
     return Annotations(starts, boxes[order], ignored)
 
 
-def refuse_repeats(
-    file: Path, key: str, entries: Sequence[Image] | Sequence[Category] | Sequence[Video]
-) -> None:
+def refuse_repeats(file: Path, key: str, entries: Sequence[Mapping[str, Any]]) -> None:
     """Refuse entries with an id that an earlier one has; `key` names their list. DatasetError."""
     seen: dict[int, int] = {}
     for index, entry in enumerate(entries):

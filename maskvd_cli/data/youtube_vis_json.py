@@ -96,20 +96,22 @@ def _check_instances(file: Path, document: Videos) -> None:
     known = {category["id"] for category in document["categories"]}
     for row, instance in enumerate(document.get("annotations") or ()):
         where = f"{file}: annotations.{row}"
-        for key, ids, listed in (
-            ("video_id", lengths, "videos"), ("category_id", known, "categories"),
-        ):  # fmt: skip
-            if instance[key] not in ids:
+        for key, number, ids, listed in (
+            ("video_id", instance["video_id"], lengths, "videos"),
+            ("category_id", instance["category_id"], known, "categories"),
+        ):
+            if number not in ids:
                 raise DatasetError(
-                    f"{instance[key]} is not the id of any of {listed}",
+                    f"{number} is not the id of any of {listed}",
                     where=f"{where}.{key}",
                     remedy="add the missing entry, or remove the annotation",
                 )
-        for key in ("segmentations", "bboxes"):
-            frames = lengths[instance["video_id"]]
-            if key in instance and len(instance[key]) != frames:
+        frames = lengths[instance["video_id"]]
+        told = {"segmentations": instance["segmentations"], "bboxes": instance.get("bboxes")}
+        for key, entries in told.items():
+            if entries is not None and len(entries) != frames:
                 raise DatasetError(
-                    f"has another length ({len(instance[key])}) than its video ({frames} frames)",
+                    f"has another length ({len(entries)}) than its video ({frames} frames)",
                     where=f"{where}.{key}",
                     remedy="write one for each frame, null where the instance is not seen",
                 )

@@ -56,13 +56,13 @@ class InstanceMasks(Detection):
             "track": np.concatenate([np.zeros(0, dtype=np.int64), *tracks]),
         }
 
-    def native(self, output: Instances, placed: Placement) -> Instances:
+    def native(self, output: Any, placed: Placement) -> Any:
         """Return the detections with boxes and regions in the frame's own pixels."""
         scale = output.xyxy.new_tensor([placed.col_scale, placed.row_scale] * 2)
         return replace(output, xyxy=output.xyxy / scale, regions=output.regions / scale)
 
     def encode(
-        self, outputs: Sequence[Instances], placed: Placement, label_of: Sequence[int | None]
+        self, outputs: Sequence[Any], placed: Placement, label_of: Sequence[int | None]
     ) -> Arrays:
         """Return what detection does, with the silhouettes in the frame's own pixels; see `packed`.
 
@@ -125,7 +125,9 @@ def _native(placed: Placement) -> Size:
 def _silhouettes(output: Instances, known: NDArray[Any], size: Size) -> list[Silhouette]:
     """Return the silhouettes of an output in native pixels, of classes that the dataset has."""
     # Only here: importing a task must not load torch.
+    import torch  # noqa: PLC0415
+
     from maskvd_cli.tasks.pasting import pasted  # noqa: PLC0415
 
-    kept = known[output.labels.numpy()] >= 0
+    kept = torch.from_numpy(known[output.labels.numpy()] >= 0)
     return silhouettes.encoded(pasted(output.inside[kept], output.regions[kept], size))

@@ -105,8 +105,8 @@ class SilhouetteOverlaps:
         for frame in np.unique(paired).tolist():
             ours, them = np.flatnonzero(own_frames == frame), np.flatnonzero(frame_of == frame)
             matrix = silhouettes.overlaps(
-                [self._detections[row] for row in ours],
-                [theirs[row] for row in them],
+                [self._detections[row] for row in ours.tolist()],
+                [theirs[row] for row in them.tolist()],
                 of_own_area=of_own_area,
             )
             now = np.flatnonzero(paired == frame)

@@ -112,8 +112,9 @@ def test_boxes_are_those_of_the_detector_without_masks(detector: MaskDetector) -
 
 def test_masks_are_of_the_detection_s_own_class(detector: MaskDetector) -> None:
     with torch.no_grad():
-        detector.mask_head.classes.weight.zero_()
-        detector.mask_head.classes.bias.copy_(torch.tensor([-9.0, 0.0, 9.0]))
+        tensors = detector.mask_head.classes.state_dict()
+        tensors["weight"].zero_()
+        tensors["bias"].copy_(torch.tensor([-9.0, 0.0, 9.0]))
     (output,) = detector(images(1))
     expected = torch.tensor([-9.0, 0.0, 9.0])[output.labels].sigmoid()
     torch.testing.assert_close(output.inside.mean((1, 2)), expected)
@@ -127,7 +128,7 @@ def test_an_image_without_detections_has_no_masks() -> None:
 
 def test_outputs_that_are_not_finite_are_refused(detector: MaskDetector) -> None:
     with torch.no_grad():
-        detector.mask_head.classes.bias.fill_(float("nan"))
+        detector.mask_head.classes.state_dict()["bias"].fill_(float("nan"))
     with pytest.raises(MaskvdError, match="the outputs of the mask head hold NaN"):
         detector(images(1))
 

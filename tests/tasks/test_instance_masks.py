@@ -38,9 +38,7 @@ def stored_case(seed: int) -> tuple[list[Clip], list[dict[str, Any]], list[dict[
     return clips, truths, [dict(TASK.encode(found, PLACED, LABEL_OF)) for found in outputs]
 
 
-def by_pycocotools(
-    clips: list[Clip], stored: list[dict[str, Any]], kind: str = "segm"
-) -> tuple[float, float]:
+def by_pycocotools(clips: list[Clip], stored: list[dict[str, Any]]) -> tuple[float, float]:
     """Return COCO's AP50 and AP in percent, at every area, from lists of annotations."""
     truth: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
@@ -75,7 +73,7 @@ def by_pycocotools(
         return made
 
     with contextlib.redirect_stdout(io.StringIO()):
-        judge = COCOeval(indexed(truth), indexed(found), kind)
+        judge = COCOeval(indexed(truth), indexed(found), "segm")
         judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
         judge.params.maxDets = [100]
         judge.evaluate()

@@ -140,7 +140,7 @@ def test_the_task_links_its_own_outputs() -> None:
         (task.truth(clip, CLASSES), task.encode(found, PLACED, (0, 1, 2, None)))
         for clip, found in zip(clips, outputs, strict=True)
     ]
-    values = task.tracking(pairs, CLASSES).scores().values
+    values: Any = task.tracking(pairs, CLASSES).scores().values
     assert 0 <= values["track_ap"] <= values["track_ap50"] <= 100
 
 

@@ -83,7 +83,7 @@ def test_silhouettes_go_the_way_of_their_frames(home: Path, position: int) -> No
     masks = silhouettes.decoded(frame.silhouettes() or [], frame.size)
     draw = drawn(AugmentationSection(flip=0.5, scale=(0.6, 1.7)), 5, position)
     image = dataset.image(frame)
-    shown = np.where(masks.any(0)[..., None], 255, 0).astype(np.uint8).repeat(3, 2)
+    shown = np.stack([np.where(masks.any(axis=0), 255, 0).astype(np.uint8)] * 3, axis=-1)
     geometry = Geometry(Size(64, 96), Size(64, 96))
     pixels, targets = augmented(image, frame.boxes, geometry, draw, masks)
     lit, plain = augmented(shown, frame.boxes, geometry, draw)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.head_costs import mask_stages_of
 from maskvd_cli.families.vitdet.mask_head import MaskHead, mask_loss
 from maskvd_cli.tasks.detections import Targets
-from maskvd_cli.tasks.instances import Instances, InstanceTargets
+from maskvd_cli.tasks.instances import InstanceTargets
 
 
 class MaskDetector(Detector):
@@ -40,8 +40,8 @@ class MaskDetector(Detector):
         return mask_stages_of(self.arch, self.heads, self.grid)
 
     @torch.no_grad()
-    def finish(self, features: Tensor) -> list[Instances]:
-        """Return the instances of each image from the backbone's features (B, N, D).
+    def finish(self, features: Tensor) -> list[Any]:
+        """Return the `Instances` of each image from the backbone's features (B, N, D).
 
         Boxes are in pixels of the padded input. Raises MaskvdError where outputs are not finite.
         """
