@@ -96,7 +96,13 @@ SELF = {
     "tuning/earlier.py": {"dense"},
 }
 # Parts of one task that are files of their own.
-PARTS = {f"maskvd_cli.tasks.{part}" for part in ("boxes", "coco", "detections", "matching")}
+PARTS = {
+    f"maskvd_cli.tasks.{part}"
+    for part in (
+        "boxes", "coco", "detections", "instances", "matching", "pasting",
+        "silhouette_arrays", "tracks",
+    )
+}  # fmt: skip
 
 
 def strange_names(tree: ast.AST) -> set[str]:

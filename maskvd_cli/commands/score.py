@@ -113,7 +113,7 @@ def _scored(run: Run, plan: Plan, points: Sequence[PlannedPoint]) -> Iterator[_S
     for point in points:
         baseline = baseline_key(plan, point)
         beside.setdefault(baseline if baseline in keys else None, []).append(point.key)
-    for metric in scoring_metrics():
+    for metric in scoring_metrics(plan):
         quantities = [quantity for quantity in plan.quantities if quantity.of == metric.name]
         findings = {
             finding.key: finding

@@ -15,13 +15,15 @@ from maskvd_cli.core.size import Size
 class Placement:
     """`content` is the resized frame inside `input`; the rest of `input` is padding.
 
-    `row_scale` and `col_scale` map native pixels to input pixels.
+    `row_scale` and `col_scale` map native pixels to input pixels; `native` is the frame's own size,
+    None where it is not told.
     """
 
     input: Size
     content: Size
     row_scale: float
     col_scale: float
+    native: Size | None = None
 
     def place(self, xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map (n, 4) boxes from native to input pixels."""
@@ -30,7 +32,8 @@ class Placement:
 
 def stretch(native: Size, frame: Size, input_size: Size) -> Placement:
     """Stretch the native frame to `frame`, aspect not kept (KITTI: 370x672; MaskVD's protocol)."""
-    return Placement(input_size, frame, frame.rows / native.rows, frame.cols / native.cols)
+    scales = frame.rows / native.rows, frame.cols / native.cols
+    return Placement(input_size, frame, *scales, native)
 
 
 def fit(native: Size, input_size: Size) -> Placement:
@@ -43,7 +46,7 @@ def fit(native: Size, input_size: Size) -> Placement:
     short = 640 * max(input_size) // 1024
     scale = min(short / min(native), input_size.rows / native.rows, input_size.cols / native.cols)
     content = Size(round(native.rows * scale), round(native.cols * scale))
-    return Placement(input_size, content, scale, scale)
+    return Placement(input_size, content, scale, scale, native)
 
 
 def frame_size(chosen: str | None, default: Size | None, input_size: Size) -> Size | None:

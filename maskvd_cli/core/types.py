@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,16 @@ NO_BOXES = Boxes(
 )
 
 
+class Silhouette(TypedDict):
+    """The pixels of one instance in COCO's run-length form, as pycocotools has it.
+
+    `size`: rows and columns of the frame; `counts`: the compressed runs.
+    """
+
+    size: list[int]
+    counts: bytes
+
+
 @dataclass(frozen=True)
 class Sought:
     """Where an image that is not there was looked for: its clip, its name, the folders tried."""
@@ -74,6 +85,17 @@ class Frame:
     boxes: Boxes
     size_source: str = "the annotations"
     sought: Sought | None = None
+
+    def silhouettes(self) -> Sequence[Silhouette] | None:
+        """Return the silhouette of each of `boxes`, made only now; None where nobody knows them.
+
+        Regions to ignore have one, too: all of their box, or what the annotations say.
+        """
+        return None
+
+    def silhouette_content(self) -> bytes:
+        """Return what decides the silhouettes besides boxes and code, for fingerprints."""
+        return b""
 
 
 @dataclass(frozen=True)

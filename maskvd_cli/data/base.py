@@ -206,8 +206,8 @@ class Fingerprint:
     def add(self, clip: Clip) -> None:
         """Feed one more clip.
 
-        The video is left out: it decides statistics, not results. A label enters where there is
-        one, so that clips without labels keep the digest that they always had.
+        The video is left out: it decides statistics, not results. Labels and silhouettes enter
+        where there are some, so that clips without keep the digest that they always had.
         """
         parts = [f"\0{clip.name}\0{len(clip)}\0".encode()]
         if clip.label is not None:
@@ -218,6 +218,7 @@ class Fingerprint:
             if len(boxes):
                 columns = (boxes.xyxy, boxes.labels, boxes.track_ids, boxes.ignore)
                 parts += [column.tobytes() for column in columns]
+                parts.append(frame.silhouette_content())
         self._digest.update(b"".join(parts))
 
     def hexdigest(self) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Annotated, Literal, NotRequired, TypeVar
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,7 @@ class _YouTubeVis(TypedDict):
 
 
 _DocumentT = TypeVar("_DocumentT", ImageDocument, VideoDocument)
+_LISTS = "images, annotations and categories"
 _EXPECTED = {
     "bbox": "needs four finite numbers: x, y, width, height",
     "iscrowd": "needs 0 or 1",
@@ -133,7 +134,7 @@ def read_document(file: Path, form: type[_DocumentT]) -> _DocumentT:
     try:
         document = TypeAdapter(form).validate_json(content)
     except ValidationError as error:
-        raise _youtube_vis(file, content) or _first_problem(file, error) from error
+        raise _youtube_vis(file, content) or first_problem(file, error, _LISTS) from error
     refuse_repeats(file, "images", document["images"])
     refuse_repeats(file, "categories", document["categories"])
     if not document["images"]:
@@ -165,9 +166,7 @@ def read_annotations(file: Path, document: ImageDocument | VideoDocument) -> Lis
     return ListedBoxes(starts, boxes[order], ignored)
 
 
-def refuse_repeats(
-    file: Path, key: str, entries: Sequence[Image] | Sequence[Category] | Sequence[VideoEntry]
-) -> None:
+def refuse_repeats(file: Path, key: str, entries: Sequence[Mapping[str, Any]]) -> None:
     """Refuse entries with an id that an earlier one has; `key` names their list. DatasetError."""
     seen: dict[int, int] = {}
     for index, entry in enumerate(entries):
@@ -185,6 +184,38 @@ def image_path(file_name: str) -> PurePosixPath:
     if "\\" in file_name:
         return PurePosixPath(PureWindowsPath(file_name).as_posix())
     return PurePosixPath(file_name)
+
+
+def image_places(file_name: str, roots: Iterable[Path], where: object) -> tuple[list[Path], str]:
+    """Return the folders below `roots` that an image may lie in, and its name there.
+
+    Raises DatasetError for a name that leads out of them.
+    """
+    path = image_path(file_name)
+    # Only where backslashes show that Windows wrote it, `C:` is a drive.
+    drive = "\\" in file_name and PureWindowsPath(file_name).drive
+    if path.is_absolute() or ".." in path.parts or drive or "\0" in file_name:
+        raise DatasetError(
+            f"{file_name[:80]!r} leads out of the dataset's folder",
+            where=where,
+            remedy="write file names relative to the folder of the images",
+        )
+    return [root / path.parent for root in roots], path.name
+
+
+def clip_name(text: str) -> str:
+    """Return a video's name as it can stand in file names and tables; perhaps nothing is left."""
+    name = re.sub(r"[^\w.-]+", "_", text).lstrip(".-")[:100]
+    return name if name.strip("_") else ""
+
+
+def untaken(name: str, video: int, taken: set[str]) -> str:
+    """Return a name that no clip has yet: two videos may share one, or end up with the same."""
+    if name in taken:
+        name = f"{name}.{video}"
+    while name in taken:
+        name += "."
+    return name
 
 
 def listing(folder: Path) -> frozenset[str]:
@@ -210,18 +241,21 @@ class ImageFiles:
         return folder / name if name in self._names[folder] else None
 
 
-def _first_problem(file: Path, error: ValidationError) -> DatasetError:
+def first_problem(file: Path, error: ValidationError, lists: str, depth: int = 3) -> DatasetError:
+    """Return the error for the first wrong key of a file with these lists.
+
+    Below `depth` parts pydantic names members of a union, which the file does not have.
+    """
     problem = error.errors(include_url=False)[0]
-    # Below list, position and key pydantic names members of a union, which the file does not have.
-    keys = [str(part) for part in problem["loc"][:3]]
+    keys = [str(part) for part in problem["loc"][:depth]]
     where = f"{file}: {'.'.join(keys)}" if keys else str(file)
     if problem["type"] == "json_invalid":
         reason = problem["msg"].partition(":")[2].strip()
         return DatasetError(f"no JSON ({reason})", where=where, remedy="fetch or copy it again")
-    if problem["type"] == "missing" and len(problem["loc"]) <= 3:
+    if problem["type"] == "missing" and len(problem["loc"]) <= depth:
         message = "is missing"
     elif not keys:
-        message = "holds no object with images, annotations and categories"
+        message = f"holds no object with {lists}"
     else:
         message = _EXPECTED.get(keys[-1]) or problem["msg"][:1].lower() + problem["msg"][1:]
     return DatasetError(message, where=where, remedy=REMEDY)
@@ -293,6 +327,5 @@ def _youtube_vis(file: Path, content: bytes) -> DatasetError | None:
     return DatasetError(
         "is in YouTube-VIS' form (videos with file_names, no images)",
         where=file,
-        remedy="convert it to CocoVID: one entry of images for each frame, with video_id and "
-        "frame_id, and annotations with image_id and bbox",
+        remedy="read it with --dataset youtube-vis",
     )

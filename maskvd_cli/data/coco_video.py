@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 
@@ -22,12 +21,14 @@ from maskvd_cli.data.coco_json import (
     ImageFiles,
     ListedBoxes,
     VideoDocument,
-    VideoImage,
+    clip_name,
     image_path,
+    image_places,
     listing,
     read_annotations,
     read_document,
     refuse_repeats,
+    untaken,
 )
 from maskvd_cli.data.kept_clips import kept_clips, shelf_of
 from maskvd_cli.data.stored_clips import StoredClips
@@ -98,11 +99,11 @@ class CocoVideo(Dataset):
             numbers = sorted(rows)
             parts = contiguous(numbers, _usual_step(numbers))
             whole = self._names.get(video, str(video))
-            unique = _untaken(whole, video, videos)
+            unique = untaken(whole, video, videos)
             videos.add(unique)
             for part in parts:
                 name = whole if len(parts) == 1 else f"{whole}-{numbers[part][0]}"
-                name = _untaken(name, video, taken)
+                name = untaken(name, video, taken)
                 taken.add(name)
                 frames = (
                     self._frame(name, number, rows[number], files) for number in numbers[part]
@@ -117,26 +118,12 @@ class CocoVideo(Dataset):
         boxes = clip_boxes(
             source.annotations.of_image(row), size, self.tally, f"{source.file.name}: images.{row}"
         )
-        folders, name = self._places(f"{where}.file_name", entry)
+        folders, name = image_places(entry["file_name"], self._image_roots, f"{where}.file_name")
         paths = (files.find(folder, name) for folder in folders)
         image = next((path for path in paths if path), None)
         path = str(image_path(entry["file_name"]))
         sought = None if image else Sought(clip, path, self._image_roots)
         return Frame(number, image, size, boxes, source.file.name, sought)
-
-    def _places(self, where: str, entry: VideoImage) -> tuple[list[Path], str]:
-        """Return the folders that an image may lie in, and its name there."""
-        path = image_path(entry["file_name"])
-        # Only where backslashes show that Windows wrote it, `C:` is a drive.
-        drive = "\\" in entry["file_name"] and PureWindowsPath(entry["file_name"]).drive
-        leads_out = path.is_absolute() or ".." in path.parts or drive
-        if leads_out or "\0" in entry["file_name"]:
-            raise DatasetError(
-                f"{entry['file_name'][:80]!r} leads out of the dataset's folder",
-                where=where,
-                remedy="write file names relative to the folder of the images",
-            )
-        return [folder / path.parent for folder in self._image_roots], path.name
 
     @cached_property
     def _image_roots(self) -> tuple[Path, ...]:
@@ -204,9 +191,8 @@ class CocoVideo(Dataset):
         entries = self._source.document.get("videos", [])
         refuse_repeats(self._source.file, "videos", entries)
         given = {entry["id"]: entry.get("name") or entry.get("file_name", "") for entry in entries}
-        names = {video: re.sub(r"[^\w.-]+", "_", name) for video, name in given.items()}
-        names = {video: name.lstrip(".-")[:100] for video, name in names.items()}
-        return {video: name for video, name in names.items() if name.strip("_")}
+        names = {video: clip_name(name) for video, name in given.items()}
+        return {video: name for video, name in names.items() if name}
 
 
 def _classes(document: VideoDocument) -> tuple[tuple[str, ...], dict[int, int]]:
@@ -244,12 +230,3 @@ def _usual_step(numbers: list[int]) -> int:
     """Return the most frequent step: sets annotated at every n-th frame go on in steps of n."""
     steps = Counter(after - before for before, after in pairwise(numbers))
     return max(steps, key=lambda step: (steps[step], -step), default=1)
-
-
-def _untaken(name: str, video: int, taken: set[str]) -> str:
-    """Return a name that no clip has yet: two videos may share one, or end up with the same."""
-    if name in taken:
-        name = f"{name}.{video}"
-    while name in taken:
-        name += "."
-    return name

@@ -13,6 +13,7 @@ datasets: Registry[Dataset] = Registry(
         "kitti": "maskvd_cli.data.kitti:Kitti",
         "imagenet-vid": "maskvd_cli.data.imagenet_vid:ImageNetVid",
         "coco-video": "maskvd_cli.data.coco_video:CocoVideo",
+        "youtube-vis": "maskvd_cli.data.youtube_vis:YouTubeVis",
         "synthetic": "maskvd_cli.data.synthetic_clips:Synthetic",
         "synthetic-actions": "maskvd_cli.data.synthetic_actions:SyntheticActions",
         "kinetics-400": "maskvd_cli.data.kinetics:Kinetics400",

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.core.types import BoxTally, Clip, Frame
+from maskvd_cli.core.types import BoxTally, Clip, Frame, Silhouette
+from maskvd_cli.data import silhouettes
 from maskvd_cli.data.base import RAW, make_boxes
 from maskvd_cli.data.drawn import DrawnDataset
 from maskvd_cli.data.drawn_rows import DrawnRows
@@ -45,6 +46,15 @@ class SyntheticFrame(Frame):
     def world(self) -> World:
         """The world that the frame shows."""
         return build_world(self.family, self.seed, self.number, self.frames)
+
+    def silhouettes(self) -> list[Silhouette]:
+        """Return the visible pixels of each road user that is named, else all of the box."""
+        boxes, ids = self.boxes, render(self.world, self.index, with_image=False).ids
+        named = ~boxes.ignore & (boxes.track_ids >= 0)
+        tracks = boxes.track_ids[named].tolist()
+        own = iter(silhouettes.encoded(ids == track + 1 for track in tracks))
+        whole = iter(silhouettes.of_boxes(boxes.xyxy[~named], self.size))
+        return [next(own if known else whole) for known in named.tolist()]
 
 
 @lru_cache(maxsize=512)

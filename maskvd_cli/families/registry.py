@@ -13,6 +13,7 @@ families: Registry[Family[Any, Any]] = Registry(
     "maskvd.families",
     {
         "vitdet": "maskvd_cli.families.vitdet.family:ViTDet",
+        "vitdet-masks": "maskvd_cli.families.vitdet.mask_family:MaskViTDet",
         "vivit": "maskvd_cli.families.vivit.family:ViViTFamily",
     },
 )

@@ -100,7 +100,8 @@ class LearnedSelection(TokenMethod[L]):
         if (weights := cls.weights_of(params, arch)) is not None:
             with torch.device("meta"):
                 module = cls.new_module(params, arch)
-            weights.check(cls.name, arch.name, module)
+            own = weights.metadata.get("arch") == arch.name
+            weights.check(cls.name, arch.name if own else arch.backbone_name, module)
         return params
 
     @classmethod
@@ -114,8 +115,10 @@ class LearnedSelection(TokenMethod[L]):
             return None
         if given is not None and given.lower().endswith(SUFFIX):
             return read_own_weights(Path(given))
-        shipped, name = shipped_weights(), given or f"{cls.name}-{arch.name}"
-        if name not in shipped:
+        shipped = shipped_weights()
+        names = [given] if given else [f"{cls.name}-{n}" for n in (arch.name, arch.backbone_name)]
+        name = next((name for name in names if name in shipped), None)
+        if name is None:
             of = f"for {arch.name} " if given is None else f"called {given} "
             raise UsageError(
                 f"no selectors of {cls.name} {of}come with maskvd",

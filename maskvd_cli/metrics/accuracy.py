@@ -14,7 +14,7 @@ from maskvd_cli.tasks.quantities import change_of
 
 if TYPE_CHECKING:
     from maskvd_cli.metrics.session import Outputs, Session
-    from maskvd_cli.tasks.base import Task
+    from maskvd_cli.tasks.base import Evaluation, Task
 
 
 class Accuracy(Metric):
@@ -33,9 +33,20 @@ class Accuracy(Metric):
     }
 
     @classmethod
+    def scored_by(cls, task: type[Task]) -> tuple[Quantity, ...]:
+        """Return what points are scored by, first the one whose change is told."""
+        return task.quantities
+
+    @classmethod
+    def evaluation(cls, outputs: Outputs, key: str) -> Evaluation | None:
+        """Return the evaluation of a point, None where it has no outputs."""
+        return outputs.evaluation(key)
+
+    @classmethod
     def yields(cls, task: type[Task]) -> tuple[Quantity, ...]:
-        """Return the task's own quantities and the headline's change."""
-        return (*task.quantities, change_of(task.headline()))
+        """Return what points are scored by, and the change of the first of it."""
+        scored = cls.scored_by(task)
+        return (*scored, change_of(scored[0])) if scored else ()
 
     @classmethod
     def details_of(cls, task: type[Task]) -> Mapping[str, str]:
@@ -52,14 +63,14 @@ class Accuracy(Metric):
         """Yield a piece per point; its facts hold scores, details, and what videos left out do."""
         outputs = session.stored()
         parts = self.parts(protocol, len(session.series))
-        beside = None if session.baseline is None else _scored(outputs, session.baseline)
+        beside = None if session.baseline is None else self._scored(outputs, session.baseline)
         for number, (key, part) in enumerate(zip(session.series, parts, strict=True)):
             if part in session.done or key in session.lost:
                 continue
             session.on_talk(f"scoring {number + 1} of {len(session.series)}")
             try:
                 is_baseline = key == session.baseline
-                scored = beside if is_baseline else _scored(outputs, key)
+                scored = beside if is_baseline else self._scored(outputs, key)
                 if scored is not None:
                     facts = {**scored, "baseline": _headline(beside), "is_baseline": is_baseline}
                     yield Piece(key, part, facts=facts)
@@ -80,21 +91,20 @@ class Accuracy(Metric):
             details = {**facts["details"], "left_out": facts["left_out"]}
             yield Finding(piece.key, values, details)
 
-
-def _scored(outputs: Outputs, key: str) -> dict[str, Any] | None:
-    """Return what a point scores, None where it has no outputs."""
-    evaluation = outputs.evaluation(key)
-    if evaluation is None:
-        return None
-    scores = evaluation.scores()
-    # Clips of one video are no independent samples, and are left out together.
-    left_out = [evaluation.headline(weights) for weights in cluster_weights(outputs.clusters)]
-    return {
-        "headline": outputs.task.headline().name,
-        "values": dict(scores.values),
-        "details": dict(scores.details),
-        "left_out": left_out,
-    }
+    def _scored(self, outputs: Outputs, key: str) -> dict[str, Any] | None:
+        """Return what a point scores, None where it has no outputs."""
+        evaluation = self.evaluation(outputs, key)
+        if evaluation is None:
+            return None
+        scores = evaluation.scores()
+        # Clips of one video are no independent samples, and are left out together.
+        left_out = [evaluation.headline(weights) for weights in cluster_weights(outputs.clusters)]
+        return {
+            "headline": self.scored_by(type(outputs.task))[0].name,
+            "values": dict(scores.values),
+            "details": dict(scores.details),
+            "left_out": left_out,
+        }
 
 
 def _headline(scored: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ metrics: Registry[Metric] = Registry(
         "energy": "maskvd_cli.metrics.energy:Energy",
         "latency": "maskvd_cli.metrics.latency:Latency",
         "memory": "maskvd_cli.metrics.memory:Memory",
+        "track-ap": "maskvd_cli.metrics.track_ap:TrackAp",
     },
 )
 

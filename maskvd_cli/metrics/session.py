@@ -26,12 +26,14 @@ class Outputs:
     """What a sweep stored of the points' frames, for metrics that need no model.
 
     `evaluation`: matches of a point's outputs with the truth, None where it has no outputs;
-    `clusters`: for each clip the name of the video that it is from.
+    `clusters`: for each clip the name of the video that it is from. `tracking`: the same as
+    `evaluation` of tracks over clips.
     """
 
     task: Task
     evaluation: Callable[[str], Evaluation | None]
     clusters: Sequence[str]
+    tracking: Callable[[str], Evaluation | None] = lambda key: None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -56,13 +56,17 @@ class Task(ABC):
     `counted`: counts of points that only such a task has, beside those of `core.counts`.
     `details`: what scores say beside their values, key to meaning.
     `revision` rises when the same outputs give other scores. `has_boxes`: whether outputs have
-    places in the frame, so that `cut` is there.
+    places in the frame, so that `cut` is there. `has_silhouettes`: whether the truth has masks of
+    instances, which training then learns. `has_tracks`: whether objects have tracks, so that
+    `tracking` is there.
     """
 
     name: ClassVar[str]
     description: ClassVar[str]
     revision: ClassVar[int] = 1
     has_boxes: ClassVar[bool] = False
+    has_silhouettes: ClassVar[bool] = False
+    has_tracks: ClassVar[bool] = False
     quantities: ClassVar[tuple[Quantity, ...]]
     counted: ClassVar[tuple[Quantity, ...]] = ()
     details: ClassVar[Mapping[str, str]] = {}
@@ -124,3 +128,15 @@ class Task(ABC):
         self, matches: Sequence[Arrays], ages: Sequence[NDArray[np.int64]], classes: Sequence[str]
     ) -> Evaluation:
         """Return the evaluation of clips; `ages`: frames since the last full one, per clip."""
+
+    def tracking(
+        self, clips: Iterable[tuple[Arrays, Arrays]], classes: Sequence[str]
+    ) -> Evaluation:
+        """Return the evaluation of tracks over clips, each its truth and outputs.
+
+        Raises UsageError where objects have no tracks, MaskvdError where a package is missing.
+        """
+        del clips, classes
+        raise UsageError(
+            f"objects of the task {self.name} have no tracks", remedy="leave the metric out"
+        )

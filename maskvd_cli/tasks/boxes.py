@@ -53,7 +53,7 @@ def output_arrays(
     are left out.
     """
     scale = np.array([placed.col_scale, placed.row_scale] * 2)
-    known = np.array([-1 if label is None else label for label in label_of], dtype=np.int64)
+    known = known_labels(label_of)
     frames: list[NDArray[Any]] = [np.zeros(0, dtype=np.int32)]
     labels: list[NDArray[Any]] = [np.zeros(0, dtype=np.int16)]
     boxes: list[NDArray[Any]] = [np.zeros((0, 4), dtype=np.float32)]
@@ -67,6 +67,11 @@ def output_arrays(
         scores.append(_rounded(found.scores.double().numpy()[label >= 0], _SCORE_DIGITS))
     parts = {"frame": frames, "label": labels, "box": boxes, "score": scores}
     return {name: np.concatenate(arrays) for name, arrays in parts.items()}
+
+
+def known_labels(label_of: Sequence[int | None]) -> NDArray[np.int64]:
+    """Return the dataset's class of each of the detector's, -1 for none."""
+    return np.array([-1 if label is None else label for label in label_of], dtype=np.int64)
 
 
 def _rounded(values: NDArray[np.float64], digits: int) -> NDArray[np.float32]:

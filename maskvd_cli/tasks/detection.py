@@ -22,7 +22,7 @@ from maskvd_cli.core.types import Clip
 from maskvd_cli.tasks.ages import buckets
 from maskvd_cli.tasks.base import Arrays, Evaluation, Hints, Scores, Task, Weights
 from maskvd_cli.tasks.boxes import output_arrays, output_rows, truth_arrays, truth_rows
-from maskvd_cli.tasks.matching import match
+from maskvd_cli.tasks.matching import Overlaps, match
 from maskvd_cli.tasks.precision import ClassMatches, Ranking
 from maskvd_cli.tasks.quantities import DETECTION, MAP, MAP50
 
@@ -70,12 +70,7 @@ class Detection(Task):
         limits = output.xyxy.new_tensor([content.cols, content.rows] * 2)
         boxes = output.xyxy.clamp(min=0).minimum(limits)
         inside = (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
-        return replace(
-            output,
-            xyxy=boxes[inside],
-            scores=output.scores[inside],
-            labels=output.labels[inside],
-        )
+        return replace(output.at(inside), xyxy=boxes[inside])
 
     def stored_hints(self, outputs: Arrays, placed: Placement, frames: int) -> Sequence[Hints]:
         """Return the boxes of each frame and their scores; boxes as rounded as they are stored."""
@@ -109,7 +104,8 @@ class Detection(Task):
         _check(rows.label, len(classes), "class")
         if not np.isfinite(rows.box).all() or not np.isfinite(score).all():
             raise ValueError("a detection is not finite")
-        matches = match(rows, score, objects, ignored, len(classes))
+        overlaps = self.overlaps(truth, outputs)
+        matches = match(rows, score, objects, ignored, len(classes), overlaps)
         kept = matches.rows
         return {
             "image": rows.frame[kept].astype(np.int32),
@@ -124,6 +120,11 @@ class Detection(Task):
             "detections": np.array([len(rows)], dtype=np.int64),
         }
 
+    def overlaps(self, truth: Arrays, outputs: Arrays) -> Overlaps | None:
+        """Return how much detections overlap with the truth; None: as their boxes do."""
+        del truth, outputs
+        return None
+
     def evaluation(
         self, matches: Sequence[Arrays], ages: Sequence[NDArray[np.int64]], classes: Sequence[str]
     ) -> DetectionEvaluation:
@@ -137,6 +138,7 @@ class Detection(Task):
             clip_of=np.repeat(np.arange(len(matches), dtype=np.int32), frames),
             age_of=np.concatenate([np.zeros(0, dtype=np.int64), *ages]),
             detections=int(sum(int(found["detections"][0]) for found in matches)),
+            names=(self.quantities[0].name, self.quantities[1].name),
         )
 
 
@@ -151,12 +153,16 @@ class Precision:
 
 @dataclass(frozen=True)
 class DetectionEvaluation(Evaluation):
-    """Matches of all clips by class; `clip_of` and `age_of` (frames,) of every frame."""
+    """Matches of all clips by class; `clip_of` and `age_of` (frames,) of every frame.
+
+    `names`: what the scores at 0.5 and over 0.5:0.95 are called.
+    """
 
     matches: Mapping[str, ClassMatches]
     clip_of: NDArray[np.int32]
     age_of: NDArray[np.int64]
     detections: int
+    names: tuple[str, str] = (MAP50.name, MAP.name)
 
     @cached_property
     def by_class(self) -> Mapping[str, Precision]:
@@ -174,15 +180,15 @@ class DetectionEvaluation(Evaluation):
 
     def scores(self) -> Scores:
         """Return mAP50 and mAP, with what they stand on, by class and by frame age."""
-        overall = self.overall
+        overall, (at_half, over_all) = self.overall, self.names
         return Scores(
-            {MAP50.name: overall.map50, MAP.name: overall.map},
+            {at_half: overall.map50, over_all: overall.map},
             {
                 "frames": len(self.clip_of),
                 "objects": overall.objects,
                 "detections": self.detections,
                 "by_class": {
-                    name: {MAP50.name: one.map50, MAP.name: one.map, "objects": one.objects}
+                    name: {at_half: one.map50, over_all: one.map, "objects": one.objects}
                     for name, one in self.by_class.items()
                 },
                 "by_age": self.by_age(),
@@ -197,7 +203,7 @@ class DetectionEvaluation(Evaluation):
                 "last": bucket.last,
                 "frames": int(bucket.inside.sum()),
                 "objects": self.objects(bucket.inside),
-                MAP50.name: self.on_frames(bucket.inside),
+                self.names[0]: self.on_frames(bucket.inside),
             }
             for bucket in buckets(self.age_of)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -29,6 +29,12 @@ class Detections:
         """Return the same detections on another device."""
         boxes, scores, labels = (part.to(device) for part in (self.xyxy, self.scores, self.labels))
         return Detections(boxes, scores, labels, self.proposals)
+
+    def at(self, rows: Tensor) -> Detections:
+        """Return the detections at `rows`, indices or a mask."""
+        return replace(
+            self, xyxy=self.xyxy[rows], scores=self.scores[rows], labels=self.labels[rows]
+        )
 
 
 @dataclass(frozen=True)

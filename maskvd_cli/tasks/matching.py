@@ -3,13 +3,15 @@
 Boxes are x, y, width, height in native pixels. Detections of a frame and class take their objects
 one after the other, the best score first: each the free object that it overlaps most, of equal ones
 the last. One that finds none and lies in a region to ignore, by the share of its own area that the
-threshold asks for, counts neither as right nor as wrong. Results equal pycocotools' (its
-`evaluateImg` with every area and 100 detections), which the tests hold.
+threshold asks for, counts neither as right nor as wrong. What overlaps how much is the boxes' by
+default. Results equal pycocotools' (its `evaluateImg` with every area and 100 detections), which
+the tests hold.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,18 +73,56 @@ class _Pairs:
         return cls(detection, order[np.repeat(first, count) + within])
 
 
-def match(detections: Rows, score: Floats, objects: Rows, ignored: Rows, classes: int) -> Matches:
+class Overlaps(Protocol):
+    """How much pairs of a detection and a box of the truth overlap, both (n,) rows of their own."""
+
+    def with_objects(self, detection: Ints, other: Ints) -> Floats:
+        """Return the intersections over unions (n,)."""
+        ...
+
+    def with_ignored(self, detection: Ints, other: Ints) -> Floats:
+        """Return what share of the detection lies in the region (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class BoxOverlaps:
+    """Overlaps of boxes."""
+
+    detections: Rows
+    objects: Rows
+    ignored: Rows
+
+    def with_objects(self, detection: Ints, other: Ints) -> Floats:
+        """Return the intersections over unions of pairs (n,)."""
+        return iou(self.detections.box[detection], self.objects.box[other])
+
+    def with_ignored(self, detection: Ints, other: Ints) -> Floats:
+        """Return what share of the detection's own area lies in the region, of pairs (n,)."""
+        boxes = self.detections.box[detection], self.ignored.box[other]
+        return iou(*boxes, of_own_area=True)
+
+
+def match(  # noqa: PLR0913, PLR0917 - two sides, and how they are compared
+    detections: Rows,
+    score: Floats,
+    objects: Rows,
+    ignored: Rows,
+    classes: int,
+    overlaps: Overlaps | None = None,
+) -> Matches:
     """Match the detections of a clip; `ignored`: regions of all classes, their label is not read.
 
     Labels lie in 0 .. classes - 1.
     """
+    overlaps = overlaps or BoxOverlaps(detections, objects, ignored)
     rows = _counting(detections, score)
     ours = detections.at(rows)
     key = ours.frame * classes + ours.label
     pairs = _Pairs.of(key, objects.frame * classes + objects.label)
-    overlap = iou(ours.box[pairs.detection], objects.box[pairs.other])
+    overlap = overlaps.with_objects(rows[pairs.detection], pairs.other)
     hit = _taken(len(ours), len(objects), key, pairs, overlap)
-    inside = _most_inside(ours, ignored)[:, None] >= THRESHOLDS
+    inside = _most_inside(rows, ours, ignored, overlaps)[:, None] >= THRESHOLDS
     return Matches(rows, _packed(hit), _packed(~hit & ~inside))
 
 
@@ -158,13 +198,13 @@ def _best(detection: Ints, other: Ints, share: Floats, free: Bools) -> Ints:
     return np.maximum.reduceat(place, starts)
 
 
-def _most_inside(ours: Rows, ignored: Rows) -> Floats:
+def _most_inside(rows: Ints, ours: Rows, ignored: Rows, overlaps: Overlaps) -> Floats:
     """Return the largest share of each detection's own area that one region covers."""
     most = np.zeros(len(ours))
     if len(ignored):
         pairs = _Pairs.of(ours.frame, ignored.frame)
-        boxes = ours.box[pairs.detection], ignored.box[pairs.other]
-        np.maximum.at(most, pairs.detection, iou(*boxes, of_own_area=True))
+        shares = overlaps.with_ignored(rows[pairs.detection], pairs.other)
+        np.maximum.at(most, pairs.detection, shares)
     return most
 
 

@@ -1,4 +1,4 @@
-"""What detection is scored by, as quantities; importing them loads nothing heavy."""
+"""What tasks are scored by, as quantities; importing them loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -25,6 +25,48 @@ MAP = Quantity(
     spare=8,
 )
 DETECTION = (MAP50, MAP)
+MASK_AP50 = Quantity(
+    "mask_ap50",
+    "mask AP50",
+    "%",
+    2,
+    True,
+    "of instance masks, mean over classes at IoU 0.5 of pixels, per cent",
+    comparison="difference",
+    spare=1,
+)
+MASK_AP = Quantity(
+    "mask_ap",
+    "mask AP",
+    "%",
+    2,
+    True,
+    "of instance masks, mean over classes and IoU 0.5 to 0.95 of pixels, per cent",
+    comparison="difference",
+    spare=8,
+)
+INSTANCE_MASKS = (MASK_AP50, MASK_AP)
+TRACK_AP = Quantity(
+    "track_ap",
+    "track AP",
+    "%",
+    2,
+    True,
+    "of tracks of instance masks, mean over classes and IoU 0.5 to 0.95 over a clip, per cent",
+    comparison="difference",
+    spare=8,
+)
+TRACK_AP50 = Quantity(
+    "track_ap50",
+    "track AP50",
+    "%",
+    2,
+    True,
+    "of tracks of instance masks, mean over classes at IoU 0.5 over a clip, per cent",
+    comparison="difference",
+    spare=8,
+)
+TRACKS = (TRACK_AP, TRACK_AP50)
 TOP1 = Quantity(
     "top1",
     "top-1",

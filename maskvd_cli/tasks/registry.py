@@ -14,6 +14,7 @@ tasks: Registry[Task] = Registry(
     "maskvd.tasks",
     {
         FIRST: "maskvd_cli.tasks.detection:Detection",
+        "instance-masks": "maskvd_cli.tasks.instance_masks:InstanceMasks",
         "recognition": "maskvd_cli.tasks.recognition:Recognition",
     },
 )

@@ -113,6 +113,20 @@ def evaluation(truth: StoredTruth, key: str, task: Task) -> Evaluation:
     return sound(truth.run, scored)
 
 
+def tracking(truth: StoredTruth, key: str, task: Task) -> Evaluation:
+    """Link and match the outputs of a point over its clips and return their evaluation.
+
+    Raises ResultError for outputs that are absent, damaged or not of the truth's clips.
+    """
+
+    def scored() -> Evaluation:
+        pairs = zip(truth.arrays, truth.outputs(key), strict=True)
+        clips = ((known, found.arrays) for known, found in pairs)
+        return task.tracking(clips, truth.classes)
+
+    return sound(truth.run, scored)
+
+
 def same_outputs(first: StoredTruth, second: StoredTruth, keys: tuple[str, str]) -> bool:
     """Tell whether two points have the same outputs, digit by digit, stored in one layout.
 

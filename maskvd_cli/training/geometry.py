@@ -56,11 +56,11 @@ def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
 
     Raises UsageError for sizes that do not fit, and for a family that cannot be trained.
     """
-    model = entry(recipe.model.name)
+    model, size = entry(recipe.model.name), Size.parse(recipe.model.input)
     check_trainable(model.family, recipe.model.name)
     if model.family.looks(model.arch) is not None:
-        shape, size = model.family.random_shape(model.arch, classes), Size.parse(recipe.model.input)
-        recogniser: Any = model.family.build(model.arch, shape, size, seed=recipe.seed)
-        return recogniser
-    heads = head_arch(recipe.model, model.arch, classes)
-    return Detector(model.arch, heads, Size.parse(recipe.model.input), seed=recipe.seed)
+        shape = model.family.random_shape(model.arch, classes)
+    else:
+        shape = head_arch(recipe.model, model.arch, classes)
+    built: Any = model.family.build(model.arch, shape, size, seed=recipe.seed)
+    return built

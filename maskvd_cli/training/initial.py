@@ -24,13 +24,7 @@ def load_initial(detector: Detector, path: Path, allow_missing: Sequence[str]) -
     CheckpointError for anything else that differs, and for a pattern that matches no parameter.
     """
     expected = detector.state_dict()
-    for pattern in allow_missing:
-        if not any(fnmatchcase(name, pattern) for name in expected):
-            raise CheckpointError(
-                f"pattern '{pattern}' matches no parameter of {detector.arch.name}",
-                where="allow_missing",
-                remedy="write it as box_head.classes.* or pyramid.*",
-            )
+    _check_patterns(detector, allow_missing, "allow_missing")
     converted = _converted(read_tensors(path), path)
     found = dict(converted.tensors)
     if converted.naming == "timm":
@@ -52,6 +46,32 @@ def load_initial(detector: Detector, path: Path, allow_missing: Sequence[str]) -
         )
     load_into(detector, complete, path)
     return fresh
+
+
+def freeze(detector: Detector, patterns: Sequence[str]) -> None:
+    """Let the parameters that match one of the patterns ask for no gradients, so that they stay.
+
+    Raises CheckpointError for a pattern that matches none, and where none is left to learn.
+    """
+    _check_patterns(detector, patterns, "frozen")
+    for name, parameter in detector.named_parameters():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in detector.parameters()):
+        raise CheckpointError(
+            "no parameter is left to learn", where="frozen", remedy="leave some of the patterns out"
+        )
+
+
+def _check_patterns(detector: Detector, patterns: Sequence[str], where: str) -> None:
+    names = detector.state_dict()
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise CheckpointError(
+                f"pattern '{pattern}' matches no parameter of {detector.arch.name}",
+                where=where,
+                remedy="write it as box_head.classes.* or pyramid.*",
+            )
 
 
 def _converted(tensors: Mapping[str, Tensor], path: Path) -> Converted:

@@ -16,8 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from maskvd_cli.core.errors import MaskvdError
 from maskvd_cli.core.types import Frame
 from maskvd_cli.data.resize import resized
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.tasks.detections import Targets
 from maskvd_cli.tasks.recognition import label_of
+from maskvd_cli.tasks.registry import tasks
+from maskvd_cli.tasks.silhouette_arrays import silhouettes_of
 from maskvd_cli.training.augmentation import Draw, augmented, drawn
 from maskvd_cli.training.features import StoredFeatures
 from maskvd_cli.training.frames import FrameList, LookList, frame_at
@@ -48,6 +51,8 @@ class TrainingFrames(_Frames[Sample]):
 
     def __init__(self, listed: FrameList, geometry: TrainingInput, recipe: TrainingRecipe) -> None:
         self.listed, self.geometry, self.recipe = listed, geometry, recipe
+        asked = tasks.load(entry(recipe.model.name).family.task)
+        self._with_silhouettes = asked.has_silhouettes
 
     def made(self, position: int) -> Any:
         """Return pixels (3, rows, cols) uint8 and targets, of videos a look and its class."""
@@ -56,7 +61,13 @@ class TrainingFrames(_Frames[Sample]):
         if isinstance(self.listed, LookList):
             return self._look(self.listed, position, draw)
         frame = self.listed.frames[frame_at(position, len(self.listed), seed)]
-        return augmented(self.listed.dataset.image(frame), frame.boxes, self.geometry, draw)
+        return self.sample(frame, draw)
+
+    def sample(self, frame: Frame, draw: Draw) -> Sample:
+        """Return the pixels of a frame and what is on them, both changed as drawn."""
+        silhouettes = silhouettes_of(frame) if self._with_silhouettes else None
+        image = self.listed.dataset.image(frame)
+        return augmented(image, frame.boxes, self.geometry, draw, silhouettes)
 
     def _look(self, listed: LookList, position: int, draw: Draw) -> tuple[Tensor, int]:
         seed = self.recipe.seed
@@ -112,10 +123,7 @@ class TrainingSequences(_Frames[list[Sample]]):
         chance = np.random.default_rng([recipe.seed, position, 0x5E9])
         gaps = chance.choice(self.reach, self.count - 1, replace=False) + 1
         chosen = [listed.before(index, int(gap)) for gap in sorted(gaps, reverse=True)]
-        return [
-            augmented(listed.dataset.image(frame), frame.boxes, self.of.geometry, draw)
-            for frame in (*chosen, listed.frames[index])
-        ]
+        return [self.of.sample(frame, draw) for frame in (*chosen, listed.frames[index])]
 
 
 class PlacedFrames(_Frames[Tensor]):

@@ -183,6 +183,10 @@ class TrainingRecipe(Section):
         description="patterns of parameters (pyramid.*) that start anew where the checkpoint does "
         "not have them, or has them in another shape",
     )
+    frozen: tuple[str, ...] = Field(
+        default=(),
+        description="patterns of parameters (backbone.*) that stay as init gives them",
+    )
     optimiser: OptimiserSection
     schedule: ScheduleSection
     batch: int = Field(default=8, ge=1, description="frames that are computed together")
@@ -217,6 +221,14 @@ class TrainingRecipe(Section):
         section = self.reduction
         if section is not None and section.begin + section.length > self.schedule.length:
             raise ValueError("reduction is not whole before the schedule ends; shorten it")
+        return self
+
+    @model_validator(mode="after")
+    def _something_to_keep(self) -> TrainingRecipe:
+        if self.frozen and self.init is None:
+            raise ValueError("frozen needs init, the checkpoint whose parameters stay as they are")
+        if self.frozen and self.method is not None:
+            raise ValueError("method.frozen says whether the detector learns; leave frozen out")
         return self
 
     @model_validator(mode="after")

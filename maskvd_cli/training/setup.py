@@ -24,7 +24,7 @@ from maskvd_cli.training.frames import (
     training_frames,
 )
 from maskvd_cli.training.geometry import TrainingInput, new_detector
-from maskvd_cli.training.initial import load_initial
+from maskvd_cli.training.initial import freeze, load_initial
 from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
 from maskvd_cli.training.load import LoadedTraining
 from maskvd_cli.training.masking import training_mask
@@ -139,6 +139,9 @@ class Training:
         if self.spatial is not None:
             spatial = {"spatial": self.spatial.facts()}
             content["method"]["settings"] = self.spatial.params.told()
+        if not self.recipe.frozen:
+            # Trainings of before knew no such word.
+            del content["frozen"]
         if self.recipe.init:
             content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
@@ -170,6 +173,7 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     if recipe.init is not None:
         fresh = load_initial(detector, Path(recipe.init), recipe.allow_missing)
     spatial = _spatial(recipe, detector, fresh) if by_looks else None
+    freeze(detector, recipe.frozen)
     kept = None
     if recipe.mask is not None:
         rate, patch = recipe.mask.static_keep_rate, detector.arch.patch

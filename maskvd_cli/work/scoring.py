@@ -34,9 +34,11 @@ def scored(
     yield from chosen.summarise(keys, pieces, protocol)
 
 
-def scoring_metrics() -> list[type[Metric]]:
-    """Return the metrics that stand on stored outputs."""
-    return [metric for metric in every_metric() if metric.from_outputs]
+def scoring_metrics(plan: Plan) -> list[type[Metric]]:
+    """Return the metrics that stand on stored outputs: those of a plan, and the usual ones."""
+    named = (plan.measure or {}).get("metrics", ())
+    usual = (metric for metric in every_metric() if metric.by_default or metric.name in named)
+    return [metric for metric in usual if metric.from_outputs]
 
 
 def _sound(piece: Piece, run: Run) -> Piece:

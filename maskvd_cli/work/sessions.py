@@ -14,7 +14,7 @@ from maskvd_cli.store.piece import Piece
 from maskvd_cli.store.runs import Run
 from maskvd_cli.tasks.base import Evaluation
 from maskvd_cli.tasks.registry import tasks
-from maskvd_cli.tasks.stored import StoredTruth, evaluation
+from maskvd_cli.tasks.stored import StoredTruth, evaluation, tracking
 from maskvd_cli.work.plan import PointSpec
 from maskvd_cli.work.prepare import Sweep
 from maskvd_cli.work.unit import Unit
@@ -75,4 +75,7 @@ def stored_outputs(run: Run) -> Outputs:
             return None
         return evaluation(truth, key, task)
 
-    return Outputs(task, evaluated, truth.videos)
+    def tracked(key: str) -> Evaluation | None:
+        return tracking(truth, key, task) if run.has_predictions(key) else None
+
+    return Outputs(task, evaluated, truth.videos, tracked)

@@ -515,9 +515,8 @@ def test_youtube_vis_is_told_what_it_is(tmp_path: Path) -> None:
     }
     file = save(entries, tmp_path)
     assert message(tmp_path) == (
-        f"{file}: is in YouTube-VIS' form (videos with file_names, no images); convert it to "
-        "CocoVID: one entry of images for each frame, with video_id and frame_id, and annotations "
-        "with image_id and bbox"
+        f"{file}: is in YouTube-VIS' form (videos with file_names, no images); read it with "
+        "--dataset youtube-vis"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from maskvd_cli.core.errors import DatasetError, ResultError, UsageError
 from maskvd_cli.core.types import Frame
+from maskvd_cli.data import silhouettes
 from maskvd_cli.data.base import RAW, make_boxes
 from maskvd_cli.data.kitti import Kitti
 from maskvd_cli.data.registry import datasets
@@ -339,3 +340,38 @@ def test_bad_arguments_are_refused(labels: Path, tmp_path: Path) -> None:
         write_reenactment(tmp_path / "absent", tmp_path / "out", 1, 2, 0)
     assert not (tmp_path / "set").exists()
     assert not (labels / "acted").exists()
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("protocol", ["kitti-ignore", "maskvd-paper", RAW])
+def test_silhouettes_are_what_can_be_seen_of_each_road_user(protocol: str) -> None:
+    ignored = 0
+    for clip in Synthetic(split="train", protocol=protocol).clips():
+        for frame in clip.frames:
+            made = frame.silhouettes()
+            assert made is not None and len(made) == len(frame.boxes)
+            # Boxes bound the visible pixels, which is all that is known of ignored ones, too.
+            assert np.array_equal(silhouettes.bounds(made), frame.boxes.xyxy)
+            assert frame.silhouette_content() == b""
+            masks = silhouettes.decoded(made, frame.size)
+            ignore = frame.boxes.ignore | (frame.boxes.track_ids < 0)
+            # What stands in front hides what is behind: no pixel shows two.
+            assert masks[~ignore].sum(0).max(initial=0) <= 1
+            for mask, (x1, y1, x2, y2) in zip(
+                masks[ignore], frame.boxes.xyxy[ignore].astype(int).tolist(), strict=True
+            ):
+                assert mask[y1:y2, x1:x2].all()
+            ignored += int(ignore.sum())
+    assert ignored or protocol != "kitti-ignore"
+
+
+@pytest.mark.usefixtures("few")
+def test_silhouettes_are_the_drawn_ids() -> None:
+    clip = next(iter(Synthetic(split="val").clips()))
+    frame = next(frame for frame in clip.frames if len(frame.boxes.objects) > 1)
+    assert isinstance(frame, SyntheticFrame)
+    ids = render(frame.world, frame.index).ids
+    masks = silhouettes.decoded(frame.silhouettes(), frame.size)
+    named = ~frame.boxes.ignore
+    for mask, track in zip(masks[named], frame.boxes.track_ids[named].tolist(), strict=True):
+        assert np.array_equal(mask, ids == track + 1)

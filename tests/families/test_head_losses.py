@@ -170,10 +170,16 @@ def test_box_losses_are_means_over_regions_of_all_images() -> None:
     deltas = torch.randn(4, 3, 4, generator=generator(1))
     regions = [
         Regions(
-            torch.tensor([part_of(0.9), part_of(0.1)]), torch.tensor([2, 3]), torch.tensor([OBJECT])
+            torch.tensor([part_of(0.9), part_of(0.1)]),
+            torch.tensor([2, 3]),
+            torch.tensor([OBJECT]),
+            torch.tensor([0]),
         ),
         Regions(
-            torch.tensor([part_of(0.1), part_of(0.2)]), torch.tensor([3, 3]), torch.zeros(0, 4)
+            torch.tensor([part_of(0.1), part_of(0.2)]),
+            torch.tensor([3, 3]),
+            torch.zeros(0, 4),
+            torch.zeros(0, dtype=torch.int64),
         ),
     ]
     losses = box_losses(BoxOutput(logits, deltas), regions)
@@ -187,7 +193,8 @@ def test_box_losses_without_any_region_are_zero_with_a_gradient() -> None:
     output = BoxOutput(
         torch.zeros(0, 4, requires_grad=True), torch.zeros(0, 3, 4, requires_grad=True)
     )
-    nothing = Regions(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 4))
+    none = torch.zeros(0, dtype=torch.int64)
+    nothing = Regions(torch.zeros(0, 4), none, torch.zeros(0, 4), none)
     losses = box_losses(output, [nothing])
     assert losses["box_classes"] == 0 and losses["box_deltas"] == 0
     sum(losses.values(), torch.zeros(())).backward()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.checkpoints import save
+from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.zoo import get_arch
 from maskvd_cli.methods.association import similarity, smoothed
 from maskvd_cli.methods.base import FrameContext
@@ -215,3 +218,26 @@ def test_windows_are_refused_with_the_reason() -> None:
 def test_blocks_that_cannot_be(kind: Any, of: Any, changes: dict[str, Any], text: str) -> None:
     with pytest.raises(UsageError, match=text):
         kind(params(of, **changes), backbone())
+
+
+@pytest.mark.parametrize(("method", "params"), [(SViT, SViTParams), (VPP, VPPParams)])
+def test_weights_fit_the_same_backbone_with_a_mask_head(
+    method: Any, params: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, masked = get_arch("vitdet-ti-global"), get_arch("vitdet-ti-global-mask")
+    tensors = method.new_module(params(selector="random"), plain).state_dict()
+    files = {arch.name: tmp_path / f"{method.name}-{arch.name}.safetensors"
+             for arch in (plain, masked)}  # fmt: skip
+    for name, file in files.items():
+        save(file, tensors, {"contains": "module", "method": method.name, "arch": name})
+    own, other = (params(selector=str(files[arch.name])) for arch in (masked, plain))
+    assert method.resolve(own, masked) == own
+    assert method.resolve(other, masked) == other
+    with pytest.raises(CheckpointError, match="was made for the arch vitdet-ti-global-mask, not"):
+        method.resolve(own, plain)
+    shipped = {file.stem: file for file in files.values()}
+    monkeypatch.setattr("maskvd_cli.methods.learned.shipped_weights", lambda: shipped)
+    assert method.weights_of(params(), masked).path == files[masked.name]
+    del shipped[files[masked.name].stem]
+    assert method.weights_of(params(), masked).path == files[plain.name]
+    assert method.weights_of(params(), plain).path == files[plain.name]

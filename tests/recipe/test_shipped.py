@@ -60,6 +60,7 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("actions", 1 + 6 + 2 * 2 + 6 + 4 + 2 + 4 + 2 + 3 + 3),
         ("actions-tuned", 3 + 10 + 5 + 5),
         ("learned-noise", 1 + 2 * (1 + 5)),
+        ("masks", 1 + 3 * 3 + 3 + 2 * 3 + 2),
     ],
 )
 def test_how_many_points_the_recipes_have(name: str, points: int) -> None:

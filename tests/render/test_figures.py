@@ -44,6 +44,7 @@ limit: {frames: 4}
 EXPECTED = {
     "map50-latency": ("mAP50 (%)", "mean latency per frame (ms)", "maskvd", "eventful", "evit"),
     "map50-gmacs": ("mAP50 (%)", "backbone GMACs per frame", "dense", "maskvd", "svit"),
+    "map50-loss": ("change of mAP50", "pruned tokens (share of all)", "maskvd", "vpp", "dense"),
     "heatmap-mask": ("boxes on a pixel", "score of a region", "static keep rate 0.3"),
     "masks": ("(a) static", "(b) dynamic", "(c) combined", "not recomputed"),
     "comparison": ("GMACs per frame", "peak memory (MiB)", "recomputed tokens (share)", "stgt"),
@@ -186,7 +187,9 @@ def test_what_a_run_does_not_hold_is_left_out_with_the_reason(copied: Run, tmp_p
     assert "no eventful or stgt point" in str(reasons["gates"])
     assert found["masks"].stale == (tmp_path / "out" / "masks.svg",)
     written = {path.stem for path in (tmp_path / "out").iterdir()} - {"masks"}
-    assert written == {"comparison", "frame-age", "layers", "learned", "map50-gmacs"}
+    assert written == {
+        "comparison", "frame-age", "layers", "learned", "map50-gmacs", "map50-loss",
+    }  # fmt: skip
     assert "latency" not in texts(tmp_path / "out" / "comparison.svg")
 
 

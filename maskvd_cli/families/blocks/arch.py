@@ -51,6 +51,11 @@ class ViTArch:
             raise ValueError("a class token needs global attention without relative positions")
 
     @property
+    def backbone_name(self) -> str:
+        """The model whose backbone this is: what was learnt beside that one fits here, too."""
+        return self.name
+
+    @property
     def head_dim(self) -> int:
         """Width of one head."""
         return self.dim // self.heads

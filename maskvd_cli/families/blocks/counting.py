@@ -64,8 +64,10 @@ _KERNEL_OF_ATTENTION = re.compile(r"aten::_scaled_dot_product_\w+(?<!_backward)"
 _PRODUCT = re.compile(
     r"(^|_)(\w*mm|mv|matmul|linear|trilinear|convolution|attention|encoder|rnn|lstm)(_|$)"
 )
-# Operators of other packages that multiply nothing by weights.
-_FREE = frozenset(("torchvision::nms", "torchvision::roi_align", "torchvision::roi_pool"))
+# Operators of other packages that multiply nothing by weights; the import calls the last one.
+_FREE = frozenset(
+    f"torchvision::{name}" for name in ("nms", "roi_align", "roi_pool", "_cuda_version")
+)
 
 
 class MacCounter(TorchDispatchMode):

@@ -16,7 +16,12 @@ from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.vitdet.box_head import BoxHead
 from maskvd_cli.families.vitdet.head_arch import HeadArch, strides_of
 from maskvd_cli.families.vitdet.head_costs import stages_of
-from maskvd_cli.families.vitdet.head_losses import box_losses, rpn_losses, sample_regions
+from maskvd_cli.families.vitdet.head_losses import (
+    Regions,
+    box_losses,
+    rpn_losses,
+    sample_regions,
+)
 from maskvd_cli.families.vitdet.pyramid import FeaturePyramid
 from maskvd_cli.families.vitdet.rpn import RegionProposalNetwork
 from maskvd_cli.tasks.detections import Detections, Targets
@@ -74,7 +79,12 @@ class Detector(Model):
 
         Boxes are in pixels of the padded input. Raises MaskvdError where outputs are not finite.
         """
-        levels, heads = self._levels(features), self.heads
+        return self.detected(self.levels(features))
+
+    @torch.no_grad()
+    def detected(self, levels: Sequence[Tensor]) -> list[Detections]:
+        """Return the detections of each image from the pyramid's levels."""
+        heads = self.heads
         found = self.rpn.proposals(
             self.rpn(levels), self.input_size, pre_nms=heads.pre_nms, post_nms=heads.post_nms
         )
@@ -102,8 +112,17 @@ class Detector(Model):
 
         Raises UsageError for a label that is no class.
         """
+        return self.losses_at(self.levels(features), targets, generator)[0]
+
+    def losses_at(
+        self, levels: Sequence[Tensor], targets: Sequence[Targets], generator: torch.Generator
+    ) -> tuple[dict[str, Tensor], list[Regions]]:
+        """Return the `losses` from the pyramid's levels, and the regions that the box head learnt.
+
+        Raises UsageError for a label that is no class.
+        """
         _check_labels(targets, self.heads.classes)
-        levels, heads = self._levels(features), self.heads
+        heads = self.heads
         objects = [target.to(levels[0].device) for target in targets]
         output = self.rpn(levels)
         found = self.rpn.proposals(
@@ -113,9 +132,10 @@ class Detector(Model):
         losses = rpn_losses(output, objects, heads, generator)
         regions = sample_regions([p.xyxy for p in found], objects, heads, generator)
         predicted = self.box_head(levels, [region.xyxy for region in regions])
-        return losses | box_losses(predicted, regions)
+        return losses | box_losses(predicted, regions), regions
 
-    def _levels(self, features: Tensor) -> list[Tensor]:
+    def levels(self, features: Tensor) -> list[Tensor]:
+        """Return the pyramid's levels of the backbone's features (B, N, D)."""
         return self.pyramid(features.transpose(1, 2).unflatten(2, self.grid))
 
 

@@ -12,6 +12,8 @@ from maskvd_cli.families.checkpoints import Shapes, differences, shapes_of
 from maskvd_cli.families.vitdet.archs import ARCHS
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.vitdet.mask_detector import MaskDetector
+from maskvd_cli.families.vitdet.mask_family import MASK_ARCHS
 from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, EMBEDDING, FINAL_NORM
 from maskvd_cli.families.vitdet.renaming import CheckpointError, Converted, listed
 
@@ -27,7 +29,8 @@ def arch_differences(converted: Converted, arch: ViTArch) -> list[str]:
     with torch.device("meta"):
         if converted.contains == "detector":
             smallest = Size(2 * arch.patch, 2 * arch.patch)
-            expected = shapes_of(Detector(arch, _head_arch(found, arch), smallest).state_dict())
+            kind = MaskDetector if arch.name in MASK_ARCHS else Detector
+            expected = shapes_of(kind(arch, _head_arch(found, arch), smallest).state_dict())
         else:
             parts = {"backbone": VisionTransformer(arch)}
             if any(name in found for name in EMBEDDING):
@@ -38,7 +41,14 @@ def arch_differences(converted: Converted, arch: ViTArch) -> list[str]:
 
 def matching_archs(converted: Converted) -> list[ViTArch]:
     """Return the known architectures that have exactly these shapes."""
-    return [arch for arch in ARCHS.values() if not arch_differences(converted, arch)]
+    known = (*ARCHS.values(), *MASK_ARCHS.values())
+    fitting = [arch for arch in known if not arch_differences(converted, arch)]
+    # A backbone alone is that of the same model without a mask head, too.
+    return (
+        fitting
+        if converted.contains == "detector"
+        else [arch for arch in fitting if arch.name not in MASK_ARCHS]
+    )
 
 
 def fitted_to(converted: Converted, arch: ViTArch, where: object) -> Converted:

@@ -88,6 +88,11 @@ class HeadArch:
         return cls(**{"strides": strides_of(patch), **parts})
 
     @property
+    def mask_roi_size(self) -> int:
+        """Side of the features that a mask head gets; its masks have twice that."""
+        return 2 * self.roi_size
+
+    @property
     def anchors_per_cell(self) -> int:
         """Number of anchors at each cell of a level."""
         return len(self.anchor_ratios)

@@ -12,7 +12,7 @@ from maskvd_cli.families.base import EMBED, HEAD, Stage
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 
-_RPN_CONVS, _BOX_CONVS, _KERNEL = 2, 4, 9
+_RPN_CONVS, _BOX_CONVS, _MASK_CONVS, _KERNEL = 2, 4, 4, 9
 
 
 def level_sizes(grid: Size) -> tuple[Size, ...]:
@@ -59,6 +59,18 @@ def box_head_macs(heads: HeadArch, proposals: int) -> int:
     return proposals * (convs + linear)
 
 
+def mask_head_macs(heads: HeadArch, regions: int) -> int:
+    """Mask head at n regions: n s^2 (36 C^2 + 4 C^2 + 4 C K).
+
+    Four 3 x 3 convolutions on s x s places of C channels, a transposed 2 x 2 convolution that
+    doubles both sides, and 1 x 1 to K classes on the four times larger map.
+    """
+    channels, cells = heads.channels, heads.mask_roi_size**2
+    convs = _MASK_CONVS * _KERNEL * channels**2
+    upward, outward = 4 * channels**2, 4 * channels * heads.classes
+    return regions * cells * (convs + upward + outward)
+
+
 def head_macs(arch: ViTArch, heads: HeadArch, grid: Size, proposals: int) -> int:
     """Pyramid, RPN and box head at n proposals together."""
     return pyramid_macs(arch, heads, grid) + rpn_macs(heads, grid) + box_head_macs(heads, proposals)
@@ -80,3 +92,12 @@ def stages_of(arch: ViTArch, heads: HeadArch, grid: Size) -> tuple[Stage, ...]:
         Stage("rpn", HEAD, lambda output: rpn),
         Stage("box_head", HEAD, box_head),
     )
+
+
+def mask_stages_of(arch: ViTArch, heads: HeadArch, grid: Size) -> tuple[Stage, ...]:
+    """Return the same with a mask head, whose cost follows how many regions it computed."""
+
+    def mask_head(output: Any) -> float:
+        return mask_head_macs(heads, heads.detections if output is None else output.masked)
+
+    return (*stages_of(arch, heads, grid), Stage("mask_head", HEAD, mask_head))

@@ -22,12 +22,13 @@ class Regions:
     """The regions of one image that train the box head, positive ones first.
 
     `xyxy` (n, 4); `labels` (n,) int64, `classes` for background; `objects` (positive, 4), the boxes
-    that the first regions shall become.
+    that the first regions shall become, and `nearest` (positive,), which of the image's they are.
     """
 
     xyxy: Tensor
     labels: Tensor
     objects: Tensor
+    nearest: Tensor
 
 
 def rpn_losses(
@@ -73,7 +74,7 @@ def sample_regions(
         nearest = matches.nearest[positive]
         labels = torch.full_like(chosen, heads.classes)
         labels[: len(positive)] = objects.labels[nearest]
-        sampled.append(Regions(candidates[chosen], labels, objects.xyxy[nearest]))
+        sampled.append(Regions(candidates[chosen], labels, objects.xyxy[nearest], nearest))
     return sampled
 
 

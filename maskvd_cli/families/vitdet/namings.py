@@ -137,13 +137,19 @@ _DETECTRON2_REFUSES = {
     "roi_heads.box_predictor.{i}.{any}": _CASCADE,
 }
 HEADS = (*_PYRAMID, *_RPN.values(), *_BOX_HEAD.values())
+# Of models that have one.
+MASK_HEAD = (
+    *(f"mask_head.convs.{conv}.weight" for conv in range(4)),
+    *(f"mask_head.norms.{conv}.{p}" for conv in range(4) for p in _PARTS),
+    *(f"mask_head.{layer}.{p}" for layer in ("upward", "classes") for p in _PARTS),
+)
 
 _OURS = {
     "embedding.conv.{p}": "embedding.conv.{p}",
     POSITIONS: POSITIONS,
     CLASS_TOKEN: CLASS_TOKEN,
     "backbone.final_norm.{p}": "backbone.final_norm.{p}",
-} | {name: name for name in HEADS}
+} | {name: name for name in (*HEADS, *MASK_HEAD)}
 _OUR_BLOCK = {
     f"backbone.blocks.{{i}}.{layer}": f"backbone.blocks.{{i}}.{layer}"
     for layer in (

@@ -22,10 +22,13 @@ def level_of(xyxy: Tensor) -> Tensor:
     return level.clamp(_FIRST_LEVEL, _LAST_LEVEL).long() - _FIRST_LEVEL
 
 
-def pool(levels: Sequence[Tensor], boxes: Sequence[Tensor], heads: HeadArch) -> Tensor:
-    """Return the features (n, channels, roi size, roi size) float32 of all images' boxes.
+def pool(
+    levels: Sequence[Tensor], boxes: Sequence[Tensor], heads: HeadArch, side: int | None = None
+) -> Tensor:
+    """Return the features (n, channels, side, side) float32 of all images' boxes.
 
-    `levels` p2.. (B, channels, rows, cols); `boxes` one (n_i, 4) xyxy in input pixels per image.
+    `levels` p2.. (B, channels, rows, cols); `boxes` one (n_i, 4) xyxy in input pixels per image;
+    `side` is the box head's by default.
     ROIAlign with half-pixel alignment and as many samples per bin as it has pixels, in float32:
     half precision would round the boxes.
     """
@@ -36,7 +39,7 @@ def pool(levels: Sequence[Tensor], boxes: Sequence[Tensor], heads: HeadArch) -> 
     counts = levels_of.bincount(minlength=_LAST_LEVEL - _FIRST_LEVEL + 1).tolist()
     chunks = torch.cat([image_of, xyxy], dim=1)[order].split(counts)
     pooled = [
-        roi_align(level.float(), regions, heads.roi_size, 1 / stride)
+        roi_align(level.float(), regions, side or heads.roi_size, 1 / stride)
         for level, regions, stride in zip(levels, chunks, heads.strides, strict=False)
     ]
     return torch.cat(pooled)[order.argsort()]

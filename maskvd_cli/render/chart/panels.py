@@ -22,6 +22,7 @@ _AXES: Mapping[str, Axis] = {
     "latency_mean_ms": Axis("mean latency per frame (ms)", from_zero=True),
     "peak_mib": Axis("peak memory (MiB)", from_zero=True),
     "keep_rate": Axis("recomputed tokens (share of all)", bounds=(0, 1.05)),
+    "pruned": Axis("pruned tokens (share of all)", bounds=(0, 1.05)),
     "static_keep_rate": Axis("static keep rate k_s"),
 }
 

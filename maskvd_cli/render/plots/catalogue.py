@@ -10,7 +10,13 @@ from matplotlib.figure import Figure
 
 from maskvd_cli.core.errors import MaskvdError, ResultError
 from maskvd_cli.judge.rows import Report
-from maskvd_cli.render.plots.curves import comparison, headline_gmacs, headline_latency, of_kind
+from maskvd_cli.render.plots.curves import (
+    comparison,
+    headline_gmacs,
+    headline_latency,
+    loss,
+    of_kind,
+)
 from maskvd_cli.render.plots.frame_age import frame_age
 from maskvd_cli.render.plots.layers import layers
 from maskvd_cli.render.plots.masks import heatmap_mask, masks
@@ -24,6 +30,7 @@ def figures_of(report: Report) -> dict[str, Draw]:
     first: dict[str, Draw] = {
         f"{report.legend.headline or 'headline'}-latency": headline_latency,
         f"{report.legend.headline or 'headline'}-gmacs": headline_gmacs,
+        f"{report.legend.headline or 'headline'}-loss": loss,
         "heatmap-mask": heatmap_mask,
         "masks": masks,
         "comparison": comparison,

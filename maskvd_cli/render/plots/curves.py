@@ -38,6 +38,16 @@ def cost_panel(report: Report) -> Panel:
     return panel_of(_with(report, headline, "gmacs"), "gmacs", headline, report.legend, free=True)
 
 
+def loss(report: Report) -> Figure:
+    """Draw the change of the headline over the share of tokens that are pruned."""
+    change = report.legend.change
+    if change is None:
+        raise NothingToDrawError("the plan names no headline")
+    rows = _with(report, "keep_rate", change)
+    rows = rows.assign(pruned=1 - rows["keep_rate"])
+    return _one_panel(report, rows, "pruned", y=change)
+
+
 def comparison(report: Report) -> Figure:
     """Draw headline, GMACs, latency and peak memory over tokens (MaskVD's kind of Figure 6)."""
     rows = report.rows[report.rows["keep_rate"].notna()]
@@ -93,13 +103,16 @@ def of_kind(report: Report, wanted: StoredFigure, methods: Sequence[str]) -> Fig
 
 
 def _one_panel(
-    report: Report, rows: pd.DataFrame, across: str, labelled: str | None = None
+    report: Report,
+    rows: pd.DataFrame,
+    across: str,
+    labelled: str | None = None,
+    y: str | None = None,
 ) -> Figure:
     noted = None if labelled is None else column_of(labelled)
     noted = noted if noted in rows else None
-    return _drawn(
-        report, panel_of(rows, across, _headline(report), report.legend, free=True, noted=noted)
-    )
+    panel = panel_of(rows, across, y or _headline(report), report.legend, free=True, noted=noted)
+    return _drawn(report, panel)
 
 
 def _drawn(report: Report, panel: Panel) -> Figure:
