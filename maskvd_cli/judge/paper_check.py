@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -308,7 +308,13 @@ def _sources(checks: tuple[PaperCheck, ...]) -> str:
     tables: dict[str, dict[str, None]] = {}
     for check in checks:
         tables.setdefault(check.paper, {})[check.table] = None
-    return " and ".join(f"{paper}, {', '.join(names)}" for paper, names in tables.items())
+    return " and ".join(f"{paper}, {_listed(names)}" for paper, names in tables.items())
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names in a row; names with commas of their own are parted by semicolons."""
+    names = list(names)
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _of_points(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,12 @@ def test_planned_points_are_checked_in_what_they_have_and_the_rest_is_listed(
         "2 of 2 comparable values of MaskVD (WACV 2025, arXiv 2407.12067), Table 1 are reproduced; "
         "3 more are not comparable."
     )
+
+
+def test_tables_with_commas_in_their_names_are_parted_by_semicolons(tmp_path: Path) -> None:
+    one = paper_checks(report_of(tmp_path, record("a", metrics())))[0]
+    parts = [replace(one, table=name) for name in ("README, COCO, T", "README, COCO, S")]
+    assert f"of {one.paper}, README, COCO, T; README, COCO, S are" in str(tally(tuple(parts)))
 
 
 def test_points_that_no_paper_published_have_no_check(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from .measured_report import Measured, a_setting, with_dense
 RATES = {0: 61.0, 1: 62.0, 2: 66.0}
 
 
-def noisy(made: Measured, *, bias: float = 0.0, label: str = "svit noise=true") -> Measured:
+def noisy(made: Measured, *, bias: float = 0.0, label: str = "svit noise=True") -> Measured:
     for seed, map50 in RATES.items():
         params = {"selector": None, "noise": True, "bias": bias, "seed": seed}
         made.point(
@@ -49,10 +49,10 @@ def test_seeds_of_one_setting_are_taken_together(report: Report) -> None:
 
 
 def test_other_settings_and_models_are_apart(tmp_path: Path) -> None:
-    made = noisy(noisy(with_dense()), bias=0.5, label="svit noise=true bias=0.5")
+    made = noisy(noisy(with_dense()), bias=0.5, label="svit noise=True bias=0.5")
     params = {"selector": None, "noise": True, "bias": 0.0, "seed": 3}
     other = a_setting("vitdet-b-global")
-    made.point("other", "svit", label="svit noise=true seed=3 model=vitdet-b-global",
+    made.point("other", "svit", label="svit noise=True seed=3 model=vitdet-b-global",
                params=params, map50=10.0, setting=other)  # fmt: skip
     made.point("quiet", "svit", params={**params, "noise": False, "seed": 9}, map50=50.0)
     found = [one for one in spreads(made.report(tmp_path)) if one.quantity == "map50"]
