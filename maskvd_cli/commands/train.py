@@ -143,7 +143,7 @@ class _Display:
             disable=not self._live,
         )
         self._task = self._bar.add_task("steps", total=None, facts="")
-        self._every, self._said = 1, 0
+        self._every, self._said, self._unit = 1, 0, ""
         self._headline: Quantity | None = None
 
     def __enter__(self) -> _Display:
@@ -158,6 +158,7 @@ class _Display:
         steps, self._headline = training.schedule.steps, training.task.headline()
         self._bar.update(self._task, total=steps, completed=step)
         self._every, self._said = max(steps // 20, 1), step
+        self._unit = training.learnt.unit
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
             f"{training.device}: {counted(len(training.learnt), training.learnt.unit)} to learn, "
             f"{len(training.evaluated)} to evaluate")  # fmt: skip
@@ -183,22 +184,25 @@ class _Display:
             text += f"{entry[self._headline.name]:.1f}"
             self._bar.console.print(text) if self._live else say(text)
             return
-        facts = _facts(entry)
+        facts = _facts(entry, self._unit)
         self._bar.update(self._task, facts=facts)
         if not self._live and entry["step"] - self._said >= self._every:
             self._said = entry["step"]
             say(f"step {entry['step']}: {facts}")
 
 
-def _facts(entry: dict[str, Any]) -> str:
-    named = ("rpn_objectness", "rpn_deltas", "box_classes", "box_deltas", "cross_entropy",
-             "kept_shares")  # fmt: skip
+def _facts(entry: dict[str, Any], unit: str) -> str:
+    """Return a line of the log in words; what stands behind the loss there are its parts."""
+    names = list(entry)
+    named = names[names.index("loss") + 1 : names.index("learning_rate")]
     parts = " ".join(
-        f"{name.replace('_', ' ')} {entry[name]:.3f}" for name in named if name in entry
+        f"{name.replace('_', ' ')} {entry[name]:.3f}"
+        for name in named
+        if isinstance(entry[name], float)
     )
     return (
         f"loss {entry['loss']:.3f} ({parts}), learning rate {entry['learning_rate']:.1e}, "
-        f"{entry['images_per_s']:.1f} images/s, {_minutes(entry['seconds_left'])} left"
+        f"{entry['images_per_s']:.1f} {unit}s/s, {_minutes(entry['seconds_left'])} left"
     )
 
 

@@ -57,6 +57,7 @@ def test_train_and_train_again() -> None:
     assert done.exit_code == 0, done.output
     assert "begins at step 0 of 2 on cpu: 2 frames to learn, 2 to evaluate" in done.stderr
     assert "loss" in done.stderr and "left" in done.stderr
+    assert "(rpn objectness " in done.stderr and " frames/s, " in done.stderr
     assert "mAP50" in done.stdout
     weights = Path("out/vitdet-b-kitti.safetensors")
     before = weights.read_bytes()
