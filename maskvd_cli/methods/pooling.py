@@ -21,6 +21,11 @@ Pool = Annotated[
 
 def check_poolable(arch: ViTArch, pool: int) -> None:
     """Raise UsageError where the backbone's keys cannot be pooled, or nobody counts them so."""
+    if pool > 1 and arch.window_lead:
+        raise UsageError(
+            f"pool {pool} is for keys on the grid alone; {arch.name} has class tokens among them",
+            remedy="leave pool out",
+        )
     if pool > 1 and (arch.class_token or arch.torchprofiled):
         raise UsageError(
             f"pool {pool} is for windowed backbones; {arch.name} is none",

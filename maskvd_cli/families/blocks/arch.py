@@ -88,6 +88,11 @@ class ViTArch:
         return int(self.class_token)
 
     @property
+    def window_lead(self) -> int:
+        """How many tokens without a place every window has of its own."""
+        return 0
+
+    @property
     def backbone(self) -> str:
         """`windowed`, or `non-windowed` where every block attends globally."""
         return "windowed" if self.windowed_depth else "non-windowed"
@@ -97,10 +102,15 @@ class ViTArch:
         check_patch(input_size, self.patch)
         return input_size.tiles(self.patch)
 
+    def window_on(self, grid: Size) -> Size:
+        """Return the window on a token grid; here it is the same on all."""
+        del grid
+        return self.window
+
     def padded(self, grid: Size) -> Size:
         """Return the token grid padded at the bottom and right to whole windows."""
-        windows = self.windows(grid)
-        return Size(windows.rows * self.window.rows, windows.cols * self.window.cols)
+        windows, window = self.windows(grid), self.window_on(grid)
+        return Size(windows.rows * window.rows, windows.cols * window.cols)
 
     def windows(self, grid: Size) -> Size:
         """Return how many windows cover the token grid, downwards and across."""

@@ -76,21 +76,27 @@ def windowed_attention(arch: ViTArch, grid: Size) -> Macs:
     """Attention of one windowed block over all windows, padding included.
 
     With w x w windows and Np padded tokens: products 2 Np w^2 D; relative terms 2 Np w D and
-    2 H Np w^2 additions; where windows need padding, the padding value costs 3D.
+    2 H Np w^2 additions; where windows need padding, the padding value costs 3D. With c tokens
+    without a place in each of W windows: products 2 (Np + W c)(w^2 + c) D.
     """
-    padded = arch.padded(grid)
-    matrix = window_products(arch, padded.area)
+    padded, window = arch.padded(grid), arch.window_on(grid)
+    queries = padded.area + arch.windows(grid).area * arch.window_lead
+    matrix = window_products(arch, queries, window)
     published = 3 * arch.dim if padded != grid else 0
     if arch.relative_table:
-        published += 2 * arch.heads * padded.area * arch.window.area
+        published += 2 * arch.heads * padded.area * window.area
     return Macs(matrix, matrix + published)
 
 
-def window_products(arch: ViTArch, queries: Tokens) -> Tokens:
-    """Matrix products of `queries` that attend within their windows: 2 n w^2 D + 2 n w D."""
-    products = 2 * queries * arch.window.area * arch.dim
+def window_products(arch: ViTArch, queries: Tokens, window: Size | None = None) -> Tokens:
+    """Matrix products of `queries` that attend within their windows: 2 n (w^2 + c) D + 2 n w D.
+
+    `window`: where it depends on the grid; c: the tokens without a place that each has.
+    """
+    window = window or arch.window
+    products = 2 * queries * (window.area + arch.window_lead) * arch.dim
     if arch.relative_table:
-        products = products + queries * sum(arch.window) * arch.dim
+        products = products + queries * sum(window) * arch.dim
     return products
 
 

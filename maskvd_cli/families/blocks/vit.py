@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -144,7 +144,10 @@ class VisionTransformer(nn.Module):
     """The backbone: positions, blocks, and for plain ViTs class token and final norm.
 
     Parameters: `positions` (rows, cols, D) of the arch's position table; `class_token` (1, 1, D).
+    `block_type`: what its blocks are; `resized` says how positions are resized.
     """
+
+    block_type: ClassVar[type[Block]] = Block
 
     def __init__(self, arch: ViTArch) -> None:
         super().__init__()
@@ -152,7 +155,8 @@ class VisionTransformer(nn.Module):
         self.positions = nn.Parameter(torch.empty(*arch.position_table, arch.dim))
         self.class_token = nn.Parameter(torch.zeros(1, 1, arch.dim)) if arch.class_token else None
         blocks = [
-            Block(arch, windowed=index not in arch.global_blocks) for index in range(arch.depth)
+            self.block_type(arch, windowed=index not in arch.global_blocks)
+            for index in range(arch.depth)
         ]
         # A module list whose members keep their type.
         self.blocks: Sequence[Block] = cast(Sequence[Block], nn.ModuleList(blocks))
@@ -185,13 +189,17 @@ class VisionTransformer(nn.Module):
         if grid == self.arch.position_table:
             return self.positions.flatten(0, 1)[None]
         if not may_be_kept(self.positions):
-            return resize_bicubic(self.positions, grid).flatten(0, 1)[None]
+            return self.resized(grid).flatten(0, 1)[None]
         positions = self.positions
         state = (grid, positions._version, positions.data_ptr(), positions.dtype, positions.device)
         if self._kept_positions is None or self._kept_positions[0] != state:
             with torch.no_grad():
-                self._kept_positions = (state, resize_bicubic(positions, grid).flatten(0, 1)[None])
+                self._kept_positions = (state, self.resized(grid).flatten(0, 1)[None])
         return self._kept_positions[1]
+
+    def resized(self, grid: Size) -> Tensor:
+        """Return the position table resized to a grid, (rows, cols, D)."""
+        return resize_bicubic(self.positions, grid)
 
     def with_class_token(self, tokens: Tensor) -> Tensor:
         """Put the class token, which has no position, before (B, n, D) tokens, if there is one."""
