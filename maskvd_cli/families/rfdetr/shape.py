@@ -1,0 +1,20 @@
+"""What of a set-based detector a weights file decides beside the architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class QueryShape:
+    """How many classes it tells apart, and how many queries its decoder has.
+
+    Raises ValueError where one of them is below 1.
+    """
+
+    classes: int
+    queries: int = 300
+
+    def __post_init__(self) -> None:
+        if self.classes < 1 or self.queries < 1:
+            raise ValueError(f"{self.classes} classes and {self.queries} queries: give at least 1")
