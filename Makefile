@@ -26,7 +26,7 @@ endif
 
 # Pins for every supported Python and system; keeps what is pinned unless UPGRADE=--upgrade is given.
 lock:
-	uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --extra energy --extra tracks \
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --extra energy --extra hf --extra tracks \
 	  --constraints requirements/torch.txt --output-file $(LOCK) --quiet $(UPGRADE)
 
 # One process per core, one thread each: many small tensors gain nothing from more.
