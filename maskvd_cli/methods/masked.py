@@ -15,6 +15,7 @@ from torch import Tensor
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import PLAIN_VIT, TAPS, WINDOW_CLASS_TOKENS
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods import masked_costs
 from maskvd_cli.methods.base import (
@@ -57,6 +58,7 @@ class MaskedMethod(SelectingMethod[M]):
     naming = ("version", "period")
     columns: ClassVar = {"version": "ver.", "period": "P"}
     own_execution: ClassVar = frozenset(("version",))
+    knows = PLAIN_VIT | {TAPS, WINDOW_CLASS_TOKENS}
 
     def __init__(self, params: M, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)

@@ -26,13 +26,14 @@ def full_counts(arch: ViTArch, grid: Size) -> dict[str, int]:
     """
     if not arch.windowed_depth:
         return {}
-    return {"window_queries": arch.padded(grid).area, "window_keys": grid.area}
+    padded = arch.padded(grid).area
+    return {"window_queries": padded + arch.lead, "window_keys": grid.area + arch.lead}
 
 
 def mask_trace(kept: Tensor, arch: ViTArch, grid: Size) -> TokenTrace:
     """Return the trace of frames that recompute `kept` (frames, N) bool."""
     if arch.windowed_depth:
-        per_window = _per_window(kept, grid, arch.window)
+        per_window = _per_window(kept, grid, arch.window_on(grid))
         tokens = per_window.sum(1)
     else:
         per_window, tokens = None, counts_of(kept, torch.ones(grid.area, 1))[:, 0]
@@ -64,11 +65,15 @@ def _per_window(kept: Tensor, grid: Size, window: Size) -> Tensor:
 def _window_counts(
     per_window: Tensor, full: Tensor, arch: ViTArch, grid: Size
 ) -> dict[str, Tensor]:
-    sizes = torch.bincount(window_places(grid, arch.window)[:, 0])
-    active = per_window > 0
-    queries = active.sum(1) * per_window.amax(1)
+    sizes = torch.bincount(window_places(grid, arch.window_on(grid))[:, 0]) + arch.window_lead
+    # Class tokens ask in every window of a frame that has a chosen token.
+    own = arch.window_lead * (per_window.amax(1, keepdim=True) > 0)
+    asking = per_window + own
+    active = asking > 0
+    queries = active.sum(1) * asking.amax(1)
+    whole = full_counts(arch, grid)["window_queries"]
     return {
-        "window_queries": queries.where(~full, torch.tensor(arch.padded(grid).area)),
+        "window_queries": queries.where(~full, torch.tensor(whole)),
         "window_keys": (active * sizes).sum(1),
     }
 
@@ -76,18 +81,22 @@ def _window_counts(
 def executed(arch: ViTArch, grid: Size, version: Version | None, trace: TokenTrace) -> Macs:
     """Return the MACs of masked execution, one per frame.
 
-    With n chosen tokens. Matrix products that are executed: QKV 3nD^2 (T in windowed blocks: nD^2
-    for queries and 2mD^2 for the m tokens of their windows; all N on full frames), projection and
-    MLP on n; windowed attention of q queries, 2 q w^2 D + 2 q w D, where q counts the places of
-    windows that hold a chosen token, each filled up to the fullest one; global attention of n
-    queries, to N keys in version C and to n else. The published counter: see `published`.
+    With n chosen tokens, on windows with class tokens all of these among them. Matrix products that
+    are executed: QKV 3nD^2 (T in windowed blocks: nD^2 for queries and 2mD^2 for the m tokens of
+    their windows; all N on full frames), projection and MLP on n; windowed attention of q queries,
+    2 q w^2 D + 2 q w D, where q counts the places of windows that hold a chosen token, each filled
+    up to the fullest one; global attention of n queries, to N keys in version C and to n else. The
+    published counter: see `published`.
     """
     counted = published(arch, grid, version, trace.whole_tokens)
     tokens = trace.whole_tokens
     if version is None:
         # Without a chosen token not even the class token runs.
         return Macs(np.where(tokens > 0, counted.matrix, 0), counted.published)
-    keys = grid.area if version == "C" else tokens
+    # Without a chosen token no class token of a window runs either.
+    tokens = np.where(tokens > 0, tokens + arch.lead, 0)
+    keys = costs.sequence_length(arch, grid) if version == "C" else tokens
+    window = arch.window_on(grid)
     qkv = costs.qkv(arch, tokens).matrix
     qkv_in_windows = qkv
     if version == "T":
@@ -96,7 +105,7 @@ def executed(arch: ViTArch, grid: Size, version: Version | None, trace: TokenTra
         costs.projection_and_mlp(arch, tokens).matrix * arch.depth
         + qkv * len(arch.global_blocks)
         + qkv_in_windows * arch.windowed_depth
-        + costs.window_products(arch, trace.counts["window_queries"]) * arch.windowed_depth
+        + costs.window_products(arch, trace.counts["window_queries"], window) * arch.windowed_depth
         + costs.global_attention(arch, grid, tokens, keys).matrix * len(arch.global_blocks)
     )
     return Macs(matrix, counted.published)
@@ -111,8 +120,9 @@ def published(arch: ViTArch, grid: Size, version: Version | None, tokens: costs.
     """
     if version is None:
         return costs.plain_vit(arch, grid, tokens)
+    tokens = tokens + arch.lead
     everywhere = costs.projection_and_mlp(arch, tokens) + costs.residuals(arch, tokens)
-    attending = grid.area if version == "C" else tokens
+    attending = costs.sequence_length(arch, grid) if version == "C" else tokens
     return (
         everywhere * arch.depth
         + costs.qkv(arch, grid.area if version == "T" else tokens) * arch.windowed_depth
@@ -126,7 +136,8 @@ def published(arch: ViTArch, grid: Size, version: Version | None, tokens: costs.
 def state_bytes(arch: ViTArch, grid: Size, version: Version | None) -> int:
     """Return the bytes of caches and reference output, with T those of one N x D tensor.
 
-    C 3LT + T, T (windowed blocks)T + T, H 3(windowed blocks)T + T, non-windowed T.
+    C 3LT + T, T (windowed blocks)T + T, H 3(windowed blocks)T + T, non-windowed T. Where features
+    are read at k depths the output is kT; caches also hold the class tokens of windows.
     """
     cached = {
         "C": 3 * arch.depth,
@@ -134,12 +145,20 @@ def state_bytes(arch: ViTArch, grid: Size, version: Version | None) -> int:
         "H": 3 * arch.windowed_depth,
         None: 0,
     }[version]
-    return (cached + 1) * token_bytes(arch, grid)
+    each = token_bytes(arch, grid)
+    rows = grid.area + (arch.lead if version else 0)
+    return cached * (each // grid.area) * rows + len(arch.taps) * each
 
 
 def resolve_version(version: Version | None, arch: ViTArch) -> Version | None:
     """Return C where a windowed backbone has none. Raises UsageError for one on a non-windowed."""
     if arch.windowed_depth:
+        if version not in (None, "C") and arch.window_lead:
+            raise UsageError(
+                f"version {version} is for windows without class tokens; those of {arch.name} have "
+                "some",
+                remedy="leave version out, or use C",
+            )
         return version or "C"
     if version is not None:
         raise UsageError(

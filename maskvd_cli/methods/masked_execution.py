@@ -10,13 +10,17 @@ T  Windowed blocks cache their N input tokens and derive keys and values from th
 H  Windowed blocks as C, global blocks as T.
 
 Non-windowed backbones run on the chosen tokens alone. In all of them the output of tokens that
-were not chosen is the last one computed.
+were not chosen is the last one computed, at each depth where features are read.
+
+Where windows have class tokens (C alone), these count as chosen on every frame that has a chosen
+token: through them alone does a window hear of itself as a whole.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import torch
@@ -36,13 +40,15 @@ from maskvd_cli.methods.trace import MASK
 class Chosen:
     """The chosen tokens of a frame, and how they lie in windows; on the backbone's device.
 
-    `index` (n,) sorted. Windows without a chosen token are left out. `near` (m,) sorted: all tokens
-    of the other windows; `layout` (windows, area): where in `near` each place's token stands, and
-    `outside` where there is none but padding. Chosen token i is query `slot[i]` of window
+    `index` (n,) sorted, on the grid; `rows` (r,) sorted, of the sequence, class tokens of windows
+    among them. Windows without a chosen token are left out. `near` (m,) sorted: all rows of the
+    other windows; `layout` (windows, places): where in `near` each place's token stands, and
+    `outside` where there is none but padding. Row i of `rows` is query `slot[i]` of window
     `window[i]`; `places` (windows, most queries) tells where in its window each query lies.
     """
 
     index: Tensor
+    rows: Tensor
     near: Tensor
     layout: Tensor
     outside: Tensor
@@ -51,12 +57,23 @@ class Chosen:
     places: Tensor
 
     @classmethod
-    def of(cls, kept: Tensor, grid: Size, window: Size | None, device: torch.device) -> Chosen:
-        """Lay out the tokens of a mask (N,) bool on the CPU; without windows, `index` alone."""
+    def of(
+        cls, kept: Tensor, grid: Size, window: Size | None, device: torch.device, lead: int = 0
+    ) -> Chosen:
+        """Lay out the tokens of a mask (N,) bool on the CPU; without windows, `index` alone.
+
+        `lead`: how many class tokens each window has, before the others in it; those of all windows
+        stand before the grid, window by window.
+        """
         index = kept.nonzero().squeeze(1)
         if window is None:
-            return cls(index.to(device), *(index.new_empty(0) for _ in range(6)))
-        which, place = window_places(grid, window)[index].unbind(1)
+            return cls(index.to(device), index.to(device), *(index.new_empty(0) for _ in range(6)))
+        tokens, where = _laid_out(grid, window, lead)
+        before = len(where) - grid.area
+        rows = index + before
+        if len(index):
+            rows = torch.cat([torch.arange(before), rows])
+        which, place = where[rows].unbind(1)
         active, which, counts = which.unique(return_inverse=True, return_counts=True)
         order = which.argsort(stable=True)
         first = counts.cumsum(0) - counts
@@ -64,12 +81,12 @@ class Chosen:
         slot[order] = torch.arange(len(order)) - first.repeat_interleave(counts)
         places = torch.zeros(len(active), max(counts.tolist(), default=0), dtype=torch.int64)
         places[which, slot] = place
-        tokens = window_layout(grid, window)[active]
-        outside = tokens == grid.area
+        tokens = tokens[active]
+        outside = tokens == len(where)
         near = tokens[~outside].sort().values
         layout = torch.searchsorted(near, tokens).clamp(max=max(len(near) - 1, 0))
         return cls(*(part.to(device) for part in (
-            index, near, layout, outside, which, slot, places)))  # fmt: skip
+            index, rows, near, layout, outside, which, slot, places)))  # fmt: skip
 
     @property
     def counts(self) -> dict[str, int]:
@@ -122,8 +139,8 @@ class MaskedExecution:
         else:
             base = self._base(tokens)
             arch = self.backbone.arch
-            window = arch.window if arch.windowed_depth else None
-            chosen = Chosen.of(kept, grid, window, tokens.device)
+            window = arch.window_on(grid) if arch.windowed_depth else None
+            chosen = Chosen.of(kept, grid, window, tokens.device, arch.window_lead)
             counts, index = chosen.counts, chosen.index
             features = self._masked(base, sequence, grid, chosen)
         self.reference = features.clone()
@@ -131,14 +148,20 @@ class MaskedExecution:
         return features, trace
 
     def _full(self, sequence: Tensor, grid: Size) -> Tensor:
-        sequence = self.backbone.with_class_token(sequence)
+        sequence, readings = self.backbone.with_class_token(sequence), list[Tensor]()
         for number, block in enumerate(self.backbone.blocks):
             qkv = block.qkv(block.norm1(sequence))
             kept = {"qkv": qkv, "input": sequence, None: None}[self._caches_what(block)]
             if kept is not None:
                 self.caches[number] = kept.clone()
             sequence = block.complete(sequence, block.attend(qkv, grid))
-        return self.backbone.finish(sequence)
+            self._read(number, sequence, readings)
+        return self.backbone.side_by_side(readings)
+
+    def _read(self, number: int, sequence: Tensor, readings: list[Tensor]) -> None:
+        """Add what is read of the sequence after a block, if anything is."""
+        if number + 1 in self.backbone.arch.taps:
+            readings.append(self.backbone.finish(sequence))
 
     def _base(self, tokens: Tensor) -> Tensor:
         """Return the features that tokens keep which are not chosen."""
@@ -154,10 +177,12 @@ class MaskedExecution:
         if not len(chosen.index):
             return base.clone()
         sequence = self.backbone.with_class_token(sequence[:, chosen.index])
+        readings = list[Tensor]()
         for number, block in enumerate(self.backbone.blocks):
             attended = self._attend(number, block, sequence, grid, chosen)
             sequence = block.complete(sequence, attended)
-        return scatter(base, chosen.index, self.backbone.finish(sequence))
+            self._read(number, sequence, readings)
+        return scatter(base, chosen.index, self.backbone.side_by_side(readings))
 
     def _attend(
         self, number: int, block: Block, sequence: Tensor, grid: Size, chosen: Chosen
@@ -170,11 +195,11 @@ class MaskedExecution:
         dim = self.backbone.arch.dim
         cache = self.caches[number]
         if caches == "input":
-            cache.index_copy_(1, chosen.index, sequence)
+            cache.index_copy_(1, chosen.rows, sequence)
             near = block.keys_values(block.norm1(cache[:, chosen.near]))
             return _in_windows(block, block.queries(normed), near, chosen)
         qkv = block.qkv(normed)
-        cache.index_copy_(1, chosen.index, qkv)
+        cache.index_copy_(1, chosen.rows, qkv)
         if block.window is not None:
             return _in_windows(block, qkv[..., :dim], cache[:, chosen.near, dim:], chosen)
         query, _, _ = block.split(qkv)
@@ -188,6 +213,26 @@ class MaskedExecution:
         if self.version is None or block.window is None:
             return None
         return "qkv" if self.version == "H" else "input"
+
+
+@lru_cache(maxsize=64)
+def _laid_out(grid: Size, window: Size, lead: int) -> tuple[Tensor, Tensor]:
+    """Return the row of the sequence at each place of each window, and of each row both.
+
+    (windows, places) and (rows, 2) int64, as `window_layout` and `window_places` tell them without
+    class tokens; the number of rows is padding.
+    """
+    tokens, where = window_layout(grid, window), window_places(grid, window)
+    if not lead:
+        return tokens, where
+    before = lead * len(tokens)
+    own = torch.arange(before).view(len(tokens), lead)
+    places = torch.arange(before)[:, None]
+    return (
+        torch.cat([own, tokens + before], dim=1),
+        torch.cat([torch.cat([places // lead, places % lead], dim=1),
+                   where + torch.tensor([0, lead])]),
+    )  # fmt: skip
 
 
 def _in_windows(block: Block, queries: Tensor, near: Tensor, chosen: Chosen) -> Tensor:

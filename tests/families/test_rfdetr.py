@@ -30,6 +30,7 @@ from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.fit import unfit, unlike, unplanned
+from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.registry import methods
 
 needs_library = pytest.mark.skipif(
@@ -154,10 +155,10 @@ def test_inputs_that_windows_do_not_cut_are_refused() -> None:
 @pytest.mark.parametrize(
     ("parts", "reason"),
     [
-        ({"taps": ()}, "no rising"),
-        ({"taps": (2, 2, 4)}, "no rising"),
-        ({"taps": (0, 4)}, "no rising"),
-        ({"taps": (1, 3)}, "not after 4 blocks"),
+        ({"read_after": ()}, "no rising"),
+        ({"read_after": (2, 2, 4)}, "no rising"),
+        ({"read_after": (0, 4)}, "no rising"),
+        ({"read_after": (1, 3)}, "not after 4 blocks"),
         ({"window": Size(3, 4)}, "not that of the table"),
     ],
 )
@@ -355,10 +356,12 @@ def test_methods_refuse_what_they_do_not_know_and_dense_is_planned() -> None:
     assert unplanned(Dense, nano) is None
     reason = unfit(Dense, DenseParams(pool=2), nano)
     assert reason is not None and "rfdetr-nano has class tokens among them" in reason
-    for name in methods.names():
-        method = methods.load(name)
-        if method.knows is not None:
-            assert unlike(method, nano) is not None, name
+    willing = {name for name in methods.names() if unlike(methods.load(name), nano) is None}
+    assert willing == {"dense", "maskvd", "oracle", "random"}
+    assert not any(unlike(methods.load(pair), nano) is None for pair in methods.pairs())
+    for version in ("T", "H"):
+        reason = unfit(MaskVD, MaskVDParams(version=version), nano)
+        assert reason is not None and f"{version} is for windows without class tokens" in reason
     with pytest.raises(UsageError, match="pool 2 is for keys on the grid alone"):
         drawn_backbone()(torch.zeros(1, 64, SMALL.dim), Size(8, 8), 2)
 

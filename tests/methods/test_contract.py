@@ -16,6 +16,8 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.rfdetr.archs import QueryArch
+from maskvd_cli.families.rfdetr.backbone import TappedTransformer
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView, FrameContext, Method, Params, TokenTrace
 from maskvd_cli.methods.registry import methods
@@ -51,7 +53,14 @@ class Case:
         return f"{self.method}-{told}" if told else self.method
 
 
+# Equal windows of the grid, each with its class token, and features of three depths.
+TAPPED = QueryArch(
+    name="tapped", description="", dim=DIM, heads=2, depth=4, patch=PATCH, global_blocks=(1, 3),
+    window=Size(2, 3), position_table=Size(4, 6), relative_table=None, final_norm=True,
+    read_after=(1, 3, 4),
+)  # fmt: skip
 BOTH = (WINDOWED, PLAIN)
+MASKABLE = (*BOTH, TAPPED)
 GLOBAL = (PLAIN, RELATIVE)
 SELECTING = {"selector": "random", "blocks": [1, 2, 3], "seed": 3}
 # Seed 3 keeps some tokens and leaves some out, and cuts through no tie.
@@ -60,19 +69,19 @@ KEEP_ALL, NOISE = {"bias": 1e6}, {"noise": True, "seed": 5}
 MASKED = {"period": 3}
 ALL_TOKENS = {"period": 3, "static_keep_rate": 1.0}
 CASES = (
-    Case("dense", {}, {}, BOTH),
+    Case("dense", {}, {}, MASKABLE),
     Case("dense", {"pool": 2}, None),
     Case("dense-unpadded", {}, None, BOTH),
-    Case("maskvd", MASKED | {"static_keep_rate": 0.2}, ALL_TOKENS, BOTH),
+    Case("maskvd", MASKED | {"static_keep_rate": 0.2}, ALL_TOKENS, MASKABLE),
     Case("maskvd", MASKED | {"version": "T", "static_keep_rate": 0.2}, ALL_TOKENS),
     Case("maskvd", MASKED | {"version": "H", "static_keep_rate": 0.2}, ALL_TOKENS),
     Case("maskvd", MASKED | {"mask": "static", "static_keep_rate": 0.3}, ALL_TOKENS),
-    Case("maskvd", MASKED | {"mask": "dynamic", "margin": 2}, {"period": 1}, BOTH),
-    Case("random", MASKED | {"keep_rate": 0.3}, {"keep_rate": 1.0, "period": 3}, BOTH),
+    Case("maskvd", MASKED | {"mask": "dynamic", "margin": 2}, {"period": 1}, MASKABLE),
+    Case("random", MASKED | {"keep_rate": 0.3}, {"keep_rate": 1.0, "period": 3}, MASKABLE),
     Case("random", MASKED | {"keep_rate": 0.01, "version": "T"}, None),
     # int(0.02 N) is no token at all: masked frames change nothing and cost nothing.
-    Case("maskvd", MASKED | {"mask": "static", "static_keep_rate": 0.02}, ALL_TOKENS, BOTH),
-    Case("oracle", MASKED, {"period": 3, "margin": 16384}, BOTH),
+    Case("maskvd", MASKED | {"mask": "static", "static_keep_rate": 0.02}, ALL_TOKENS, MASKABLE),
+    Case("oracle", MASKED, {"period": 3, "margin": 16384}, MASKABLE),
     Case("eventful", {"r": 11}, {"r": N}),
     Case("eventful", {"r": 11}, {"r": N + 1}, (PLAIN,)),
     Case(
@@ -212,7 +221,8 @@ PAIRS = [
 
 def backbone(arch: ViTArch) -> VisionTransformer:
     torch.manual_seed(3)
-    made = VisionTransformer(arch).double().eval()
+    kind = TappedTransformer if isinstance(arch, QueryArch) else VisionTransformer
+    made = kind(arch).double().eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in made.parameters():

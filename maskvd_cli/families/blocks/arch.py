@@ -88,6 +88,11 @@ class ViTArch:
         return int(self.class_token)
 
     @property
+    def taps(self) -> tuple[int, ...]:
+        """When features are read, in blocks that are done; the last is `depth`."""
+        return (self.depth,)
+
+    @property
     def window_lead(self) -> int:
         """How many tokens without a place every window has of its own."""
         return 0

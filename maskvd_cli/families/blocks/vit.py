@@ -184,6 +184,11 @@ class VisionTransformer(nn.Module):
             sequence = block(sequence, grid, pool)
         return self.finish(sequence)
 
+    @staticmethod
+    def side_by_side(readings: Sequence[Tensor]) -> Tensor:
+        """Return the features (B, n, T D) of what `finish` gave at T taps, the shallowest first."""
+        return readings[0] if len(readings) == 1 else torch.cat(list(readings), dim=-1)
+
     def positions_on(self, grid: Size) -> Tensor:
         """Return the absolute positions (1, N, D) of a grid; kept unless a gradient is wanted."""
         if grid == self.arch.position_table:

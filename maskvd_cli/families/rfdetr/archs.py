@@ -17,8 +17,8 @@ class QueryArch(ViTArch):
     """A ViT in `windows_a_side` x `windows_a_side` equal windows, read at several depths.
 
     All fields of ViTArch are the backbone's; `window` is that on the grid of the position table,
-    on another grid it is as many times smaller (`window_on`). `taps`: features are read, after the
-    final norm, when so many blocks are done; the last is `depth`. Every window has a class token of
+    on another grid it is as many times smaller (`window_on`). Features are read, after the final
+    norm, when `read_after` blocks are done; the last is `depth`. Every window has a class token of
     its own, all of them start equal.
 
     `channels` of projector and decoder; `bottlenecks` of the projector, half as wide;
@@ -29,7 +29,7 @@ class QueryArch(ViTArch):
     """
 
     windows_a_side: int = 2
-    taps: tuple[int, ...] = ()
+    read_after: tuple[int, ...] = ()
     channels: int = 256
     bottlenecks: int = 3
     decoder_layers: int = 3
@@ -40,12 +40,17 @@ class QueryArch(ViTArch):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.taps or sorted(set(self.taps)) != list(self.taps) or self.taps[0] < 1:
+        if self.taps != tuple(sorted(set(self.taps))) or not self.taps or self.taps[0] < 1:
             raise ValueError(f"taps {self.taps} are no rising numbers of blocks")
         if self.taps[-1] != self.depth:
             raise ValueError(f"the last of the taps {self.taps} is not after {self.depth} blocks")
         if self.window != self.window_on(self.position_table):
             raise ValueError(f"window {self.window} is not that of the table {self.position_table}")
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """When features are read, in blocks that are done; the last is `depth`."""
+        return self.read_after
 
     @property
     def has(self) -> frozenset[str]:
@@ -118,7 +123,7 @@ def rfdetr(  # noqa: PLR0913 - the numbers of an architecture
         paper=_PAPER,
         final_norm=True,
         windows_a_side=windows_a_side,
-        taps=taps,
+        read_after=taps,
         channels=channels,
         decoder_layers=decoder_layers,
         hidden=hidden,

@@ -108,11 +108,6 @@ class TappedTransformer(VisionTransformer):
         assert self.final_norm is not None
         return self.final_norm(sequence[:, self.arch.lead :])
 
-    @staticmethod
-    def side_by_side(readings: Sequence[Tensor]) -> Tensor:
-        """Return the features (B, n, T D) of the readings of all depths, the shallowest first."""
-        return torch.cat(list(readings), dim=-1)
-
 
 def check_unpooled(arch: QueryArch, pool: int) -> None:
     """Raise UsageError for pooled keys, which class tokens among them do not allow."""
