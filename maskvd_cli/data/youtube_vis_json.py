@@ -45,7 +45,7 @@ class Runs(TypedDict):
 Segmentation = Runs | list[list[_Number]] | None
 
 
-class VideoEntry(TypedDict):
+class InstanceVideo(TypedDict):
     """One entry of `videos`; sides in pixels."""
 
     id: _Whole
@@ -68,7 +68,7 @@ class Instance(TypedDict):
 class Videos(TypedDict):
     """A file in YouTube-VIS' form; `annotations` is null where they are not public."""
 
-    videos: list[VideoEntry]
+    videos: list[InstanceVideo]
     categories: list[Category]
     annotations: NotRequired[list[Instance] | None]
 
