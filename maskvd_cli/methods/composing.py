@@ -9,7 +9,7 @@ A may also meet a B that keeps tokens in slots (`slotted`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar, Protocol
@@ -29,7 +29,6 @@ from maskvd_cli.methods.base import (
     Method,
     Params,
     Selection,
-    Stages,
     TokenMethod,
     TokenTrace,
 )
@@ -73,12 +72,7 @@ class Combination(TokenMethod[Params]):
         self.selecting.forget()
         self.running.forget()
 
-    def run(self, images: Sequence[Tensor], frame: FrameContext, stages: Stages) -> Any:
-        embedded = stages.embed(images)
-        selection = stages.select(lambda: self._selected(embedded, frame))
-        return stages.finish(self.step(embedded, frame, selection))
-
-    def _selected(self, tokens: Tensor, frame: FrameContext) -> Selection:
+    def select_from(self, tokens: Tensor, frame: FrameContext) -> Selection:
         self._check(tokens, frame)
         return Selection(self.selecting.chosen(tokens, frame))
 
@@ -86,8 +80,6 @@ class Combination(TokenMethod[Params]):
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         kept = selection.kept
-        if kept is None:
-            kept = self._selected(tokens, frame).kept
         assert kept is not None
         watch = self.selecting.watch if self.first.watches else None
         features, trace = self.running.compute_chosen(tokens, frame, kept, watch)

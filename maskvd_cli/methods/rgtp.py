@@ -153,9 +153,9 @@ class RGTP(PrunedMethod[RGTPParams]):
         assert self.before is not None
         return tracked(importance, tokens, self.before, grid, self.params.radius)
 
-    def _selected(self, tokens: Tensor, frame: FrameContext) -> Selection:
+    def select_from(self, tokens: Tensor, frame: FrameContext) -> Selection:
         if self._dropping is None:
-            return super()._selected(tokens, frame)
+            return super().select_from(tokens, frame)
         self._check(tokens, frame)
         return Selection(more=ChosenTokens(self._dropping.choose(tokens[0], frame)))
 
@@ -163,7 +163,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         if self._dropping is not None:
-            kept = selection.more or self._selected(tokens, frame).more
+            kept = selection.more
             assert isinstance(kept, ChosenTokens)
             return self._dropping.run(tokens, frame, kept.index)
         if self._maps.pooled:
