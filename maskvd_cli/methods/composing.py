@@ -177,7 +177,7 @@ def combined(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method
         without=first.own_execution,
     )
     chosen, knows = second.knows_chosen, first.knows
-    own, other = (half.names for half in params.halves)
+    own, other = params.halves
     told = {
         "name": name,
         "description": f"{first.name} chooses, and {second.name} runs what it chose",
@@ -187,8 +187,8 @@ def combined(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method
         "halves": params.halves,
         "first": first,
         "second": second,
-        "naming": (*_called(first.naming, own), *_called(second.naming, other)),
-        "columns": {**_headed(first.columns, own), **_headed(second.columns, other)},
+        "naming": (*own.called(first.naming), *other.called(second.naming)),
+        "columns": {**own.headed(first.columns), **other.headed(second.columns)},
         "needs": first.needs | second.needs,
         "knows": chosen if knows is None else chosen & knows,
         "refuses": {**first.refuses, **second.refuses_chosen},
@@ -205,11 +205,3 @@ def combined(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method
 def prefix_of(second: type[Method[Any]]) -> str:
     """Return what precedes a parameter of the second half that the first has too."""
     return re.sub(r"\W", "_", second.name)
-
-
-def _called(names: Iterable[str], half: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(half[name] for name in names if name in half)
-
-
-def _headed(columns: Mapping[str, str], half: Mapping[str, str]) -> dict[str, str]:
-    return {half[name]: header for name, header in columns.items() if name in half}

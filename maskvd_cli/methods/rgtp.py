@@ -61,6 +61,7 @@ from maskvd_cli.methods.base import (
 )
 from maskvd_cli.methods.class_pruning import ClassPruning
 from maskvd_cli.methods.class_pruning_costs import kept_bytes, look_trace, step_macs
+from maskvd_cli.methods.frame import premature
 from maskvd_cli.methods.pruned import ChosenTokens, PrunedMethod
 from maskvd_cli.methods.pruned_costs import PRUNED, state_bytes
 from maskvd_cli.methods.reducing import STEPS
@@ -134,9 +135,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         grid, arch = frame.grid, self.backbone.arch
         anchors = anchor_tokens(frame, self.params.score_threshold)
         if not self._maps.maps:
-            raise UsageError(
-                "a pruned frame came before any full one", remedy="begin the clip with a full one"
-            )
+            raise premature("pruned frame")
         if self._maps.pooled:
             cells = self._maps.flow_back(_uniform(covered_cells(anchors, grid)).to(self._device))
             found = spread_cells(cells, grid)
