@@ -9,7 +9,9 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from maskvd_cli.recipe.schema import FrameText, Section, SizeText
 
 # What may change between two starts of one training: nothing of it reaches the weights.
-FREE = frozenset({"description", "workers", "evaluation", "checkpoint_every", "log_every"})
+FREE = frozenset(
+    {"description", "workers", "keep_mib", "evaluation", "checkpoint_every", "log_every"}
+)
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -203,6 +205,11 @@ class TrainingRecipe(Section):
     checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
     log_every: int = Field(default=20, ge=1, description="steps between two lines of the log")
     workers: int = Field(default=2, ge=0, description="processes that read or render frames")
+    keep_mib: int = Field(
+        default=0,
+        ge=0,
+        description="memory in which each of them keeps images, read or rendered once (MiB)",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32)
     export: Literal["float32", "float16"] = "float32"
     licence: str | None = Field(default=None, description="of the weights, for the model card")

@@ -26,6 +26,7 @@ from maskvd_cli.training.augmentation import Draw
 from maskvd_cli.training.evaluation import evaluate
 from maskvd_cli.training.frames import LookList, evaluation_frames, training_frames
 from maskvd_cli.training.geometry import TrainingInput
+from maskvd_cli.training.kept_images import KeptImages
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.looks import learnt_look, placed_looks
@@ -56,6 +57,12 @@ def listed() -> LookList:
     return made
 
 
+def look_of(
+    made: LookList, index: int, size: Size, draw: Draw, chance: float
+) -> tuple[torch.Tensor, int]:
+    return learnt_look(KeptImages(made, 0), index, size, draw, chance)
+
+
 def test_videos_are_listed_with_their_looks() -> None:
     made = listed()
     assert (len(made), made.objects) == (22, 22)
@@ -82,20 +89,20 @@ def test_a_part_of_the_videos_is_of_many_classes(monkeypatch: pytest.MonkeyPatch
 
 def test_a_sample_is_a_look_with_its_class() -> None:
     made = listed()
-    frames, label = learnt_look(made, 3, INPUT, Draw(), 0.0)
+    frames, label = look_of(made, 3, INPUT, Draw(), 0.0)
     assert (frames.shape, frames.dtype, label) == ((16, 3, 96, 96), torch.float32, 3)
     assert frames.min() >= 0
     assert frames.max() <= 255
-    later, _ = learnt_look(made, 3, INPUT, Draw(), 0.999)
+    later, _ = look_of(made, 3, INPUT, Draw(), 0.999)
     assert not torch.equal(frames, later)
-    mirrored, _ = learnt_look(made, 3, INPUT, Draw(flip=True), 0.0)
+    mirrored, _ = look_of(made, 3, INPUT, Draw(flip=True), 0.0)
     assert torch.equal(mirrored.flip(3), frames)
     # Without changes the left crop; the right one lies as far right as it can.
-    right, _ = learnt_look(made, 3, INPUT, Draw(col=0.999), 0.0)
-    whole = learnt_look(made, 3, Size(96, 120), Draw(), 0.0)[0]
+    right, _ = look_of(made, 3, INPUT, Draw(col=0.999), 0.0)
+    whole = look_of(made, 3, Size(96, 120), Draw(), 0.0)[0]
     assert torch.equal(whole[..., :96], frames)
     assert torch.equal(whole[..., 24:], right)
-    zoomed, _ = learnt_look(made, 3, INPUT, Draw(zoom=1.25), 0.0)
+    zoomed, _ = look_of(made, 3, INPUT, Draw(zoom=1.25), 0.0)
     assert zoomed.shape == frames.shape
     assert not torch.allclose(zoomed, frames)
 
@@ -115,7 +122,7 @@ def test_looks_at_test_are_those_of_sweeps() -> None:
     looks = placed_looks(made, 0, INPUT)
     assert looks.shape == (2, 16, 3, 96, 96)
     # The first look begins where a training look without changes does, in the middle of the frame.
-    start, _ = learnt_look(made, 0, INPUT, Draw(col=0.5), 0.0)
+    start, _ = look_of(made, 0, INPUT, Draw(col=0.5), 0.0)
     assert torch.allclose(looks[0].float(), start, atol=1e-3)
 
 
@@ -125,7 +132,7 @@ def model(classes: int = 11) -> ViViT:
 
 def test_the_loss_is_that_of_all_looks_and_drops_by_its_generator() -> None:
     made = model()
-    looks = [learnt_look(listed(), index, INPUT, Draw(), 0.2)[0] for index in (0, 1)]
+    looks = [look_of(listed(), index, INPUT, Draw(), 0.2)[0] for index in (0, 1)]
     features = made.backbone(made.embed(looks), made.grid)
 
     def loss(seed: int) -> float:
