@@ -323,9 +323,12 @@ def test_costs_are_those_that_were_counted_on_the_library(
     grid = arch.position_table
     stages = RFDETRFamily.stages(arch, QueryShape(91), grid)
     # What the library calls its backbone embeds the patches, too.
-    own = costs.dense(arch, grid).matrix + cost_of(stages, None, {EMBED})
+    before, behind = cost_of(stages, None, {EMBED}), cost_of(stages, None, {HEAD})
+    assert before is not None
+    assert behind is not None
+    own = float(costs.dense(arch, grid).matrix) + before
     assert own / 1e9 == pytest.approx(backbone, rel=5e-3)
-    assert (own + cost_of(stages, None, {HEAD})) / 1e9 == pytest.approx(total, rel=5e-3)
+    assert (own + behind) / 1e9 == pytest.approx(total, rel=5e-3)
 
 
 # The family on its seams.

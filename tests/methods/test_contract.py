@@ -221,8 +221,8 @@ PAIRS = [
 
 def backbone(arch: ViTArch) -> VisionTransformer:
     torch.manual_seed(3)
-    kind = TappedTransformer if isinstance(arch, QueryArch) else VisionTransformer
-    made = kind(arch).double().eval()
+    made = TappedTransformer(arch) if isinstance(arch, QueryArch) else VisionTransformer(arch)
+    made = made.double().eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in made.parameters():
