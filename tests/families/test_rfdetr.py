@@ -30,6 +30,7 @@ from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.dense import Dense, DenseParams
 from maskvd_cli.methods.fit import unfit, unlike, unplanned
+from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.registry import methods
 
@@ -367,6 +368,35 @@ def test_methods_refuse_what_they_do_not_know_and_dense_is_planned() -> None:
         assert reason is not None and f"{version} is for windows without class tokens" in reason
     with pytest.raises(UsageError, match="pool 2 is for keys on the grid alone"):
         drawn_backbone()(torch.zeros(1, 64, SMALL.dim), Size(8, 8), 2)
+
+
+@pytest.mark.parametrize("grid", [Size(8, 8), Size(6, 14)])
+def test_masked_frames_are_what_caches_of_all_tokens_give(grid: Size) -> None:
+    backbone = drawn_backbone(spread=0.1).double()
+    generator = torch.Generator().manual_seed(4)
+    frames = torch.randn(3, 1, grid.area, SMALL.dim, generator=generator, dtype=torch.float64)
+    kept = torch.rand(3, grid.area, generator=generator) < 0.2
+    kept[0] = True
+    execution, caches = MaskedExecution(backbone, "C"), dict[int, Tensor]()
+    expected = torch.zeros(1, grid.area, 3 * SMALL.dim, dtype=torch.float64)
+    for tokens, mask in zip(frames, kept, strict=True):
+        # Everything runs, what was not chosen is thrown away; class tokens are always chosen.
+        sequence = backbone.with_class_token(tokens + backbone.positions_on(grid))
+        rows = torch.cat([torch.ones(SMALL.lead, dtype=torch.bool), mask])[None, :, None]
+        readings: list[Tensor] = []
+        for number, block in enumerate(backbone.blocks):
+            qkv = block.qkv(block.norm1(sequence))
+            caches[number] = torch.where(rows, qkv, caches.get(number, qkv))
+            sequence = block.complete(sequence, block.attend(caches[number], grid))
+            if number + 1 in SMALL.taps:
+                readings.append(backbone.finish(sequence))
+        expected = torch.where(mask[None, :, None], backbone.side_by_side(readings), expected)
+        found, trace = execution.run(tokens, grid, mask)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+        assert trace.tokens == int(mask.sum())
+    assert sum(tensor.numel() for tensor in execution.state()) == SMALL.dim * (
+        3 * SMALL.depth * (grid.area + SMALL.lead) + 3 * grid.area
+    )
 
 
 @needs_library
