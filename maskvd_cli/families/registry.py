@@ -15,5 +15,6 @@ families: Registry[Family[Any, Any]] = Registry(
         "vitdet": "maskvd_cli.families.vitdet.family:ViTDet",
         "vitdet-masks": "maskvd_cli.families.vitdet.mask_family:MaskViTDet",
         "vivit": "maskvd_cli.families.vivit.family:ViViTFamily",
+        "yolos": "maskvd_cli.families.yolos.family:YolosFamily",
     },
 )
