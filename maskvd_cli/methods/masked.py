@@ -15,6 +15,7 @@ from torch import Tensor
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import DETECTION_TOKENS, PLAIN_VIT
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods import masked_costs
 from maskvd_cli.methods.base import (
@@ -36,9 +37,10 @@ class MaskedParams(Params):
 
     version: Version | None = Field(
         default=None,
-        description="windowed backbones only: C caches QKV in every block and attends over all "
+        description="backbones with windows: C caches QKV in every block and attends over all "
         "tokens (published code, the default); T caches block inputs in windowed blocks and global "
-        "blocks see kept tokens only (paper's text); H caches QKV in windowed blocks, else as T",
+        "blocks see kept tokens only (paper's text); H caches QKV in windowed blocks, else as T. "
+        "With detection tokens C alone",
     )
     period: Annotated[int, Varied((2, 4, 8, 16, 32))] = Field(
         default=8, ge=1, le=1_000_000, description="P: every P-th frame of a clip is full"
@@ -54,6 +56,7 @@ class MaskedMethod(SelectingMethod[M]):
     MACs: `masked_costs.executed`; state: `masked_costs.state_bytes`.
     """
 
+    knows = PLAIN_VIT | DETECTION_TOKENS
     naming = ("version", "period")
     columns: ClassVar = {"version": "ver.", "period": "P"}
     own_execution: ClassVar = frozenset(("version",))

@@ -10,7 +10,8 @@ T  Windowed blocks cache their N input tokens and derive keys and values from th
 H  Windowed blocks as C, global blocks as T.
 
 Non-windowed backbones run on the chosen tokens alone. In all of them the output of tokens that
-were not chosen is the last one computed.
+were not chosen is the last one computed. Detection tokens see nothing but what they attend to, so
+backbones with them run as C alone; tokens without a place are always chosen beside others.
 """
 
 from __future__ import annotations
@@ -82,8 +83,9 @@ class Chosen:
 class MaskedExecution:
     """The backbone run on chosen tokens, with what it keeps of the frames before.
 
-    `version` is for windowed backbones. `fill`: the output of tokens that were not chosen is taken
-    from the last frame, or zero (what MaskVD's released non-windowed file does).
+    `version` is for windowed backbones, and C for those with detection tokens. `fill`: the output
+    of tokens that were not chosen is taken from the last frame, or zero (what MaskVD's released
+    non-windowed file does).
     """
 
     def __init__(
@@ -138,6 +140,7 @@ class MaskedExecution:
             if kept is not None:
                 self.caches[number] = kept.clone()
             sequence = block.complete(sequence, block.attend(qkv, grid))
+            sequence = self.backbone.between(number, sequence, grid)
         return self.backbone.finish(sequence)
 
     def _base(self, tokens: Tensor) -> Tensor:
@@ -153,16 +156,38 @@ class MaskedExecution:
     def _masked(self, base: Tensor, sequence: Tensor, grid: Size, chosen: Chosen) -> Tensor:
         if not len(chosen.index):
             return base.clone()
+        rows = self._rows(chosen.index, grid)
         sequence = self.backbone.with_class_token(sequence[:, chosen.index])
         for number, block in enumerate(self.backbone.blocks):
-            attended = self._attend(number, block, sequence, grid, chosen)
+            attended = self._attend(number, block, sequence, grid, chosen, rows=rows)
             sequence = block.complete(sequence, attended)
-        return scatter(base, chosen.index, self.backbone.finish(sequence))
+            sequence = self.backbone.between(number, sequence, grid, rows)
+        features = self.backbone.finish(sequence)
+        return features if self.backbone.arch.trail else scatter(base, chosen.index, features)
 
-    def _attend(
-        self, number: int, block: Block, sequence: Tensor, grid: Size, chosen: Chosen
+    def _rows(self, index: Tensor, grid: Size) -> Tensor:
+        """Return where in the whole sequence the chosen tokens stand, those without a place too."""
+        lead, trail = self.backbone.arch.lead, self.backbone.arch.trail
+        if not lead + trail:
+            return index
+        behind = lead + grid.area
+        before, after = (
+            torch.arange(first, last, device=index.device)
+            for first, last in ((0, lead), (behind, behind + trail))
+        )
+        return torch.cat([before, index + lead, after])
+
+    def _attend(  # noqa: PLR0913 - one per part of the frame
+        self,
+        number: int,
+        block: Block,
+        sequence: Tensor,
+        grid: Size,
+        chosen: Chosen,
+        *,
+        rows: Tensor,
     ) -> Tensor:
-        """Return the attention output of the chosen tokens, renewing the block's cache."""
+        """Return the attention output of the chosen tokens, renewing `rows` of the cache."""
         normed = block.norm1(sequence)
         caches = self._caches_what(block)
         if caches is None:
@@ -174,7 +199,7 @@ class MaskedExecution:
             near = block.keys_values(block.norm1(cache[:, chosen.near]))
             return _in_windows(block, block.queries(normed), near, chosen)
         qkv = block.qkv(normed)
-        cache.index_copy_(1, chosen.index, qkv)
+        cache.index_copy_(1, rows, qkv)
         if block.window is not None:
             return _in_windows(block, qkv[..., :dim], cache[:, chosen.near, dim:], chosen)
         query, _, _ = block.split(qkv)
