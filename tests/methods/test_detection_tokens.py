@@ -18,8 +18,8 @@ from maskvd_cli.families.yolos.archs import YolosArch, yolos
 from maskvd_cli.families.yolos.transformer import DetectionTransformer
 from maskvd_cli.methods.base import FrameContext
 from maskvd_cli.methods.eventful import Eventful, EventfulParams
-from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.fit import unfit, unlike
+from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.methods.stgt import STGT, STGTParams
