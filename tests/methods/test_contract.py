@@ -16,7 +16,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.blocks.vit import VisionTransformer
-from maskvd_cli.families.yolos.archs import yolos
+from maskvd_cli.families.yolos.archs import YolosArch, yolos
 from maskvd_cli.families.yolos.transformer import DetectionTransformer
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView, FrameContext, Method, Params, TokenTrace
@@ -241,8 +241,8 @@ PAIRS = [
 
 def backbone(arch: ViTArch) -> VisionTransformer:
     torch.manual_seed(3)
-    kind = DetectionTransformer if arch.trail else VisionTransformer
-    made = kind(arch).double().eval()
+    made = DetectionTransformer(arch) if isinstance(arch, YolosArch) else VisionTransformer(arch)
+    made = made.double().eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in made.parameters():
