@@ -16,6 +16,8 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.owlv2.archs import Owlv2Arch, owlv2
+from maskvd_cli.families.owlv2.transformer import ProductTransformer
 from maskvd_cli.families.yolos.archs import YolosArch, yolos
 from maskvd_cli.families.yolos.transformer import DetectionTransformer
 from maskvd_cli.masks.padding import real_tokens
@@ -35,6 +37,9 @@ RELATIVE = replace(PLAIN, name="relative", relative_table=Size(6, 8), class_toke
 DETECTING = yolos(
     "detecting", "", dim=DIM, heads=2, depth=4, patch=PATCH, table=Size(5, 5), detections=3,
     mid_positions=True,
+)  # fmt: skip
+OPEN = owlv2(
+    "open", "", dim=DIM, heads=2, depth=4, patch=PATCH, table=Size(5, 5), query_dim=8,
 )  # fmt: skip
 GRID = Size(6, 8)
 INPUT = Size(GRID.rows * PATCH, GRID.cols * PATCH)
@@ -234,6 +239,13 @@ CASES += tuple(
     Case(method, some, everything, (DETECTING,), fixed_counts=some.get("policy") != "threshold")
     for method, some, everything in ON_DETECTING
 )
+# Features are products with a class token: one case of each method that knows class tokens.
+CASES += tuple(
+    replace(case, archs=(OPEN,))
+    for number, case in enumerate(CASES)
+    if PLAIN in case.archs
+    and all(PLAIN not in other.archs or other.method != case.method for other in CASES[:number])
+)
 PAIRS = [
     pytest.param(case, arch, id=f"{case}-{arch.name}") for case in CASES for arch in case.archs
 ]
@@ -241,14 +253,19 @@ PAIRS = [
 
 def backbone(arch: ViTArch) -> VisionTransformer:
     torch.manual_seed(3)
-    made = DetectionTransformer(arch) if isinstance(arch, YolosArch) else VisionTransformer(arch)
-    made = made.double().eval()
+    made = _of_its_kind(arch).double().eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in made.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
             parameter.add_(0.2 * noise)
     return made
+
+
+def _of_its_kind(arch: ViTArch) -> VisionTransformer:
+    if isinstance(arch, YolosArch):
+        return DetectionTransformer(arch)
+    return ProductTransformer(arch) if isinstance(arch, Owlv2Arch) else VisionTransformer(arch)
 
 
 def clip(seed: int = 0, frames: int = FRAMES) -> Tensor:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -144,7 +144,10 @@ class VisionTransformer(nn.Module):
     """The backbone: positions, blocks, and for plain ViTs class token and final norm.
 
     Parameters: `positions` (rows, cols, D) of the arch's position table; `class_token` (1, 1, D).
+    `block_type`: what its blocks are.
     """
+
+    block_type: ClassVar[type[Block]] = Block
 
     def __init__(self, arch: ViTArch) -> None:
         super().__init__()
@@ -152,7 +155,8 @@ class VisionTransformer(nn.Module):
         self.positions = nn.Parameter(torch.empty(*arch.position_table, arch.dim))
         self.class_token = nn.Parameter(torch.zeros(1, 1, arch.dim)) if arch.class_token else None
         blocks = [
-            Block(arch, windowed=index not in arch.global_blocks) for index in range(arch.depth)
+            self.block_type(arch, windowed=index not in arch.global_blocks)
+            for index in range(arch.depth)
         ]
         # A module list whose members keep their type.
         self.blocks: Sequence[Block] = cast(Sequence[Block], nn.ModuleList(blocks))
