@@ -166,6 +166,8 @@ def test_shipped_weights_are_those_of_their_cards() -> None:
         "vitdet-ti-global",
         "svit-vitdet-ti-global",
         "vpp-vitdet-ti-global",
+        "vitdet-ti-global-evit",
+        "vitdet-ti-global-mask",
     }
     for file in files:
         card = file.with_suffix(".md").read_text("utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Annotated, Any, Literal, NotRequired, TypeVar
@@ -22,54 +22,54 @@ from maskvd_cli.data.files import read_regular
 LARGEST_SIDE = 16384
 REMEDY = "correct the file, or fetch or export it again"
 
-_Whole = Annotated[int, Strict(), Field(ge=-(2**62), le=2**62)]
-_Side = Annotated[int, Strict(), Field(ge=1, le=LARGEST_SIDE)]
-_Number = Annotated[float, Strict(), AllowInfNan(False)]
-_Text = Annotated[str, Strict()]
+Whole = Annotated[int, Strict(), Field(ge=-(2**62), le=2**62)]
+Side = Annotated[int, Strict(), Field(ge=1, le=LARGEST_SIDE)]
+Number = Annotated[float, Strict(), AllowInfNan(False)]
+Text = Annotated[str, Strict()]
 _Flag = Literal[0, 1] | Annotated[bool, Strict()]
 
 
 class Image(TypedDict):
     """One entry of `images`; sides in pixels."""
 
-    id: _Whole
-    file_name: _Text
-    width: _Side
-    height: _Side
+    id: Whole
+    file_name: Text
+    width: Side
+    height: Side
 
 
 class VideoImage(Image):
     """One entry of `images` in a CocoVID file."""
 
-    video_id: _Whole
+    video_id: Whole
     frame_id: Annotated[int, Strict(), Field(ge=0, le=2**31)]
 
 
 class Annotation(TypedDict):
     """One entry of `annotations`; `bbox` is x, y, width, height in pixels."""
 
-    image_id: _Whole
-    category_id: _Whole
-    bbox: tuple[_Number, _Number, _Number, _Number]
+    image_id: Whole
+    category_id: Whole
+    bbox: tuple[Number, Number, Number, Number]
     iscrowd: NotRequired[_Flag]
     ignore: NotRequired[_Flag]
-    instance_id: NotRequired[_Whole | _Text | None]
-    track_id: NotRequired[_Whole | _Text | None]
+    instance_id: NotRequired[Whole | Text | None]
+    track_id: NotRequired[Whole | Text | None]
 
 
 class Category(TypedDict):
     """One entry of `categories`."""
 
-    id: _Whole
-    name: _Text
+    id: Whole
+    name: Text
 
 
 class VideoEntry(TypedDict):
     """One entry of `videos`; some converters write `file_name` in place of `name`."""
 
-    id: _Whole
-    name: NotRequired[_Text]
-    file_name: NotRequired[_Text]
+    id: Whole
+    name: NotRequired[Text]
+    file_name: NotRequired[Text]
 
 
 class ImageDocument(TypedDict):
@@ -90,7 +90,7 @@ class VideoDocument(TypedDict):
 
 
 class _YouTubeVideo(TypedDict):
-    file_names: list[_Text]
+    file_names: list[Text]
 
 
 class _YouTubeVis(TypedDict):
@@ -99,6 +99,7 @@ class _YouTubeVis(TypedDict):
     videos: list[_YouTubeVideo]
 
 
+T = TypeVar("T")
 _DocumentT = TypeVar("_DocumentT", ImageDocument, VideoDocument)
 _LISTS = "images, annotations and categories"
 _EXPECTED = {
@@ -127,18 +128,32 @@ class ListedBoxes:
 
 def read_document(file: Path, form: type[_DocumentT]) -> _DocumentT:
     """Read and check one file; DatasetError names the file and the first wrong key."""
+
+    def problem(content: bytes, error: ValidationError) -> DatasetError:
+        return _youtube_vis(file, content) or first_problem(file, error, _LISTS)
+
+    return read_lists(file, form, "images", problem)
+
+
+def read_lists(
+    file: Path, form: type[T], main: str, problem: Callable[[bytes, ValidationError], DatasetError]
+) -> T:
+    """Read a JSON file whose lists `main` and `categories` have ids, and `main` entries.
+
+    `problem` says what is wrong with content of another form. Raises DatasetError.
+    """
     try:
         content = read_regular(file)
     except OSError as error:
         raise DatasetError(f"cannot be read ({error.strerror})", where=file) from error
     try:
-        document = TypeAdapter(form).validate_json(content)
+        document: Any = TypeAdapter(form).validate_json(content)
     except ValidationError as error:
-        raise _youtube_vis(file, content) or first_problem(file, error, _LISTS) from error
-    refuse_repeats(file, "images", document["images"])
-    refuse_repeats(file, "categories", document["categories"])
-    if not document["images"]:
-        raise DatasetError("the list is empty", where=f"{file}: images", remedy=REMEDY)
+        raise problem(content, error) from error
+    for key in (main, "categories"):
+        refuse_repeats(file, key, document[key])
+    if not document[main]:
+        raise DatasetError("the list is empty", where=f"{file}: {main}", remedy=REMEDY)
     return document
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import warnings
 from collections.abc import Iterable, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.extras import imported
 from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Silhouette
 
@@ -25,13 +24,7 @@ _RUNS = re.compile(rb"(?:[P-o]{0,6}[0-O])*")
 
 def _called(name: str, *arguments: Any) -> Any:
     """Call a function of pycocotools' coder. Raises MaskvdError where that is not installed."""
-    try:
-        coder = importlib.import_module("pycocotools.mask")
-    except ImportError as error:
-        raise MaskvdError(
-            "instance masks need pycocotools, which is not installed",
-            remedy="pip install 'maskvd[masks]'",
-        ) from error
+    coder = imported("pycocotools.mask", "instance masks need pycocotools", "masks")
     with warnings.catch_warnings():
         # Its arrays do not know a keyword of numpy 2, which is told at every call.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import DatasetError, MaskvdError
+from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.core.extras import imported
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.files import open_regular
 from maskvd_cli.data.upright import REMEDY, check_sides, upright
@@ -216,15 +217,8 @@ class _Opened:
 
 
 def _pyav() -> Any:
-    try:
-        import av  # noqa: PLC0415 - optional
-        import av.error  # noqa: PLC0415 - optional
-    except ImportError as error:
-        raise MaskvdError(
-            "video files need PyAV, which is not installed",
-            remedy="pip install 'maskvd[film]'",
-        ) from error
-    return av
+    imported("av.error", "video files need PyAV", "film")
+    return imported("av", "video files need PyAV", "film")
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import AllowInfNan, Field, Strict, TypeAdapter, ValidationError
+from pydantic import Field, Strict
 from typing_extensions import TypedDict
 
 from maskvd_cli.core.errors import DatasetError
@@ -22,71 +22,61 @@ from maskvd_cli.data.coco_json import (
     LARGEST_SIDE,
     REMEDY,
     Category,
+    Number,
+    Side,
+    Text,
+    Whole,
     first_problem,
-    refuse_repeats,
+    read_lists,
 )
-from maskvd_cli.data.files import read_regular
 
-_Whole = Annotated[int, Strict(), Field(ge=-(2**62), le=2**62)]
-_Side = Annotated[int, Strict(), Field(ge=1, le=LARGEST_SIDE)]
 _Count = Annotated[int, Strict(), Field(ge=0, le=LARGEST_SIDE**2)]
-_Number = Annotated[float, Strict(), AllowInfNan(False)]
-_Text = Annotated[str, Strict()]
 _LISTS = "videos, annotations and categories"
 
 
 class Runs(TypedDict):
     """Runs down the columns: text where they are compressed."""
 
-    size: tuple[_Side, _Side]
-    counts: list[_Count] | _Text
+    size: tuple[Side, Side]
+    counts: list[_Count] | Text
 
 
-Segmentation = Runs | list[list[_Number]] | None
+Segmentation = Runs | list[list[Number]] | None
 
 
-class VideoEntry(TypedDict):
+class InstanceVideo(TypedDict):
     """One entry of `videos`; sides in pixels."""
 
-    id: _Whole
-    file_names: list[_Text]
-    width: _Side
-    height: _Side
+    id: Whole
+    file_names: list[Text]
+    width: Side
+    height: Side
 
 
 class Instance(TypedDict):
     """One entry of `annotations`: an instance over all frames of its video."""
 
     id: NotRequired[Annotated[int, Strict(), Field(ge=0, le=2**62)]]
-    video_id: _Whole
-    category_id: _Whole
+    video_id: Whole
+    category_id: Whole
     segmentations: list[Segmentation]
-    bboxes: NotRequired[list[tuple[_Number, _Number, _Number, _Number] | None]]
+    bboxes: NotRequired[list[tuple[Number, Number, Number, Number] | None]]
     iscrowd: NotRequired[Annotated[int, Field(ge=0, le=1)]]
 
 
 class Videos(TypedDict):
     """A file in YouTube-VIS' form; `annotations` is null where they are not public."""
 
-    videos: list[VideoEntry]
+    videos: list[InstanceVideo]
     categories: list[Category]
     annotations: NotRequired[list[Instance] | None]
 
 
 def read_videos(file: Path) -> Videos:
     """Read and check one file; DatasetError names the file and the first wrong key."""
-    try:
-        content = read_regular(file)
-    except OSError as error:
-        raise DatasetError(f"cannot be read ({error.strerror})", where=file) from error
-    try:
-        document = TypeAdapter(Videos).validate_json(content)
-    except ValidationError as error:
-        raise first_problem(file, error, _LISTS, depth=4) from error
-    for key in ("videos", "categories"):
-        refuse_repeats(file, key, document[key])
-    if not document["videos"]:
-        raise DatasetError("the list is empty", where=f"{file}: videos", remedy=REMEDY)
+    document = read_lists(
+        file, Videos, "videos", lambda _, error: first_problem(file, error, _LISTS, depth=4)
+    )
     _check_instances(file, document)
     return document
 

@@ -80,7 +80,7 @@ def kept_sets(report: Report) -> KeptSets:
     overlaps: list[Overlap] = []
     correlations: list[Correlation] = []
     left_out: list[str] = []
-    rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
+    rows = report.records()
     sites = dict.fromkeys((row["model"], row["input"]) for row in rows)
     for site in sites:
         here = [

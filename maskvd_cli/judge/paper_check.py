@@ -184,7 +184,7 @@ def _elsewhere(point: _Point) -> Iterator[PaperCheck]:
 
 
 def _points(report: Report) -> Iterator[_Point]:
-    rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
+    rows = report.records()
     gpus = frozenset(str(environment.get("gpu") or "") for environment in report.environments)
     for row, label in zip(rows, report.names, strict=True):
         match = report.published.get(str(row["key"]))

@@ -72,9 +72,19 @@ class Report:
         """What the points share, with the first model; empty where none has run."""
         return next(iter(self.settings.values()), dict[str, Any]())
 
+    def records(self) -> list[dict[str, Any]]:
+        """Return the rows one by one, None where a value is missing."""
+        return records_of(self.rows)
+
     def count(self, status: str) -> int:
         """Return how many points have this status: ok, failed or pending."""
         return int((self.rows["status"] == status).sum())
+
+
+def records_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table one by one, None where a value is missing."""
+    rows = table.astype(object).where(table.notna(), None)
+    return rows.to_dict(orient="records")  # pyright: ignore[reportReturnType]
 
 
 def read_report(run: Run) -> Report:
@@ -188,7 +198,7 @@ def _front(
     """
     known = has_tradeoff(table, legend) & table["speedup"].notna()
     known &= ~table["method"].isin(legend.controls)
-    rows = table.astype(object).where(table.notna(), None).to_dict(orient="records")
+    rows = records_of(table)
     groups: dict[tuple[Any, Any], list[int]] = {}
     for position in (position for position, one in enumerate(known) if one):
         row = rows[position]

@@ -64,7 +64,7 @@ def savings(report: Report) -> tuple[Saving, ...]:
     In row order. Left out are the baseline itself, points without times or GMACs, and those of
     another session than their baseline, whose parts are not stored beside them.
     """
-    rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
+    rows = report.records()
     return tuple(
         _saving(rows[position], rows[baseline], report.names[position], report.legend.baseline)
         for position, baseline in enumerate(baseline_of(report.rows, report.legend))

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from maskvd_cli.judge.rows import Report
 
 # The parameter from which a method draws what chance decides.
@@ -72,8 +70,7 @@ def _settings(report: Report) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the points of each setting that has several seeds, in the order of the report."""
     groups: dict[str, list[dict[str, Any]]] = {}
     labels: dict[str, str] = {}
-    rows: list[dict[str, Any]] = report.rows.to_dict(orient="records")  # pyright: ignore[reportAssignmentType]
-    for row, name in zip(rows, report.names, strict=True):
+    for row, name in zip(report.records(), report.names, strict=True):
         params: dict[str, Any] = json.loads(row["params"])
         seed = params.pop(SEED, None)
         if row["status"] != "ok" or not isinstance(seed, int):
@@ -88,7 +85,7 @@ def _settings(report: Report) -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def _spread(label: str, points: Sequence[dict[str, Any]], name: str) -> SeedSpread | None:
-    known = [point for point in points if pd.notna(point.get(name))]
+    known = [point for point in points if point.get(name) is not None]
     if len(known) < 2:
         return None
     values = [float(point[name]) for point in known]

@@ -186,7 +186,7 @@ def summary(report: Report) -> str | None:
 def _facts(report: Report, known: pd.Series[bool] | None = None) -> list[_Facts]:
     """Return what is known of the rows that are chosen, else of those with headline and latency."""
     known = has_tradeoff(report.rows, report.legend) if known is None else known
-    rows = report.rows.astype(object).where(report.rows.notna(), None).to_dict(orient="records")
+    rows = report.records()
     return [
         _of(row, name, report)
         for row, name, found in zip(rows, report.names, known, strict=True)

@@ -26,9 +26,9 @@ from torch import Tensor, nn
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
+from maskvd_cli.methods.block_list import Blocks
 from maskvd_cli.methods.params import Params
 from maskvd_cli.methods.selectors import Noise, TokenSelector, hidden_width
-from maskvd_cli.methods.skipping import Blocks
 
 # Tokens to each side that scores are averaged over.
 REACH = 4

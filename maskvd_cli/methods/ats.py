@@ -22,7 +22,7 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
@@ -33,6 +33,7 @@ from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.attention_scores import class_attention, take, weights_in_place
 from maskvd_cli.methods.base import FrameTrace, Params
+from maskvd_cli.methods.block_list import Blocks, check_blocks
 from maskvd_cli.methods.dropping import (
     WHY_NO_WINDOWS,
     BlockTokens,
@@ -67,9 +68,8 @@ class ATSParams(Params):
     fraction: Annotated[float, Varied.steps(0.5, 0.95, 0.05)] = Field(
         default=0.9, gt=0, le=1, description="share of a block's tokens that it keeps, rounded down"
     )
-    # A recipe has lists where a tuple keeps the parameters unchangeable.
-    blocks: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        default=None, strict=False, min_length=1, description="blocks that do, from 0; null: all"
+    blocks: Blocks | None = Field(
+        default=None, strict=False, description="blocks that do, from 0; null: all"
     )
     score: Literal["column", "row"] | None = Field(
         default=None,
@@ -77,13 +77,6 @@ class ATSParams(Params):
         "row: that it gets from it, or without class token from all; null: column where there is "
         "a class token, else row",
     )
-
-    @field_validator("blocks")
-    @classmethod
-    def _once_and_in_order(cls, blocks: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if blocks is not None and len(set(blocks)) < len(blocks):
-            raise ValueError("a block stands there twice")
-        return None if blocks is None else tuple(sorted(blocks))
 
     def kept_of(self, tokens: int, block: int, lead: int) -> int:
         """Return how many of `tokens` a block keeps, class token apart."""
@@ -228,11 +221,8 @@ class ATS(ReducingMethod[ATSParams]):
 
     @classmethod
     def resolve(cls, params: ATSParams, arch: ViTArch) -> ATSParams:
-        if params.blocks is not None and params.blocks[-1] >= arch.depth:
-            raise UsageError(
-                f"blocks {list(params.blocks)}: {arch.name} has blocks 0..{arch.depth - 1}",
-                remedy="leave the others out",
-            )
+        if params.blocks is not None:
+            check_blocks("blocks", params.blocks, arch)
         if params.score == "column" and not arch.class_token:
             raise UsageError(
                 f"score column is the attention to a class token, and {arch.name} has none",

@@ -113,13 +113,21 @@ class Method(ABC, Generic[P]):
         only as copies. All that it does is timed.
         """
         embedded = stages.embed(images)
-        selection = stages.select(lambda: self.select(frame))
+        selection = stages.select(lambda: self.select_from(embedded, frame))
         return stages.finish(self.step(embedded, frame, selection or NOTHING))
 
     def select(self, frame: FrameContext) -> Selection | None:
         """Return what is selected before the frame runs; None where nothing is selected ahead."""
         del frame
         return None
+
+    def select_from(self, tokens: Tensor, frame: FrameContext) -> Selection | None:
+        """Return what is selected from embedded patches, as `step` gets them.
+
+        By default what `select` says, which sees no pixels.
+        """
+        del tokens
+        return self.select(frame)
 
     def step(
         self, tokens: Tensor, frame: FrameContext, selection: Selection | None = None
@@ -134,7 +142,7 @@ class Method(ABC, Generic[P]):
         """
         self._check(tokens, frame)
         try:
-            selected = self.select(frame) if selection is None else selection
+            selected = self.select_from(tokens, frame) if selection is None else selection
             features, self.trace = self.compute(tokens, frame, selected or NOTHING)
             if self.checks_features:
                 check_finite(features, frame.index)
@@ -148,7 +156,7 @@ class Method(ABC, Generic[P]):
     def compute(
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
-        """Do what `step` promises, with what `select` returned, an empty selection for None."""
+        """Do what `step` promises, with what was selected, an empty selection for None."""
 
     def _check(self, tokens: Tensor, frame: FrameContext) -> None:
         if len(tokens) > 1 and not self.batched:

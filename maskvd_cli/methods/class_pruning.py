@@ -28,12 +28,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.attention import attention
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.attention_maps import AttentionMaps
-from maskvd_cli.methods.frame import FrameContext
+from maskvd_cli.methods.frame import FrameContext, premature
 from maskvd_cli.methods.pruned_costs import PRUNED
 from maskvd_cli.methods.rgtp_params import Reset, RGTPParams
 from maskvd_cli.methods.trace import MASK, FrameTrace
@@ -73,9 +72,7 @@ class ClassPruning:
         if not self._follows(frame.index):
             return reset_tokens(params.reset or "full", grid).to(tokens.device)
         if self.importance is None or self.before is None:
-            raise UsageError(
-                "a pruned step came before any full one", remedy="begin the look with a full one"
-            )
+            raise premature("pruned step", "look")
         scores = tracked(self.importance, tokens, self.before, grid, params.radius)
         return sampled(scores, count, params.every, params.every_other)
 

@@ -9,7 +9,7 @@ A may also meet a B that keeps tokens in slots (`slotted`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, ClassVar, Protocol
@@ -29,7 +29,6 @@ from maskvd_cli.methods.base import (
     Method,
     Params,
     Selection,
-    Stages,
     TokenMethod,
     TokenTrace,
 )
@@ -73,12 +72,7 @@ class Combination(TokenMethod[Params]):
         self.selecting.forget()
         self.running.forget()
 
-    def run(self, images: Sequence[Tensor], frame: FrameContext, stages: Stages) -> Any:
-        embedded = stages.embed(images)
-        selection = stages.select(lambda: self._selected(embedded, frame))
-        return stages.finish(self.step(embedded, frame, selection))
-
-    def _selected(self, tokens: Tensor, frame: FrameContext) -> Selection:
+    def select_from(self, tokens: Tensor, frame: FrameContext) -> Selection:
         self._check(tokens, frame)
         return Selection(self.selecting.chosen(tokens, frame))
 
@@ -86,8 +80,6 @@ class Combination(TokenMethod[Params]):
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         kept = selection.kept
-        if kept is None:
-            kept = self._selected(tokens, frame).kept
         assert kept is not None
         watch = self.selecting.watch if self.first.watches else None
         features, trace = self.running.compute_chosen(tokens, frame, kept, watch)
@@ -185,7 +177,7 @@ def combined(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method
         without=first.own_execution,
     )
     chosen, knows = second.knows_chosen, first.knows
-    own, other = (half.names for half in params.halves)
+    own, other = params.halves
     told = {
         "name": name,
         "description": f"{first.name} chooses, and {second.name} runs what it chose",
@@ -195,8 +187,8 @@ def combined(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method
         "halves": params.halves,
         "first": first,
         "second": second,
-        "naming": (*_called(first.naming, own), *_called(second.naming, other)),
-        "columns": {**_headed(first.columns, own), **_headed(second.columns, other)},
+        "naming": (*own.called(first.naming), *other.called(second.naming)),
+        "columns": {**own.headed(first.columns), **other.headed(second.columns)},
         "needs": first.needs | second.needs,
         "knows": chosen if knows is None else chosen & knows,
         "refuses": {**first.refuses, **second.refuses_chosen},
@@ -213,11 +205,3 @@ def combined(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method
 def prefix_of(second: type[Method[Any]]) -> str:
     """Return what precedes a parameter of the second half that the first has too."""
     return re.sub(r"\W", "_", second.name)
-
-
-def _called(names: Iterable[str], half: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(half[name] for name in names if name in half)
-
-
-def _headed(columns: Mapping[str, str], half: Mapping[str, str]) -> dict[str, str]:
-    return {half[name]: header for name, header in columns.items() if name in half}

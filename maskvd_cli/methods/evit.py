@@ -7,17 +7,17 @@ tokens that did not survive are zero.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.methods.base import Params
+from maskvd_cli.methods.block_list import Blocks, check_blocks
 from maskvd_cli.methods.dropping import (
     WHY_NO_WINDOWS,
     BlockTokens,
@@ -47,36 +47,15 @@ class DroppingParams(Params):
     keep_rate: Annotated[float, Varied.steps(0.3, 0.95, 0.05)] = Field(
         default=0.7, gt=0, le=1, description="share of a block's tokens that go on where it drops"
     )
-    # A recipe has lists where a tuple keeps the parameters unchangeable.
-    drop_blocks: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    drop_blocks: Blocks = Field(
         default=(3, 6, 9), strict=False, min_length=1, description="blocks that drop, from 0"
     )
-
-    @field_validator("drop_blocks")
-    @classmethod
-    def _once_and_in_order(cls, blocks: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(blocks)) < len(blocks):
-            raise ValueError("a block stands there twice")
-        return tuple(sorted(blocks))
 
     def keep_rates(self, arch: ViTArch) -> tuple[float, ...]:
         """Return the keep rate of every block."""
         return tuple(
             self.keep_rate if block in self.drop_blocks else 1.0 for block in range(arch.depth)
         )
-
-
-D = TypeVar("D", bound=DroppingParams)
-
-
-def fitting(params: D, arch: ViTArch) -> D:
-    """Return the parameters. Raises UsageError for blocks that the backbone has not."""
-    if params.drop_blocks[-1] >= arch.depth:
-        raise UsageError(
-            f"drop_blocks {list(params.drop_blocks)}: {arch.name} has blocks 0..{arch.depth - 1}",
-            remedy="leave the others out",
-        )
-    return params
 
 
 class EViTParams(DroppingParams):
@@ -120,7 +99,8 @@ class EViT(ReducingMethod[EViTParams]):
 
     @classmethod
     def resolve(cls, params: EViTParams, arch: ViTArch) -> EViTParams:
-        return fitting(params, arch)
+        check_blocks("drop_blocks", params.drop_blocks, arch)
+        return params
 
     @classmethod
     def eased(cls, params: EViTParams, share: float) -> EViTParams:

@@ -20,6 +20,13 @@ T = TypeVar("T")
 _KEPT_MARGINS = 4
 
 
+def premature(step: str = "masked frame", whole: str = "clip") -> UsageError:
+    """Return the error for a step that needs a full one before it, which has not come."""
+    return UsageError(
+        f"a {step} came before any full one", remedy=f"begin the {whole} with a full one"
+    )
+
+
 @dataclass(frozen=True)
 class ClipView:
     """What a method may know of a clip from its annotations alone.

@@ -42,6 +42,7 @@ from maskvd_cli.methods.base import (
     TokenTrace,
 )
 from maskvd_cli.methods.eventful_costs import GlobalUpdate
+from maskvd_cli.methods.frame import premature
 from maskvd_cli.methods.gates import GateParams, Layer, TokenGate
 from maskvd_cli.methods.pooling import check_pool, check_poolable
 from maskvd_cli.methods.selecting import Watch
@@ -113,9 +114,7 @@ class GatedMethod(TokenMethod[G]):
         if bool(kept.all()):
             self.forget()
         elif not self.gates:
-            raise UsageError(
-                "a masked frame came before any full one", remedy="begin the clip with a full one"
-            )
+            raise premature()
         else:
             lead = self.backbone.arch.lead
             self._among = F.pad(kept, (lead, 0), value=True).nonzero().squeeze(1).to(tokens.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeVar
@@ -20,6 +20,14 @@ class Half:
 
     kind: type[Params]
     names: Mapping[str, str]
+
+    def called(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return what the whole calls parameters of the half, without those that it has not."""
+        return tuple(self.names[name] for name in names if name in self.names)
+
+    def headed(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Return the half's columns, headers by parameter, under the names of the whole."""
+        return {self.names[name]: header for name, header in columns.items() if name in self.names}
 
     def of(self, whole: Params) -> Params:
         """Return the half's own parameters; those that the whole has not have their defaults."""

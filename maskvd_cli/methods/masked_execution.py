@@ -23,12 +23,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.attention import attention
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.families.blocks.windows import window_layout, window_places
 from maskvd_cli.methods.base import FrameTrace, scatter
+from maskvd_cli.methods.frame import premature
 from maskvd_cli.methods.masked_costs import Version, full_counts
 from maskvd_cli.methods.trace import MASK
 
@@ -148,9 +148,7 @@ class MaskedExecution:
         if self.fill == "zeros":
             return torch.zeros_like(tokens)
         if self.reference is None:
-            raise UsageError(
-                "a masked frame came before any full one", remedy="begin the clip with a full one"
-            )
+            raise premature()
         return self.reference
 
     def _masked(self, base: Tensor, sequence: Tensor, grid: Size, chosen: Chosen) -> Tensor:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 import numpy as np
 import torch
@@ -26,7 +26,6 @@ from maskvd_cli.methods.base import (
     FrameTrace,
     Params,
     Selection,
-    Stages,
     TokenTrace,
 )
 from maskvd_cli.methods.params import TOKEN_COUNTS, Varied
@@ -122,12 +121,7 @@ class PrunedMethod(SelectingMethod[P]):
     def forget(self) -> None:
         self.execution.reset()
 
-    def run(self, images: Sequence[Tensor], frame: FrameContext, stages: Stages) -> Any:
-        embedded = stages.embed(images)
-        selection = stages.select(lambda: self._selected(embedded, frame))
-        return stages.finish(self.step(embedded, frame, selection))
-
-    def _selected(self, tokens: Tensor, frame: FrameContext) -> Selection:
+    def select_from(self, tokens: Tensor, frame: FrameContext) -> Selection:
         self._check(tokens, frame)
         count = self.params.count(frame.grid.area)
         if frame.index % self.params.period == 0:
@@ -139,8 +133,6 @@ class PrunedMethod(SelectingMethod[P]):
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         kept = selection.more
-        if not isinstance(kept, ChosenTokens):
-            kept = self._selected(tokens, frame).more
         assert isinstance(kept, ChosenTokens)
         features = self.execution.run(tokens, frame.grid, kept.index)
         return features, self._trace(kept.index, frame.grid, tokens.device)

@@ -17,11 +17,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.attention import attention
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.attention_maps import AttentionMaps
+from maskvd_cli.methods.frame import premature
 
 
 class PrunedExecution:
@@ -58,9 +58,7 @@ class PrunedExecution:
         full frame. Raises UsageError where a pruned frame comes before any full one.
         """
         if index is not None and self.output is None:
-            raise UsageError(
-                "a pruned frame came before any full one", remedy="begin the clip with a full one"
-            )
+            raise premature("pruned frame")
         sequence = self.backbone.with_class_token(tokens + self.backbone.positions_on(grid))
         rows = None if index is None else self._in_sequence(index)
         for number, block in enumerate(self.backbone.blocks):

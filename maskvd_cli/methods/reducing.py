@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
@@ -39,6 +38,7 @@ from maskvd_cli.methods.base import (
     TokenTrace,
     token_bytes,
 )
+from maskvd_cli.methods.frame import premature
 from maskvd_cli.methods.selecting import Watch
 from maskvd_cli.methods.trace import MASK, Joined
 
@@ -196,9 +196,7 @@ class ReducingMethod(TokenMethod[P]):
         full = bool(kept.all())
         mask = kept.nonzero().squeeze(1).to(tokens.device)
         if not full and self.reference is None:
-            raise UsageError(
-                "a masked frame came before any full one", remedy="begin the clip with a full one"
-            )
+            raise premature()
         base = tokens if full or self.reference is None else self.reference
         if len(mask):
             chosen = None if full else mask

@@ -61,6 +61,7 @@ from maskvd_cli.methods.base import (
 )
 from maskvd_cli.methods.class_pruning import ClassPruning
 from maskvd_cli.methods.class_pruning_costs import kept_bytes, look_trace, step_macs
+from maskvd_cli.methods.frame import premature
 from maskvd_cli.methods.pruned import ChosenTokens, PrunedMethod
 from maskvd_cli.methods.pruned_costs import PRUNED, state_bytes
 from maskvd_cli.methods.reducing import STEPS
@@ -134,9 +135,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         grid, arch = frame.grid, self.backbone.arch
         anchors = anchor_tokens(frame, self.params.score_threshold)
         if not self._maps.maps:
-            raise UsageError(
-                "a pruned frame came before any full one", remedy="begin the clip with a full one"
-            )
+            raise premature("pruned frame")
         if self._maps.pooled:
             cells = self._maps.flow_back(_uniform(covered_cells(anchors, grid)).to(self._device))
             found = spread_cells(cells, grid)
@@ -153,9 +152,9 @@ class RGTP(PrunedMethod[RGTPParams]):
         assert self.before is not None
         return tracked(importance, tokens, self.before, grid, self.params.radius)
 
-    def _selected(self, tokens: Tensor, frame: FrameContext) -> Selection:
+    def select_from(self, tokens: Tensor, frame: FrameContext) -> Selection:
         if self._dropping is None:
-            return super()._selected(tokens, frame)
+            return super().select_from(tokens, frame)
         self._check(tokens, frame)
         return Selection(more=ChosenTokens(self._dropping.choose(tokens[0], frame)))
 
@@ -163,7 +162,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         self, tokens: Tensor, frame: FrameContext, selection: Selection
     ) -> tuple[Tensor, FrameTrace]:
         if self._dropping is not None:
-            kept = selection.more or self._selected(tokens, frame).more
+            kept = selection.more
             assert isinstance(kept, ChosenTokens)
             return self._dropping.run(tokens, frame, kept.index)
         if self._maps.pooled:

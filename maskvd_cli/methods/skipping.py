@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Annotated
 
 import torch
-from pydantic import AfterValidator, Field
 from torch import Tensor
 
 from maskvd_cli.core.counts import block_count
-from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
@@ -30,15 +27,6 @@ from maskvd_cli.families.blocks.traits import (
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.trace import FrameTrace
 
-
-def _once_and_in_order(blocks: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(blocks)) < len(blocks):
-        raise ValueError("a block stands there twice")
-    return tuple(sorted(blocks))
-
-
-# Numbers of blocks; a recipe has lists where a tuple keeps the parameters unchangeable.
-Blocks = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_once_and_in_order)]
 SKIPS_IN = frozenset((TOKENS, RELATIVE_POSITIONS, CLASS_TOKEN))
 WHY_NO_WINDOWS = {
     WINDOWS: "runs a block on its chosen tokens alone, and the windows of {model} need all of them"
@@ -156,12 +144,3 @@ def selector_macs(arch: ViTArch, tokens: Tokens, hidden: int) -> Macs:
 def layers_of(counts: Mapping[str, Tokens], depth: int) -> list[Tokens]:
     """Return the tokens that each block computed, from the counts of a trace."""
     return [counts[block_count(number)] for number in range(depth)]
-
-
-def check_blocks(blocks: Sequence[int], arch: ViTArch) -> None:
-    """Raise UsageError for blocks that the backbone has not."""
-    if blocks[-1] >= arch.depth:
-        raise UsageError(
-            f"blocks {list(blocks)}: {arch.name} has blocks 0..{arch.depth - 1}",
-            remedy="leave the others out",
-        )

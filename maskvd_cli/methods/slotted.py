@@ -308,7 +308,7 @@ def slotted(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method[
         second.params_type,
         prefix=second.name,
     )
-    own, other = (half.names for half in params.halves)
+    own, other = params.halves
     told = {
         "name": f"{first.name}+{second.name}",
         "description": f"gates of {first.name} on the tokens that {second.name} keeps",
@@ -318,12 +318,8 @@ def slotted(first: type[Method[Any]], second: type[Method[Any]]) -> type[Method[
         "halves": params.halves,
         "first": first,
         "second": second,
-        "naming": tuple(other[name] for name in second.naming),
-        "columns": {
-            names[name]: header
-            for names, method in ((own, first), (other, second))
-            for name, header in method.columns.items()
-        },
+        "naming": other.called(second.naming),
+        "columns": {**own.headed(first.columns), **other.headed(second.columns)},
         "figure": first.figure,
         "__module__": __name__,
         "__doc__": SlottedGates.__doc__,

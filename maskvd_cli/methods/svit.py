@@ -17,6 +17,7 @@ from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import FrameContext, FrameTrace, Params, Selection, TokenTrace
+from maskvd_cli.methods.block_list import Blocks, check_blocks
 from maskvd_cli.methods.learned import RANDOM, LearnedParams, LearnedSelection
 from maskvd_cli.methods.learning import (
     KEPT_SHARES,
@@ -28,10 +29,8 @@ from maskvd_cli.methods.learning import (
 )
 from maskvd_cli.methods.selectors import Noise, TokenSelector, hidden_width, kept_of
 from maskvd_cli.methods.skipping import (
-    Blocks,
     Walk,
     blocks_macs,
-    check_blocks,
     layers_of,
     selector_macs,
 )
@@ -162,7 +161,7 @@ class SViT(LearnedSelection[SViTParams]):
 
     @classmethod
     def resolve(cls, params: SViTParams, arch: ViTArch) -> SViTParams:
-        check_blocks(params.blocks, arch)
+        check_blocks("blocks", params.blocks, arch)
         return super().resolve(params, arch)
 
     @classmethod

@@ -34,6 +34,7 @@ from maskvd_cli.methods.base import (
     TokenTrace,
     token_bytes,
 )
+from maskvd_cli.methods.block_list import check_blocks
 from maskvd_cli.methods.learned import RANDOM, LearnedParams, LearnedSelection
 from maskvd_cli.methods.learning import (
     KEPT_SHARES,
@@ -49,7 +50,6 @@ from maskvd_cli.methods.selectors import Noise, hidden_width, kept_of
 from maskvd_cli.methods.skipping import (
     Walk,
     blocks_macs,
-    check_blocks,
     layers_of,
     selector_macs,
 )
@@ -277,7 +277,7 @@ class VPP(LearnedSelection[VPPParams]):
 
     @classmethod
     def resolve(cls, params: VPPParams, arch: ViTArch) -> VPPParams:
-        check_blocks(params.blocks, arch)
+        check_blocks("blocks", params.blocks, arch)
         last = params.deep_block
         if not params.map_block <= last < arch.depth:
             raise UsageError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from maskvd_cli.judge.rows import Report
+from maskvd_cli.judge.rows import Report, records_of
 
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", sans-serif'
 TEXT, MUTED, GRID, SURFACE = "#1b1f24", "#59636e", "#dde2e8", "#ffffff"
@@ -57,9 +57,7 @@ def point_table(report: Report) -> pd.DataFrame:
 
 def point_rows(report: Report) -> list[dict[str, Any]]:
     """Return the rows of finished points, None where a value is missing, with `name`."""
-    table = point_table(report)
-    rows = table.astype(object).where(table.notna(), None)
-    return rows.to_dict(orient="records")  # pyright: ignore[reportReturnType]
+    return records_of(point_table(report))
 
 
 def known(rows: Rows, *columns: str) -> list[dict[str, Any]]:

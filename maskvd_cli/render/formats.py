@@ -90,7 +90,6 @@ def _inert(value: object) -> object:
 
 def to_json(report: Report) -> str:
     """Return rows with provenance as one JSON object; null where not measured."""
-    rows = report.rows.astype(object).where(report.rows.notna(), None)
     content: dict[str, Any] = {
         "schema": 1,
         "recipe": report.plan.recipe,
@@ -105,7 +104,7 @@ def to_json(report: Report) -> str:
         "kept_sets": None if report.kept_sets is None else asdict(report.kept_sets),
         "paper_check": _records(paper_checks(report)),
         "environments": list(report.environments),
-        "rows": rows.to_dict(orient="records"),
+        "rows": report.records(),
     }
     return json.dumps(content, indent=2, allow_nan=False, default=_plain) + "\n"
 

@@ -8,7 +8,6 @@ detection begins a track. A track's score is the mean of its detections'.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.core.extras import imported
 from maskvd_cli.core.types import Silhouette
 from maskvd_cli.data import silhouettes
 from maskvd_cli.tasks.base import Evaluation, Scores, Weights
@@ -151,13 +150,7 @@ def _mean(curves: Sequence[Floats | None], at: int | None = None) -> float | Non
 
 
 def _judge() -> Any:
-    try:
-        module = importlib.import_module("trackeval.metrics.track_map")
-    except ImportError as error:
-        raise MaskvdError(
-            "track AP needs TrackEval, which is not installed",
-            remedy="pip install 'maskvd[tracks]'",
-        ) from error
+    module = imported("trackeval.metrics.track_map", "track AP needs TrackEval", "tracks")
     return module.TrackMAP(
         {"USE_AREA_RANGES": False, "USE_TIME_RANGES": False, "PRINT_CONFIG": False}
     )

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import safetensors
 import torch
@@ -58,7 +58,7 @@ class StoredFeatures:
             file = self._file(first)
             if file.name in self._digests and file.exists():
                 if not file.is_file() or sha256_of(file) != self._digests[file.name]:
-                    self._damaged("the checksum does not fit: something was changed", file)
+                    raise self._damage("the checksum does not fit: something was changed", file)
                 continue
             tensors: dict[str, Tensor] = {}
             for index, made in zip(videos, make(videos), strict=True):
@@ -82,7 +82,9 @@ class StoredFeatures:
 
     def _checked(self, features: Tensor, file: Path) -> Tensor:
         if features.dtype != torch.float32 or tuple(features.shape) != self._shape:
-            self._damaged(f"features are {tuple(features.shape)}, expected {self._shape}", file)
+            raise self._damage(
+                f"features are {tuple(features.shape)}, expected {self._shape}", file
+            )
         return features
 
     def _file(self, first: int) -> Path:
@@ -110,6 +112,3 @@ class StoredFeatures:
             where=path,
             remedy=f"remove the folder {self._folder.name}, and they are computed again",
         )
-
-    def _damaged(self, problem: str, path: Path) -> NoReturn:
-        raise self._damage(problem, path)

@@ -42,8 +42,13 @@ class FrameList:
 
     def before(self, index: int, gap: int) -> Frame:
         """Return the frame so many frames before that at `index`; the clip's first at most."""
+        clip, place = self.place_before(index, gap)
+        return self.clips[clip][place]
+
+    def place_before(self, index: int, gap: int) -> tuple[int, int]:
+        """Return the clip of that frame, and where in it."""
         clip, place = self.places[index]
-        return self.clips[clip][max(place - gap, 0)]
+        return clip, max(place - gap, 0)
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -6,7 +6,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from maskvd_cli.training.augmentation import Draw, augmented, drawn
 from maskvd_cli.training.features import StoredFeatures
 from maskvd_cli.training.frames import FrameList, LookList, frame_at
 from maskvd_cli.training.geometry import TrainingInput
+from maskvd_cli.training.kept_images import KeptImages
 from maskvd_cli.training.looks import learnt_look, placed_looks
 from maskvd_cli.training.recipe import TrainingRecipe
 
@@ -51,6 +52,7 @@ class TrainingFrames(_Frames[Sample]):
 
     def __init__(self, listed: FrameList, geometry: TrainingInput, recipe: TrainingRecipe) -> None:
         self.listed, self.geometry, self.recipe = listed, geometry, recipe
+        self.images = KeptImages(listed, recipe.keep_mib)
         asked = tasks.load(entry(recipe.model.name).family.task)
         self._with_silhouettes = asked.has_silhouettes
 
@@ -59,22 +61,22 @@ class TrainingFrames(_Frames[Sample]):
         seed = self.recipe.seed
         draw = drawn(self.recipe.augmentation, seed, position)
         if isinstance(self.listed, LookList):
-            return self._look(self.listed, position, draw)
-        frame = self.listed.frames[frame_at(position, len(self.listed), seed)]
-        return self.sample(frame, draw)
+            return self._look(cast(KeptImages[LookList], self.images), position, draw)
+        return self.sample(frame_at(position, len(self.listed), seed), 0, draw)
 
-    def sample(self, frame: Frame, draw: Draw) -> Sample:
-        """Return the pixels of a frame and what is on them, both changed as drawn."""
+    def sample(self, index: int, gap: int, draw: Draw) -> Sample:
+        """Return the pixels and content of the frame `gap` before `index`, changed as drawn."""
+        frame = self.listed.before(index, gap)
         silhouettes = silhouettes_of(frame) if self._with_silhouettes else None
-        image = self.listed.dataset.image(frame)
+        image = self.images.of(self.listed.place_before(index, gap), frame)
         return augmented(image, frame.boxes, self.geometry, draw, silhouettes)
 
-    def _look(self, listed: LookList, position: int, draw: Draw) -> tuple[Tensor, int]:
+    def _look(self, images: KeptImages[LookList], position: int, draw: Draw) -> tuple[Tensor, int]:
         seed = self.recipe.seed
-        index = frame_at(position, len(listed), seed)
+        index = frame_at(position, len(images.listed), seed)
         # The word keeps this number apart from those of the changes and of the order.
         chance = float(np.random.default_rng([seed, position, 0x100C]).random())
-        return learnt_look(listed, index, self.geometry.input, draw, chance)
+        return learnt_look(images, index, self.geometry.input, draw, chance)
 
 
 class KeptLooks(_Frames[Sample]):
@@ -122,8 +124,8 @@ class TrainingSequences(_Frames[list[Sample]]):
         # The word keeps these numbers apart from those of the changes and of the order.
         chance = np.random.default_rng([recipe.seed, position, 0x5E9])
         gaps = chance.choice(self.reach, self.count - 1, replace=False) + 1
-        chosen = [listed.before(index, int(gap)) for gap in sorted(gaps, reverse=True)]
-        return [self.of.sample(frame, draw) for frame in (*chosen, listed.frames[index])]
+        earlier = sorted(gaps.tolist(), reverse=True)
+        return [self.of.sample(index, gap, draw) for gap in (*earlier, 0)]
 
 
 class PlacedFrames(_Frames[Tensor]):

@@ -17,21 +17,23 @@ from maskvd_cli.tasks.recognised import Recognised
 from maskvd_cli.tasks.recognition import label_of
 from maskvd_cli.training.augmentation import Draw
 from maskvd_cli.training.frames import LookList
+from maskvd_cli.training.kept_images import KeptImages
 
 
 def learnt_look(
-    listed: LookList, index: int, input_size: Size, draw: Draw, chance: float
+    images: KeptImages[LookList], index: int, input_size: Size, draw: Draw, chance: float
 ) -> tuple[Tensor, int]:
     """Return a look's frames (frames, 3, *input_size) in 0..255, float32, and its class.
 
     `chance` in 0..1 is where in the video it begins. A zoom above 1 leaves a smaller part of the
     frame in the crop; `row` and `col` of the draw are where it lies, `flip` mirrors it.
     """
+    listed = images.listed
     video, looks = listed.videos[index], listed.looks
     room = max(len(video) - looks.span, 0)
     places = looks.positions(len(video), int(chance * (room + 1)))
-    images = np.stack([listed.dataset.image(video.frames[place]) for place in places])
-    native = torch.from_numpy(images).permute(0, 3, 1, 2)
+    shown = np.stack([images.of((index, place), video.frames[place]) for place in places])
+    native = torch.from_numpy(shown).permute(0, 3, 1, 2)
     fitting = enlarged(Size(*native.shape[2:]), input_size)
     zoom = max(draw.zoom, 1.0)
     size = Size(round(fitting.rows * zoom), round(fitting.cols * zoom))

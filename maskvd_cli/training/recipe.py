@@ -9,7 +9,9 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from maskvd_cli.recipe.schema import FrameText, Section, SizeText
 
 # What may change between two starts of one training: nothing of it reaches the weights.
-FREE = frozenset({"description", "workers", "evaluation", "checkpoint_every", "log_every"})
+FREE = frozenset(
+    {"description", "workers", "keep_mib", "evaluation", "checkpoint_every", "log_every"}
+)
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -196,6 +198,12 @@ class TrainingRecipe(Section):
         default="auto", description="autocast; auto: bfloat16 on CUDA, float32 elsewhere"
     )
     augmentation: AugmentationSection = AugmentationSection()
+    dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="share of what a recogniser's classifier sees that is dropped; default 0.5",
+    )
     mask: MaskSection | None = None
     reduction: ReductionSection | None = None
     method: MethodSection | None = None
@@ -203,6 +211,11 @@ class TrainingRecipe(Section):
     checkpoint_every: int = Field(default=500, ge=1, description="steps between two checkpoints")
     log_every: int = Field(default=20, ge=1, description="steps between two lines of the log")
     workers: int = Field(default=2, ge=0, description="processes that read or render frames")
+    keep_mib: int = Field(
+        default=0,
+        ge=0,
+        description="memory in which each of them keeps images, read or rendered once (MiB)",
+    )
     seed: int = Field(default=0, ge=0, lt=2**32)
     export: Literal["float32", "float16"] = "float32"
     licence: str | None = Field(default=None, description="of the weights, for the model card")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.point import label_of
 from maskvd_cli.data import resize
 from maskvd_cli.families import preprocess
 from maskvd_cli.families.zoo import entry
@@ -68,7 +69,7 @@ class SpatialRun:
             for name, value in self.params.told().items()
             if value is not None and (name not in defaults or value != defaults[name])
         }
-        return " ".join([self.method.name, *(f"{name}={value}" for name, value in own.items())])
+        return label_of(self.method.name, own)
 
     def compute(  # noqa: PLR0913, PLR0917 - what is computed, where it is kept, and who hears of it
         self,

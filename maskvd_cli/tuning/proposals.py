@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from maskvd_cli.core.errors import UsageError
+from maskvd_cli.core.extras import imported
 from maskvd_cli.tuning.goal import Goal
 from maskvd_cli.tuning.journal import Trial
 from maskvd_cli.tuning.space import Place, Space
@@ -103,11 +104,6 @@ def _mixed(seed: int, number: int, attempt: int) -> int:
 
 
 def _optuna() -> ModuleType:
-    try:
-        import optuna  # noqa: PLC0415 - an extra, and slow to import
-    except ImportError as error:
-        raise UsageError(
-            "tuning needs Optuna, which is not installed", remedy="pip install 'maskvd[tune]'"
-        ) from error
+    optuna = imported("optuna", "tuning needs Optuna", "tune", UsageError)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

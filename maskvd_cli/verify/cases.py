@@ -261,8 +261,12 @@ def _reading(path: Path) -> Iterator[None]:
         raise GoldenError(f"no readable golden case ({reason})", where=path) from error
 
 
+# What ends the names of outputs in each precision.
+PRECISIONS = ((torch.float32, ""), (torch.float64, "_f64"))
+
+
 def precisions(case: Golden, output: str) -> Iterator[tuple[torch.dtype, str]]:
     """Yield the precisions for which the case has an output, and its name there."""
-    for dtype, name in ((torch.float32, output), (torch.float64, f"{output}_f64")):
-        if case.has(name):
-            yield dtype, name
+    for dtype, suffix in PRECISIONS:
+        if case.has(f"{output}{suffix}"):
+            yield dtype, f"{output}{suffix}"

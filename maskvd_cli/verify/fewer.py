@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear, one_hot
+from torch.nn.functional import one_hot
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
@@ -22,10 +22,9 @@ from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.matching import match, mergeable
 from maskvd_cli.methods.merging import Merging
 from maskvd_cli.methods.tome import ToMeParams
-from maskvd_cli.verify.cases import Agreement, Golden, GoldenError, precisions
-from maskvd_cli.verify.plain import embedded, grid_of
+from maskvd_cli.verify.cases import PRECISIONS, Agreement, Golden, GoldenError, precisions
+from maskvd_cli.verify.plain import class_logits, embedded, grid_of
 
-_PRECISIONS = ((torch.float32, ""), (torch.float64, "_f64"))
 # Eventful Transformers' names of a block's layers.
 _LAYERS = {
     "input_layer_norm": "norm1",
@@ -42,7 +41,7 @@ def verify_matching(case: Golden, agreement: Agreement) -> None:
     config = case.config
     lead = int(config["class_token"]) + int(config["distill_token"])
     agreement.method = f"tome r={config['r']}"
-    for dtype, suffix in _PRECISIONS:
+    for dtype, suffix in PRECISIONS:
         metric, x, size = (
             torch.from_numpy(case.arrays[name]).to(dtype) for name in ("metric", "x", "size")
         )
@@ -78,7 +77,7 @@ def verify_merging(case: Golden, agreement: Agreement) -> None:
     counts = _schedule(case.config)
     agreement.method = f"tome r={'-'.join(map(str, counts))}"
     case = replace(case, weights=to_our_names(head, where=case.name))
-    for dtype, suffix in _PRECISIONS:
+    for dtype, suffix in PRECISIONS:
         if not case.has(f"logits{suffix}"):
             continue
         model = embedded(case, dtype)
@@ -95,8 +94,7 @@ def verify_merging(case: Golden, agreement: Agreement) -> None:
             agreement.compare(source, case.arrays[f"source{suffix}"])
         norm = model.backbone.final_norm
         assert norm is not None
-        weight, bias = (head[f"head.{part}"].to(dtype) for part in ("weight", "bias"))
-        logits = linear(norm(moving.tokens)[:, 0], weight, bias)
+        logits = class_logits(norm(moving.tokens), head)
         agreement.compare(logits, case.arrays[f"logits{suffix}"])
 
 

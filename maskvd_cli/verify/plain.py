@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.checkpoints import load_into
 from maskvd_cli.methods.dropping import ProgressiveDropping, Travelling, stages_of
 from maskvd_cli.methods.masked_execution import MaskedExecution
-from maskvd_cli.verify.cases import Agreement, Golden, precisions
+from maskvd_cli.verify.cases import PRECISIONS, Agreement, Golden, precisions
 from maskvd_cli.verify.windowed import kept_tokens
 
 
@@ -101,7 +103,7 @@ def verify_classifier(case: Golden, agreement: Agreement) -> None:
     rates = [float(rate) for rate in case.config["keep_rate"]]
     fuse = bool(case.config.get("fuse_token"))
     agreement.method = "evit fuse" if fuse else "evit"
-    for dtype, suffix in ((torch.float32, ""), (torch.float64, "_f64")):
+    for dtype, suffix in PRECISIONS:
         if not case.has(f"final{suffix}"):
             continue
         model = embedded(case, dtype)
@@ -136,8 +138,13 @@ def _compare_kept(
 def _compare_logits(case: Golden, agreement: Agreement, final: Tensor, suffix: str) -> None:
     """Compare the classifier's logits, from the class token alone; its layer is none of ours."""
     if case.has(f"logits{suffix}") and {"head.weight", "head.bias"} <= case.beside.keys():
-        weight, bias = (case.beside[f"head.{part}"].to(final.dtype) for part in ("weight", "bias"))
-        agreement.compare(linear(final[:, 0], weight, bias), case.arrays[f"logits{suffix}"])
+        agreement.compare(class_logits(final, case.beside), case.arrays[f"logits{suffix}"])
+
+
+def class_logits(final: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """Return the logits (B, classes) of the class tokens in `final` (B, n, D), by `head.*`."""
+    weight, bias = (tensors[f"head.{part}"].to(final.dtype) for part in ("weight", "bias"))
+    return linear(final[:, 0], weight, bias)
 
 
 def grid_of(case: Golden, images: Tensor) -> Size:

@@ -344,7 +344,7 @@ def test_schema_is_json_with_every_method() -> None:
         entry["properties"]["name"]["const"]
         for entry in schema["properties"]["methods"]["items"]["anyOf"]
     ]
-    assert names == methods.names()
+    assert names == [*methods.names(), *methods.pairs()]
     assert {"dense", "maskvd", "eventful"} <= set(names)
 
 

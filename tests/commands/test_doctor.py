@@ -78,4 +78,4 @@ def test_what_a_busy_machine_does_not_touch_are_the_headlines(
     monkeypatch.setattr("maskvd_cli.diagnosis.finding.worst", lambda findings: "warning")
     done = CliRunner().invoke(app, ["doctor", "--no-noise"])
     assert done.exit_code == 0
-    assert "(mAP50, top-1 and counts are not touched)" in done.stderr
+    assert "(mAP50, mask AP50, top-1 and counts are not touched)" in done.stderr

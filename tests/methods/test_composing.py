@@ -356,7 +356,7 @@ def test_parameters_of_both_are_checked_by_their_own_halves() -> None:
             "maskvd+dense",
             "dense cannot run tokens that another method chose; use one of maskvd+ats",
         ),
-        ("eventful+tome", "tome keeps no tokens in slots; use one of boxes-k+ats"),
+        ("eventful+tome", "tome keeps no tokens in slots; use one of boxes-k+eventful"),
         ("stgt+ats", "stgt updates no attention weights"),
     ],
 )

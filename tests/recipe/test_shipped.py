@@ -50,7 +50,7 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("maskvd-grid", 1 + 3 * 3 + 2),
         ("demo-labels", 1 + 2 * 3),
         ("demo", 2 + 1 + 2 * 3 + 2 + 2 + 2 + 1 + 1 + 1),
-        ("synthetic-full", 2 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 2 + 3 + 2 + 2 + 2 + 3 + 3 + 3 + 3),
+        ("synthetic-full", 3 + 3 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 2 + 3 + 2 + 2 + 2 + 3 + 3 + 3 + 3),
         ("kitti", 2 + 2 * 3 + 3 + 3),
         ("vid", 1 + 2 * 2 + 2 + 3 + 3),
         ("vivit-epic-table", 1 + 13),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -26,12 +26,13 @@ from maskvd_cli.training.augmentation import Draw
 from maskvd_cli.training.evaluation import evaluate
 from maskvd_cli.training.frames import LookList, evaluation_frames, training_frames
 from maskvd_cli.training.geometry import TrainingInput
+from maskvd_cli.training.kept_images import KeptImages
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.looks import learnt_look, placed_looks
 from maskvd_cli.training.optimiser import decays
 from maskvd_cli.training.recipe import TrainingRecipe
-from maskvd_cli.training.setup import prepare
+from maskvd_cli.training.setup import Training, prepare
 
 SHORT = (
     "schedule.unit=steps", "schedule.length=4", "schedule.warmup=1", "batch=2", "workers=0",
@@ -54,6 +55,12 @@ def listed() -> LookList:
     made = training_frames(recipe())
     assert isinstance(made, LookList)
     return made
+
+
+def look_of(
+    made: LookList, index: int, size: Size, draw: Draw, chance: float
+) -> tuple[torch.Tensor, int]:
+    return learnt_look(KeptImages(made, 0), index, size, draw, chance)
 
 
 def test_videos_are_listed_with_their_looks() -> None:
@@ -82,20 +89,20 @@ def test_a_part_of_the_videos_is_of_many_classes(monkeypatch: pytest.MonkeyPatch
 
 def test_a_sample_is_a_look_with_its_class() -> None:
     made = listed()
-    frames, label = learnt_look(made, 3, INPUT, Draw(), 0.0)
+    frames, label = look_of(made, 3, INPUT, Draw(), 0.0)
     assert (frames.shape, frames.dtype, label) == ((16, 3, 96, 96), torch.float32, 3)
     assert frames.min() >= 0
     assert frames.max() <= 255
-    later, _ = learnt_look(made, 3, INPUT, Draw(), 0.999)
+    later, _ = look_of(made, 3, INPUT, Draw(), 0.999)
     assert not torch.equal(frames, later)
-    mirrored, _ = learnt_look(made, 3, INPUT, Draw(flip=True), 0.0)
+    mirrored, _ = look_of(made, 3, INPUT, Draw(flip=True), 0.0)
     assert torch.equal(mirrored.flip(3), frames)
     # Without changes the left crop; the right one lies as far right as it can.
-    right, _ = learnt_look(made, 3, INPUT, Draw(col=0.999), 0.0)
-    whole = learnt_look(made, 3, Size(96, 120), Draw(), 0.0)[0]
+    right, _ = look_of(made, 3, INPUT, Draw(col=0.999), 0.0)
+    whole = look_of(made, 3, Size(96, 120), Draw(), 0.0)[0]
     assert torch.equal(whole[..., :96], frames)
     assert torch.equal(whole[..., 24:], right)
-    zoomed, _ = learnt_look(made, 3, INPUT, Draw(zoom=1.25), 0.0)
+    zoomed, _ = look_of(made, 3, INPUT, Draw(zoom=1.25), 0.0)
     assert zoomed.shape == frames.shape
     assert not torch.allclose(zoomed, frames)
 
@@ -115,7 +122,7 @@ def test_looks_at_test_are_those_of_sweeps() -> None:
     looks = placed_looks(made, 0, INPUT)
     assert looks.shape == (2, 16, 3, 96, 96)
     # The first look begins where a training look without changes does, in the middle of the frame.
-    start, _ = learnt_look(made, 0, INPUT, Draw(col=0.5), 0.0)
+    start, _ = look_of(made, 0, INPUT, Draw(col=0.5), 0.0)
     assert torch.allclose(looks[0].float(), start, atol=1e-3)
 
 
@@ -125,7 +132,7 @@ def model(classes: int = 11) -> ViViT:
 
 def test_the_loss_is_that_of_all_looks_and_drops_by_its_generator() -> None:
     made = model()
-    looks = [learnt_look(listed(), index, INPUT, Draw(), 0.2)[0] for index in (0, 1)]
+    looks = [look_of(listed(), index, INPUT, Draw(), 0.2)[0] for index in (0, 1)]
     features = made.backbone(made.embed(looks), made.grid)
 
     def loss(seed: int) -> float:
@@ -133,6 +140,10 @@ def test_the_loss_is_that_of_all_looks_and_drops_by_its_generator() -> None:
         return float(made.head_losses(features, [0, 1], generator)["cross_entropy"].detach())
 
     assert loss(0) == loss(0) != loss(1)
+    assert made.dropout == 0.5
+    made.dropout = 0.0
+    assert loss(0) == loss(1)
+    made.dropout = 0.5
     assert loss(0) == pytest.approx(np.log(11), abs=1.0)
     with torch.no_grad():
         assert made(looks).shape == (2, 11)
@@ -140,6 +151,36 @@ def test_the_loss_is_that_of_all_looks_and_drops_by_its_generator() -> None:
         assert torch.allclose(made(looks)[1:], alone, atol=1e-5)
     with pytest.raises(UsageError, match=r"labels \[0, 11\] reach outside 0\.\.10"):
         made.head_losses(features, [0, 11], torch.Generator())
+
+
+def test_dropout_is_that_of_the_recipe() -> None:
+    def prepared(*changes: str) -> Training:
+        loaded = load_training(find_training("train-actions"), [*SHORT, *changes])
+        return prepare(loaded, torch.device("cpu"))
+
+    assert cast(Any, prepared().detector).dropout == 0.1
+    own = prepared("dropout=null")
+    assert cast(Any, own.detector).dropout == 0.5
+    # Trainings of before knew no such word.
+    assert "dropout" not in own.identity()["recipe"]
+    assert prepared("dropout=0.3").identity()["recipe"]["dropout"] == 0.3
+    loaded = load_training(find_training("train-synthetic"), ["dropout=0.1"])
+    with pytest.raises(UsageError, match=r"recognisers, and vitdet-ti is none"):
+        prepare(loaded, torch.device("cpu"))
+
+
+def test_new_kernels_see_what_changes_within_a_step() -> None:
+    made = model()
+    still = torch.full((2, 3, 96, 96), 77.0)
+    still[:, :, 10:40] = 200.0
+    moved = still.clone()
+    moved[1] = still[1].roll(5, dims=1)
+    with torch.no_grad():
+        first, second = made.embed([still]), made.embed([moved])
+        bias = made.embedding.conv.bias
+        assert bias is not None
+        assert torch.allclose(first, bias.expand_as(first), atol=1e-4)
+    assert not torch.allclose(first, second, atol=0.1)
 
 
 def test_tables_and_tokens_do_not_decay() -> None:

@@ -21,11 +21,12 @@ def changed(root: Path, folder: Path, name: str, change: Change) -> Agreement:
     """Verify a case of `root`, copied into `folder` and changed there."""
     with np.load(root / f"{name}.npz", allow_pickle=False) as file:
         arrays = {key: file[key].copy() for key in file.files}
+    case = Path(name)
     if weights := json.loads(str(arrays["config"])).get("weights"):
-        shutil.copyfile(root / weights, folder / weights)
+        shutil.copyfile(root / case.parent / weights, folder / weights)
     change(arrays)
-    np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
-    return verify(folder / f"{name}.npz")
+    np.savez(folder / f"{case.name}.npz", allow_pickle=False, **arrays)
+    return verify(folder / f"{case.name}.npz")
 
 
 def config(**news: Any) -> Change:

@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.blocks.channel_norm import ChannelNorm
 from maskvd_cli.families.vitdet.box_coding import BOX_WEIGHTS, check_finite, clip, decode
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.operators import batched_nms
+from maskvd_cli.families.vitdet.region_convs import RegionConvs
 from maskvd_cli.families.vitdet.roi_pooling import pool
 from maskvd_cli.tasks.detections import Detections
 
@@ -29,18 +29,15 @@ class BoxOutput:
     deltas: Tensor
 
 
-class BoxHead(nn.Module):
+class BoxHead(RegionConvs):
     """Four 3 x 3 convolutions with norms and one hidden layer on the pooled features."""
 
     def __init__(self, heads: HeadArch) -> None:
-        super().__init__()
+        super().__init__(heads.channels)
         self.heads = heads
         channels = heads.channels
-        convs = [nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(4)]
-        for conv in convs:
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-        self.convs = nn.ModuleList(convs)
-        self.norms = nn.ModuleList(ChannelNorm(channels) for _ in convs)
+        for weight in self.convs.parameters():
+            nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
         self.fc = nn.Linear(channels * heads.roi_size**2, heads.hidden)
         self.classes = nn.Linear(heads.hidden, heads.classes + 1)
         self.deltas = nn.Linear(heads.hidden, 4 * heads.classes)
@@ -56,10 +53,7 @@ class BoxHead(nn.Module):
 
     def predict(self, pooled: Tensor) -> BoxOutput:
         """Return the outputs of pooled features (n, channels, roi size, roi size)."""
-        hidden = pooled
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            hidden = F.relu(norm(conv(hidden)))
-        hidden = F.relu(self.fc(hidden.flatten(1)))
+        hidden = F.relu(self.fc(self.convolved(pooled).flatten(1)))
         deltas = self.deltas(hidden).float().unflatten(1, (self.heads.classes, 4))
         return BoxOutput(self.classes(hidden).float(), deltas)
 

@@ -12,30 +12,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskvd_cli.families.blocks.channel_norm import ChannelNorm
 from maskvd_cli.families.vitdet.box_coding import check_finite
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.head_losses import Regions
 from maskvd_cli.families.vitdet.operators import roi_align
+from maskvd_cli.families.vitdet.region_convs import RegionConvs
 from maskvd_cli.families.vitdet.roi_pooling import pool
 from maskvd_cli.tasks.detections import Detections
 from maskvd_cli.tasks.instances import Instances, InstanceTargets
 
 
-class MaskHead(nn.Module):
+class MaskHead(RegionConvs):
     """Four 3 x 3 convolutions with norms, a transposed one, and a logit per place and class."""
 
     def __init__(self, heads: HeadArch) -> None:
-        super().__init__()
+        super().__init__(heads.channels)
         self.heads = heads
         channels = heads.channels
-        convs = [nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(4)]
-        self.convs = nn.ModuleList(convs)
-        self.norms = nn.ModuleList(ChannelNorm(channels) for _ in convs)
         self.upward = nn.ConvTranspose2d(channels, channels, 2, 2)
         self.classes = nn.Conv2d(channels, heads.classes, 1)
-        for conv in (*convs, self.upward):
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        for weight in (*self.convs.parameters(), self.upward.weight):
+            nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
         nn.init.normal_(self.classes.weight, std=0.001)
         for layer in (self.upward, self.classes):
             assert layer.bias is not None
@@ -51,10 +48,7 @@ class MaskHead(nn.Module):
 
     def predict(self, pooled: Tensor) -> Tensor:
         """Return the logits of pooled features (n, channels, s, s)."""
-        hidden = pooled
-        for conv, norm in zip(self.convs, self.norms, strict=True):
-            hidden = F.relu(norm(conv(hidden)))
-        return self.classes(F.relu(self.upward(hidden))).float()
+        return self.classes(F.relu(self.upward(self.convolved(pooled)))).float()
 
     @torch.no_grad()
     def instances(self, levels: Sequence[Tensor], found: Sequence[Detections]) -> list[Instances]:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.families.vivit.archs import ViViTArch
 
+# How much larger new kernels are than torch draws them: what changes within a step is small.
+_CHANGES = 4.0
+
 
 class TubeletEmbedding(nn.Module):
-    """One token per patch of a step: a convolution over all of its frames, stride and kernel."""
+    """One token per patch of a step: a convolution over all of its frames, stride and kernel.
+
+    New kernels take the first frame from the last, so that a model that is learnt from nothing sees
+    what moves, and not at first the thousand looks of what stands still. Published weights replace
+    them.
+    """
 
     def __init__(self, arch: ViViTArch) -> None:
         super().__init__()
         kernel = (arch.looks.tubelet, arch.patch, arch.patch)
         self.conv = nn.Conv3d(3, arch.dim, kernel, kernel)
+        if arch.looks.tubelet > 1:
+            with torch.no_grad():
+                weight = self.conv.weight
+                last = _CHANGES * weight[:, :, -1]
+                weight.zero_()
+                weight[:, :, 0], weight[:, :, -1] = -last, last
 
     def forward(self, steps: Tensor) -> Tensor:
         """Embed (B, 3, tubelet, rows, cols) normalised pixels as (B, N, D) tokens."""
