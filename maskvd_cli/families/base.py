@@ -61,8 +61,9 @@ class Backbone(Protocol):
 class TokenBackbone(Protocol):
     """A backbone that `has` tokens: steps that methods compose, as `blocks.vit` has them.
 
-    `arch` also tells `dim`, `heads`, `depth`, `global_blocks`, `window` and `lead`, the number of
-    tokens before those of the grid. `finish` turns the sequence after the last block into features.
+    `arch` also tells `dim`, `heads`, `depth`, `global_blocks`, `window`, and how many tokens stand
+    before (`lead`) and behind (`trail`) those of the grid; `with_class_token` adds them. `between`
+    follows every block; `finish` turns the sequence after the last one into features.
     """
 
     blocks: Sequence[Block]
@@ -75,6 +76,9 @@ class TokenBackbone(Protocol):
     def __call__(self, tokens: Tensor, grid: Size, pool: int = 1) -> Tensor: ...
     def positions_on(self, grid: Size) -> Tensor: ...
     def with_class_token(self, tokens: Tensor) -> Tensor: ...
+    def between(
+        self, number: int, sequence: Tensor, grid: Size, rows: Tensor | None = None
+    ) -> Tensor: ...
     def finish(self, sequence: Tensor) -> Tensor: ...
 
 
@@ -217,6 +221,15 @@ class Family(ABC, Generic[A, S]):
     @abstractmethod
     def random_shape(cls, arch: A, classes: int) -> S:
         """Return the shape where no weights file says another."""
+
+    @classmethod
+    def adopted(cls, arch: A, file: WeightsFile) -> WeightsFile:
+        """Return a file with its tensors under the names of our models, whoever wrote it.
+
+        By default as it is. Raises CheckpointError for tensors that are not of `arch`.
+        """
+        del arch
+        return file
 
     @classmethod
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -18,19 +19,36 @@ PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
 
-def to_input(images: Sequence[Tensor], input_size: Size, device: torch.device) -> Tensor:
+@dataclass(frozen=True)
+class Pixels:
+    """How values 0..255 of each channel are normalised; `padding` in 0..255, None: 0 thereafter."""
+
+    mean: tuple[float, float, float] = PIXEL_MEAN
+    std: tuple[float, float, float] = PIXEL_STD
+    padding: float | None = None
+
+
+IMAGENET = Pixels()
+
+
+def to_input(
+    images: Sequence[Tensor], input_size: Size, device: torch.device, pixels: Pixels = IMAGENET
+) -> Tensor:
     """Normalise images and pad them at the bottom and right to the input size.
 
     `images`: one or more (3, rows, cols) uint8 RGB, each of its own size. Returns (B, 3, input
-    rows, input cols) float32 on `device`; padding is 0 after normalisation, as in ViTDet. Raises
-    UsageError for an image larger than the input or of another shape or type.
+    rows, input cols) float32 on `device`; padding is 0 after normalisation, as in ViTDet, unless
+    `pixels` say another. Raises UsageError for an image larger than the input or of another shape
+    or type.
     """
     if not images:
         raise UsageError("no image given", remedy="give at least one")
     for image in images:
         _check(image, input_size)
-    mean, std = _mean_and_std(device)
+    mean, std = _mean_and_std(device, pixels)
     batch = torch.zeros(len(images), 3, *input_size, device=device)
+    if pixels.padding is not None:
+        batch += (pixels.padding - mean) / std
     for row, image in zip(batch, images, strict=True):
         _, rows, cols = image.shape
         row[:, :rows, :cols] = (image.to(device).float() - mean) / std
@@ -38,11 +56,11 @@ def to_input(images: Sequence[Tensor], input_size: Size, device: torch.device) -
 
 
 @cache
-def _mean_and_std(device: torch.device) -> tuple[Tensor, Tensor]:
+def _mean_and_std(device: torch.device, pixels: Pixels) -> tuple[Tensor, Tensor]:
     # No buffers of a module: `module.half()` would round them. Kept per device, because a copy to
     # a GPU on every frame would wait for it.
     with torch.inference_mode(mode=False):
-        mean, std = torch.tensor([PIXEL_MEAN, PIXEL_STD], dtype=torch.float32, device=device)
+        mean, std = torch.tensor([pixels.mean, pixels.std], dtype=torch.float32, device=device)
         return mean[:, None, None], std[:, None, None]
 
 

@@ -16,5 +16,7 @@ families: Registry[Family[Any, Any]] = Registry(
         "vitdet": "maskvd_cli.families.vitdet.family:ViTDet",
         "vitdet-masks": "maskvd_cli.families.vitdet.mask_family:MaskViTDet",
         "vivit": "maskvd_cli.families.vivit.family:ViViTFamily",
+        "owlv2": "maskvd_cli.families.owlv2.family:Owlv2Family",
+        "yolos": "maskvd_cli.families.yolos.family:YolosFamily",
     },
 )

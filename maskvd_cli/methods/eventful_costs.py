@@ -1,9 +1,9 @@
 """What gated blocks cost and keep, in closed form; `gated` and `eventful` tell what they compute.
 
-n tokens of the sequence (with a class token N + 1), K keys of global blocks (n, or N / pool^2), D
-width, H heads, L blocks, W windowed and G global ones. Sums over blocks come with the trace: q, p
-and m tokens through the gates of QKV, projection and MLP, g of the first in global blocks, and k
-columns of global attention that were recomputed.
+n tokens of the sequence (with a class token N + 1, with T detection tokens T more), K keys of
+global blocks (n, or N / pool^2), D width, H heads, L blocks, W windowed and G global ones. Sums
+over blocks come with the trace: q, p and m tokens through the gates of QKV, projection and MLP, g
+of the first in global blocks, and k columns of global attention that were recomputed.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ def key_count(arch: ViTArch, grid: Size, pool: int) -> int:
     return sequence_length(arch, grid) // pool**2
 
 
+def choosable(arch: ViTArch, grid: Size) -> int:
+    """Return how many tokens gates choose among: all but detection tokens, which go through."""
+    return sequence_length(arch, grid) - arch.trail
+
+
 def uniform_trace(
     arch: ViTArch,
     grid: Size,
@@ -64,7 +69,7 @@ def uniform_trace(
         dense | (update.attention == "tokenwise"), key_count(arch, grid, update.pool), through
     )
     return TokenTrace(
-        np.minimum(through, grid.area).astype(np.float64),
+        np.minimum(through - arch.trail, grid.area).astype(np.float64),
         through == length,
         {
             **dict.fromkeys(("qkv", "projection", "mlp"), through * arch.depth),

@@ -25,7 +25,12 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import CLASS_FEATURES, PLAIN_VIT, TIME
+from maskvd_cli.families.blocks.traits import (
+    CLASS_FEATURES,
+    DETECTION_TOKENS,
+    PLAIN_VIT,
+    TIME,
+)
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods import eventful_costs
 from maskvd_cli.methods.base import (
@@ -50,18 +55,21 @@ GATES = ("qkv", "projection", "mlp")
 class GatedMethod(TokenMethod[G]):
     """The first frame of a clip is dense; later ones recompute what goes through the gates.
 
-    A class token is one more token of the sequence: gates choose it like any other. Counts of the
-    trace, per clip, each summed over blocks: tokens through the gates of `qkv`, `projection` and
-    `mlp`; of the first, those in global blocks, `global_qkv`; `global_keys`, columns of global
-    attention that were recomputed; and `dense`, 1 on frames that were run densely. Its `tokens`
-    are the mean over all gates, at most N. `selected`: (B, m) by gate, such as `blocks.3.qkv`.
+    A class token is one more token of the sequence: gates choose it like any other. Detection
+    tokens always go through, beside those that the policy chooses among the others.
+
+    Counts of the trace, per clip, each summed over blocks: tokens through the gates of `qkv`,
+    `projection` and `mlp`; of the first, those in global blocks, `global_qkv`; `global_keys`,
+    columns of global attention that were recomputed; and `dense`, 1 on frames that were run
+    densely. Its `tokens` are the mean over all gates without detection tokens, at most N.
+    `selected`: (B, m) by gate, such as `blocks.3.qkv`.
     """
 
-    knows = PLAIN_VIT | {TIME, CLASS_FEATURES}
+    knows = PLAIN_VIT | DETECTION_TOKENS | {TIME, CLASS_FEATURES}
     batched = True
     forgets = False
     # In combinations, as `ReducingMethod` has them.
-    knows_chosen: ClassVar[frozenset[str]] = PLAIN_VIT
+    knows_chosen: ClassVar[frozenset[str]] = PLAIN_VIT | DETECTION_TOKENS
     refuses_chosen: ClassVar[Mapping[str, str]] = {}
     watchable: ClassVar[bool] = False
     chosen_constant: ClassVar[bool] = True
@@ -89,6 +97,7 @@ class GatedMethod(TokenMethod[G]):
         keys = 0
         for number, block in enumerate(self.backbone.blocks):
             x, through, columns = self.through(number, block, x, frame.grid)
+            x = self.backbone.between(number, x, frame.grid)
             keys += columns
             selected |= {f"blocks.{number}.{gate}": index for gate, index in through.items()}
         return self.backbone.finish(x), self._trace(x, frame.grid, selected, keys)
@@ -140,7 +149,7 @@ class GatedMethod(TokenMethod[G]):
 
     def check(self, batch: int, grid: Size) -> None:
         """Raise UsageError for what this grid, or clips side by side, cannot have."""
-        self.params.count(eventful_costs.sequence_length(self.backbone.arch, grid))
+        self.params.count(eventful_costs.choosable(self.backbone.arch, grid))
         check_pool(grid, self.update(self.params).pool)
         if batch > 1 and self.params.policy == "threshold":
             raise UsageError(
@@ -159,7 +168,9 @@ class GatedMethod(TokenMethod[G]):
         """
 
     def _gate(self, name: str) -> TokenGate:
-        return self.gates.setdefault(name, TokenGate(self.params, forgets=self.forgets))
+        return self.gates.setdefault(
+            name, TokenGate(self.params, forgets=self.forgets, always=self.backbone.arch.trail)
+        )
 
     def _normed_gate(
         self, name: str, tokens: Tensor, norm: Layer, layer: Layer
@@ -185,7 +196,7 @@ class GatedMethod(TokenMethod[G]):
         counts["global_keys"] = keys
         counts["dense"] = int(all(index is None for index in selected.values()))
         return FrameTrace(
-            min(mean, grid.area),
+            min(mean - arch.trail, grid.area),
             mean == length,
             counts,
             chosen,
@@ -232,7 +243,7 @@ class GatedMethod(TokenMethod[G]):
     ) -> TokenTrace:
         update = cls.update(params)
         check_pool(view.grid, update.pool)
-        count = params.count(eventful_costs.sequence_length(arch, view.grid))
+        count = params.count(eventful_costs.choosable(arch, view.grid))
         if count is None:
             raise UsageError(
                 "how many tokens move by more than a threshold depends on the pixels",
@@ -243,7 +254,7 @@ class GatedMethod(TokenMethod[G]):
                 f"how many pooled keys change with update {update.attention} depends on the pixels",
                 remedy="leave pool out, choose update tokenwise, or run the detector on the frames",
             )
-        tokens = np.minimum(count, entering + arch.lead)
+        tokens = np.minimum(count, entering + arch.lead) + arch.trail
         return eventful_costs.uniform_trace(arch, view.grid, update, tokens, dense)
 
     @classmethod
@@ -259,7 +270,7 @@ class GatedMethod(TokenMethod[G]):
         update = cls.update(params)
         if params.policy == "threshold" or update.pools_changes:
             return None
-        through, dense = np.array([tokens], dtype=np.int64), np.array([False])
+        through, dense = np.array([tokens + arch.trail], dtype=np.int64), np.array([False])
         trace = eventful_costs.uniform_trace(arch, grid, update, through, dense)
         return int(np.asarray(cls.macs(arch, grid, params, trace).published).item())
 

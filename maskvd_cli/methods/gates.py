@@ -100,11 +100,15 @@ def _best(norms: Tensor, params: GateParams, count: int | None) -> Tensor:
 
 
 class TokenGate:
-    """One gate and its layer's output: u and b of the formulas above."""
+    """One gate and its layer's output: u and b of the formulas above.
 
-    def __init__(self, params: GateParams, *, forgets: bool = False) -> None:
+    `always`: so many tokens at the end go through whatever they do, beside the chosen ones.
+    """
+
+    def __init__(self, params: GateParams, *, forgets: bool = False, always: int = 0) -> None:
         self.params = params
         self.forgets = forgets
+        self.always = always
         self.reference: Tensor | None = None
         self.output: Tensor | None = None
 
@@ -129,7 +133,7 @@ class TokenGate:
         # Summed in half precision, norms would overflow, and tie more often.
         wide = torch.float32 if tokens.element_size() < torch.float32.itemsize else None
         norms = torch.linalg.vector_norm(tokens - self.reference, dim=-1, dtype=wide)
-        index = choose(norms, self.params, among)
+        index = self._chosen(norms, among)
         changed = take(tokens, index, 1)
         if self.forgets:
             self.reference.copy_(tokens)
@@ -137,6 +141,15 @@ class TokenGate:
             put(self.reference, index, changed, 1)
         put(self.output, index, layer(changed), 1)
         return self.output, index
+
+    def _chosen(self, norms: Tensor, among: Tensor | None) -> Tensor:
+        batch, length = norms.shape
+        free = length - self.always
+        index = choose(norms[:, :free], self.params, among)
+        if not self.always:
+            return index
+        last = torch.arange(free, length, device=norms.device).expand(batch, -1)
+        return torch.cat([index, last], dim=1)
 
 
 def take(state: Tensor, index: Tensor, dim: int) -> Tensor:

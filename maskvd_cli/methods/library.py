@@ -52,6 +52,7 @@ def load(
         raise UsageError(f"{path} does not say which model it is of", remedy="give name=")
     known = entry(name)
     size = Size.parse(input or file.metadata.get("input") or known.family.default_input)
+    file = known.family.adopted(known.arch, file)
     shape = known.family.shape_of(known.arch, file)
     model = known.family.build(known.arch, shape, size, seed=0)
     load_into(model, file.tensors, path)

@@ -15,7 +15,12 @@ from torch import Tensor
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import PLAIN_VIT, TAPS, WINDOW_CLASS_TOKENS
+from maskvd_cli.families.blocks.traits import (
+    DETECTION_TOKENS,
+    PLAIN_VIT,
+    TAPS,
+    WINDOW_CLASS_TOKENS,
+)
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods import masked_costs
 from maskvd_cli.methods.base import (
@@ -37,9 +42,10 @@ class MaskedParams(Params):
 
     version: Version | None = Field(
         default=None,
-        description="windowed backbones only: C caches QKV in every block and attends over all "
+        description="backbones with windows: C caches QKV in every block and attends over all "
         "tokens (published code, the default); T caches block inputs in windowed blocks and global "
-        "blocks see kept tokens only (paper's text); H caches QKV in windowed blocks, else as T",
+        "blocks see kept tokens only (paper's text); H caches QKV in windowed blocks, else as T. "
+        "With detection tokens C alone",
     )
     period: Annotated[int, Varied((2, 4, 8, 16, 32))] = Field(
         default=8, ge=1, le=1_000_000, description="P: every P-th frame of a clip is full"
@@ -58,7 +64,7 @@ class MaskedMethod(SelectingMethod[M]):
     naming = ("version", "period")
     columns: ClassVar = {"version": "ver.", "period": "P"}
     own_execution: ClassVar = frozenset(("version",))
-    knows = PLAIN_VIT | {TAPS, WINDOW_CLASS_TOKENS}
+    knows = PLAIN_VIT | DETECTION_TOKENS | {TAPS, WINDOW_CLASS_TOKENS}
 
     def __init__(self, params: M, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)

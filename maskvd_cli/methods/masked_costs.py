@@ -14,7 +14,7 @@ from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.windows import window_places
-from maskvd_cli.methods.base import TokenTrace, token_bytes
+from maskvd_cli.methods.base import FLOAT32_BYTES, TokenTrace, token_bytes
 
 Version = Literal["C", "T", "H"]
 
@@ -90,7 +90,7 @@ def executed(arch: ViTArch, grid: Size, version: Version | None, trace: TokenTra
     """
     counted = published(arch, grid, version, trace.whole_tokens)
     tokens = trace.whole_tokens
-    if version is None:
+    if not arch.windowed_depth:
         # Without a chosen token not even the class token runs.
         return Macs(np.where(tokens > 0, counted.matrix, 0), counted.published)
     # Without a chosen token no class token of a window runs either.
@@ -116,10 +116,11 @@ def published(arch: ViTArch, grid: Size, version: Version | None, tokens: costs.
 
     Linear layers, biases and residuals of every block on n tokens; attention of all windows. C: all
     attention over N queries and keys. T: QKV of windowed blocks on N, global attention among n.
-    H: QKV on n, global attention among n. Non-windowed: `costs.plain_vit` on n tokens.
+    H: QKV on n, global attention among n. Non-windowed: `costs.plain_vit` on n tokens, in C with
+    keys of all N.
     """
-    if version is None:
-        return costs.plain_vit(arch, grid, tokens)
+    if not arch.windowed_depth:
+        return costs.plain_vit(arch, grid, tokens, grid.area if version == "C" else None)
     tokens = tokens + arch.lead
     everywhere = costs.projection_and_mlp(arch, tokens) + costs.residuals(arch, tokens)
     attending = costs.sequence_length(arch, grid) if version == "C" else tokens
@@ -137,8 +138,13 @@ def state_bytes(arch: ViTArch, grid: Size, version: Version | None) -> int:
     """Return the bytes of caches and reference output, with T those of one N x D tensor.
 
     C 3LT + T, T (windowed blocks)T + T, H 3(windowed blocks)T + T, non-windowed T. Where features
-    are read at k depths the output is kT; caches also hold the class tokens of windows.
+    are read at k depths the output is kT; caches also hold the class tokens of windows. With
+    detection tokens, of n in the whole sequence, 3L n D and the output of the detection tokens
+    alone.
     """
+    if arch.trail:
+        rows = 3 * arch.depth * costs.sequence_length(arch, grid) + arch.trail
+        return rows * arch.dim * FLOAT32_BYTES
     cached = {
         "C": 3 * arch.depth,
         "T": arch.windowed_depth,
@@ -151,14 +157,24 @@ def state_bytes(arch: ViTArch, grid: Size, version: Version | None) -> int:
 
 
 def resolve_version(version: Version | None, arch: ViTArch) -> Version | None:
-    """Return C where a windowed backbone has none. Raises UsageError for one on a non-windowed."""
-    if arch.windowed_depth:
-        if version not in (None, "C") and arch.window_lead:
-            raise UsageError(
-                f"version {version} is for windows without class tokens; those of {arch.name} have "
-                "some",
-                remedy="leave version out, or use C",
-            )
+    """Return C where none is given and the backbone has windows, or detection tokens.
+
+    Raises UsageError for one on other backbones, and for T and H with detection tokens or class
+    tokens in windows.
+    """
+    if arch.trail and version not in (None, "C"):
+        raise UsageError(
+            f"version {version} lets tokens attend to kept ones alone, and the detection tokens of "
+            f"{arch.name} see no object in the others",
+            remedy="leave version out, which is C",
+        )
+    if arch.window_lead and version not in (None, "C"):
+        raise UsageError(
+            f"version {version} is for windows without class tokens; those of {arch.name} have "
+            "some",
+            remedy="leave version out, or use C",
+        )
+    if arch.windowed_depth or arch.trail:
         return version or "C"
     if version is not None:
         raise UsageError(

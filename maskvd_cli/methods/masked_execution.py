@@ -12,8 +12,9 @@ H  Windowed blocks as C, global blocks as T.
 Non-windowed backbones run on the chosen tokens alone. In all of them the output of tokens that
 were not chosen is the last one computed, at each depth where features are read.
 
-Where windows have class tokens (C alone), these count as chosen on every frame that has a chosen
-token: through them alone does a window hear of itself as a whole.
+Tokens without a place are chosen on every frame that has a chosen token: class tokens of windows (C
+alone), through which alone a window hears of itself as a whole, and detection tokens, which see
+nothing but what they attend to, so that backbones with them run as C alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import torch
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.attention import attention
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.families.blocks.windows import window_layout, window_places
@@ -40,7 +42,7 @@ from maskvd_cli.methods.trace import MASK
 class Chosen:
     """The chosen tokens of a frame, and how they lie in windows; on the backbone's device.
 
-    `index` (n,) sorted, on the grid; `rows` (r,) sorted, of the sequence, class tokens of windows
+    `index` (n,) sorted, on the grid; `rows` (r,) sorted, of the sequence, tokens without a place
     among them. Windows without a chosen token are left out. `near` (m,) sorted: all rows of the
     other windows; `layout` (windows, places): where in `near` each place's token stands, and
     `outside` where there is none but padding. Row i of `rows` is query `slot[i]` of window
@@ -57,22 +59,20 @@ class Chosen:
     places: Tensor
 
     @classmethod
-    def of(
-        cls, kept: Tensor, grid: Size, window: Size | None, device: torch.device, lead: int = 0
-    ) -> Chosen:
-        """Lay out the tokens of a mask (N,) bool on the CPU; without windows, `index` alone.
+    def of(cls, kept: Tensor, grid: Size, arch: ViTArch, device: torch.device) -> Chosen:
+        """Lay out the tokens of a mask (N,) bool on the CPU; without windows, how they stand alone.
 
-        `lead`: how many class tokens each window has, before the others in it; those of all windows
-        stand before the grid, window by window.
+        Class tokens of windows stand before the others in each; those of all windows stand before
+        the grid, window by window.
         """
         index = kept.nonzero().squeeze(1)
-        if window is None:
-            return cls(index.to(device), index.to(device), *(index.new_empty(0) for _ in range(6)))
-        tokens, where = _laid_out(grid, window, lead)
-        before = len(where) - grid.area
-        rows = index + before
+        rows = index + arch.lead
         if len(index):
-            rows = torch.cat([torch.arange(before), rows])
+            behind = arch.lead + grid.area + torch.arange(arch.trail)
+            rows = torch.cat([torch.arange(arch.lead), rows, behind])
+        if not arch.windowed_depth:
+            return cls(index.to(device), rows.to(device), *(index.new_empty(0) for _ in range(6)))
+        tokens, where = _laid_out(grid, arch.window_on(grid), arch.window_lead)
         which, place = where[rows].unbind(1)
         active, which, counts = which.unique(return_inverse=True, return_counts=True)
         order = which.argsort(stable=True)
@@ -99,8 +99,9 @@ class Chosen:
 class MaskedExecution:
     """The backbone run on chosen tokens, with what it keeps of the frames before.
 
-    `version` is for windowed backbones. `fill`: the output of tokens that were not chosen is taken
-    from the last frame, or zero (what MaskVD's released non-windowed file does).
+    `version` is for windowed backbones, and C for those with detection tokens. `fill`: the output
+    of tokens that were not chosen is taken from the last frame, or zero (what MaskVD's released
+    non-windowed file does).
     """
 
     def __init__(
@@ -138,9 +139,7 @@ class MaskedExecution:
             index = torch.arange(grid.area, device=tokens.device)
         else:
             base = self._base(tokens)
-            arch = self.backbone.arch
-            window = arch.window_on(grid) if arch.windowed_depth else None
-            chosen = Chosen.of(kept, grid, window, tokens.device, arch.window_lead)
+            chosen = Chosen.of(kept, grid, self.backbone.arch, tokens.device)
             counts, index = chosen.counts, chosen.index
             features = self._masked(base, sequence, grid, chosen)
         self.reference = features.clone()
@@ -155,6 +154,7 @@ class MaskedExecution:
             if kept is not None:
                 self.caches[number] = kept.clone()
             sequence = block.complete(sequence, block.attend(qkv, grid))
+            sequence = self.backbone.between(number, sequence, grid)
             self._read(number, sequence, readings)
         return self.backbone.side_by_side(readings)
 
@@ -179,13 +179,15 @@ class MaskedExecution:
         for number, block in enumerate(self.backbone.blocks):
             attended = self._attend(number, block, sequence, grid, chosen)
             sequence = block.complete(sequence, attended)
+            sequence = self.backbone.between(number, sequence, grid, chosen.rows)
             self._read(number, sequence, readings)
-        return scatter(base, chosen.index, self.backbone.side_by_side(readings))
+        features = self.backbone.side_by_side(readings)
+        return features if self.backbone.arch.trail else scatter(base, chosen.index, features)
 
     def _attend(
         self, number: int, block: Block, sequence: Tensor, grid: Size, chosen: Chosen
     ) -> Tensor:
-        """Return the attention output of the chosen tokens, renewing the block's cache."""
+        """Return the attention output of the chosen rows, renewing the block's cache."""
         normed = block.norm1(sequence)
         caches = self._caches_what(block)
         if caches is None:

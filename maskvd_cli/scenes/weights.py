@@ -40,7 +40,7 @@ class Weights:
         self._seed = recipe.seed
         self._named = recipe.model.classes
         self._classes = list(classes)
-        self._file = None if self.random else _read(self._path)
+        self._file = None if self.random else self._adopted()
         self.shape = self._shape()
         self.label_of = self._labels()
 
@@ -81,6 +81,9 @@ class Weights:
             load_into(model, self._file.tensors, self._path)
         model.requires_grad_(False).eval()
         return model.to(self.device, DTYPES[self.precision])
+
+    def _adopted(self) -> WeightsFile:
+        return self.entry.family.adopted(self.entry.arch, _read(self._path))
 
     def _shape(self) -> Any:
         family, arch = self.entry.family, self.entry.arch

@@ -45,7 +45,8 @@ class FeatureScores:
         for number, block in enumerate(self._backbone.blocks):
 
             def note(module: Any, given: Any, sequence: Tensor, number: int = number) -> None:
-                tokens = sequence[0, self._backbone.arch.lead :]
+                arch = self._backbone.arch
+                tokens = sequence[0, arch.lead : sequence.shape[1] - arch.trail]
                 self._found[number] = unlikeness(tokens, self._real)
 
             self._hooks.callback(block.register_forward_hook(note).remove)

@@ -16,8 +16,12 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.owlv2.archs import Owlv2Arch, owlv2
+from maskvd_cli.families.owlv2.transformer import ProductTransformer
 from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.rfdetr.backbone import TappedTransformer
+from maskvd_cli.families.yolos.archs import YolosArch, yolos
+from maskvd_cli.families.yolos.transformer import DetectionTransformer
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView, FrameContext, Method, Params, TokenTrace
 from maskvd_cli.methods.registry import methods
@@ -32,6 +36,13 @@ PLAIN = replace(
     final_norm=True,
 )  # fmt: skip
 RELATIVE = replace(PLAIN, name="relative", relative_table=Size(6, 8), class_token=False)
+DETECTING = yolos(
+    "detecting", "", dim=DIM, heads=2, depth=4, patch=PATCH, table=Size(5, 5), detections=3,
+    mid_positions=True,
+)  # fmt: skip
+OPEN = owlv2(
+    "open", "", dim=DIM, heads=2, depth=4, patch=PATCH, table=Size(5, 5), query_dim=8,
+)  # fmt: skip
 GRID = Size(6, 8)
 INPUT = Size(GRID.rows * PATCH, GRID.cols * PATCH)
 CONTENT = Size(18, 30)
@@ -214,6 +225,36 @@ CASES += (
     Case("eventful+ats", {"policy": "threshold", "threshold": 1.0, "av_precision": "half"}, None,
          (PLAIN,), fixed_counts=False),
 )  # fmt: skip
+# Detection tokens always go through gates, beside r of the N + 1 others.
+ON_DETECTING: tuple[tuple[str, dict[str, Any], dict[str, Any] | None], ...] = (
+    ("dense", {}, {}),
+    ("maskvd", MASKED | {"static_keep_rate": 0.2}, ALL_TOKENS),
+    ("maskvd", MASKED | {"version": "C", "mask": "dynamic"}, {"period": 1}),
+    ("maskvd", MASKED | {"mask": "static", "static_keep_rate": 0.02}, ALL_TOKENS),
+    ("random", MASKED | {"keep_rate": 0.3}, {"keep_rate": 1.0, "period": 3}),
+    ("oracle", MASKED, {"period": 3, "margin": 16384}),
+    ("eventful", {"r": 11}, {"r": N + 1}),
+    ("eventful", {"r": 11, "update": "qk"}, {"r": N + 1, "update": "qk"}),
+    ("eventful", {"r": 11, "update": "tokenwise"}, {"r": N + 1, "update": "tokenwise"}),
+    ("eventful", {"policy": "top_fraction", "fraction": 0.3, "gate": "before_ln"},
+     {"policy": "top_fraction", "fraction": 1.0, "gate": "before_ln"}),
+    ("eventful", {"policy": "threshold", "threshold": 1.0}, None),
+    ("stgt", {"r": 11}, {"r": N + 1}),
+    *((f"{first}+{second}", some | {"r": 7}, everything | {"r": N + 1})
+      for second in ("eventful", "stgt") for first, (some, everything) in CHOOSING.items()
+      if first != "boxes-k"),
+)  # fmt: skip
+CASES += tuple(
+    Case(method, some, everything, (DETECTING,), fixed_counts=some.get("policy") != "threshold")
+    for method, some, everything in ON_DETECTING
+)
+# Features are products with a class token: one case of each method that knows class tokens.
+CASES += tuple(
+    replace(case, archs=(OPEN,))
+    for number, case in enumerate(CASES)
+    if PLAIN in case.archs
+    and all(PLAIN not in other.archs or other.method != case.method for other in CASES[:number])
+)
 PAIRS = [
     pytest.param(case, arch, id=f"{case}-{arch.name}") for case in CASES for arch in case.archs
 ]
@@ -221,14 +262,21 @@ PAIRS = [
 
 def backbone(arch: ViTArch) -> VisionTransformer:
     torch.manual_seed(3)
-    made = TappedTransformer(arch) if isinstance(arch, QueryArch) else VisionTransformer(arch)
-    made = made.double().eval()
+    made = _of_its_kind(arch).double().eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in made.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
             parameter.add_(0.2 * noise)
     return made
+
+
+def _of_its_kind(arch: ViTArch) -> VisionTransformer:
+    if isinstance(arch, YolosArch):
+        return DetectionTransformer(arch)
+    if isinstance(arch, QueryArch):
+        return TappedTransformer(arch)
+    return ProductTransformer(arch) if isinstance(arch, Owlv2Arch) else VisionTransformer(arch)
 
 
 def clip(seed: int = 0, frames: int = FRAMES) -> Tensor:

@@ -155,7 +155,7 @@ def test_a_mask_before_any_full_frame_is_refused() -> None:
 def test_chosen_tokens_lie_where_their_windows_say(tokens: list[int]) -> None:
     kept = torch.zeros(N, dtype=torch.bool)
     kept[tokens] = True
-    chosen = Chosen.of(kept, GRID, WINDOWED.window, torch.device("cpu"))
+    chosen = Chosen.of(kept, GRID, WINDOWED, torch.device("cpu"))
     places = window_places(GRID, WINDOWED.window)
     assert chosen.index.tolist() == sorted(tokens)
     used = sorted({int(places[token, 0]) for token in tokens})

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.yolos.archs import yolos
+from maskvd_cli.families.yolos.transformer import DetectionTransformer
 from maskvd_cli.methods.base import ClipView, FrameTrace
 from maskvd_cli.work.selectivity import (
     FeatureScores,
@@ -105,6 +107,21 @@ def test_scores_are_those_of_the_tokens_after_each_block() -> None:
         backbone(tokens, grid)
     assert scored.taken() == {}, "nothing listens any more"
     assert all(torch.equal(found[number], expected[number]) for number in (0, 1))
+
+
+def test_detection_tokens_lie_on_no_grid() -> None:
+    arch = yolos(
+        "tiny", "", dim=8, heads=2, depth=2, patch=4, table=Size(2, 3), detections=5,
+        mid_positions=True,
+    )  # fmt: skip
+    backbone, tokens = DetectionTransformer(arch).eval(), torch.randn(1, 6, 8)
+    real = torch.tensor([True] * 5 + [False])
+    with torch.inference_mode():
+        sequence = backbone.with_class_token(tokens + backbone.positions_on(Size(2, 3)))
+        expected = unlikeness(backbone.blocks[0](sequence, Size(2, 3))[0, 1:7], real)
+        with FeatureScores(backbone, real) as scored:
+            backbone(tokens, Size(2, 3))
+    assert torch.equal(scored.taken()[0], expected)
 
 
 def test_features_are_told_where_blocks_choose_nothing() -> None:

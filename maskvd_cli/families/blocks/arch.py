@@ -98,6 +98,11 @@ class ViTArch:
         return 0
 
     @property
+    def trail(self) -> int:
+        """How many tokens stand behind those of the grid; by default none."""
+        return 0
+
+    @property
     def backbone(self) -> str:
         """`windowed`, or `non-windowed` where every block attends globally."""
         return "windowed" if self.windowed_depth else "non-windowed"

@@ -43,8 +43,8 @@ def ones(frames: int) -> NDArray[np.int64]:
 
 
 def sequence_length(arch: ViTArch, grid: Size) -> int:
-    """Return n, the tokens that pass through the blocks: those of the grid and of the lead."""
-    return grid.area + arch.lead
+    """Return n, the tokens that pass through the blocks: of the grid, the lead and the trail."""
+    return grid.area + arch.lead + arch.trail
 
 
 def qkv(arch: ViTArch, tokens: Tokens) -> Macs:
@@ -135,17 +135,19 @@ def dense(arch: ViTArch, grid: Size, pool: int = 1) -> Macs:
     )
 
 
-def plain_vit(arch: ViTArch, grid: Size, tokens: Tokens) -> Macs:
-    """The whole non-windowed backbone on n tokens, m = n + 1 with class token.
+def plain_vit(arch: ViTArch, grid: Size, tokens: Tokens, among: Tokens | None = None) -> Macs:
+    """The whole non-windowed backbone on n tokens, m = n + lead + trail.
 
-    matrix: L(12mD^2 + 2m^2 D). published adds torchprofile's extras: patch embedding of all N
-    tokens, N 3p^2 D; LayerNorms (2L + 1)mD; attention scaling L H m^2.
+    They attend to `among` tokens of the grid, by default to themselves; k = `among` + lead + trail.
+    matrix: L(12mD^2 + 2mk D). published adds torchprofile's extras: patch embedding of all N
+    tokens, N 3p^2 D; LayerNorms (2L + 1)mD; attention scaling L H mk.
     """
-    sequence = tokens + int(arch.class_token)
+    beside = arch.lead + arch.trail
+    sequence, keys = tokens + beside, (tokens if among is None else among) + beside
     linear = qkv(arch, sequence) + projection_and_mlp(arch, sequence)
-    attention = global_attention(arch, grid, sequence, sequence)
+    attention = global_attention(arch, grid, sequence, keys)
     matrix = arch.depth * (linear.matrix + attention.matrix)
     norms = (2 * arch.depth + int(arch.final_norm)) * sequence * arch.dim
-    scaling = arch.depth * arch.heads * sequence**2
+    scaling = arch.depth * arch.heads * sequence * keys
     embedding = grid.area * 3 * arch.patch**2 * arch.dim
     return Macs(matrix, matrix + embedding + norms + scaling)

@@ -16,10 +16,13 @@ CLASS_TOKEN: Final = "class-token"
 WINDOW_CLASS_TOKENS: Final = "window-class-tokens"
 # Further tokens without a place stand before those of the grid (registers).
 LEAD_TOKENS: Final = "lead-tokens"
-# Tokens without a place stand behind those of the grid (detection queries).
+# Tokens without a place stand behind those of the grid (detection queries), and features are
+# theirs alone.
 TRAIL_TOKENS: Final = "trail-tokens"
 # Features are read after several blocks, not after the last alone.
 TAPS: Final = "taps"
+# Positions are added again between blocks.
+MID_POSITIONS: Final = "mid-positions"
 # A token covers several frames, or tokens of several frames attend to each other.
 TIME: Final = "time"
 # Features are those of the class token alone, nothing lies on the grid.
@@ -35,9 +38,12 @@ WORDS: Final = frozenset(
         LEAD_TOKENS,
         TRAIL_TOKENS,
         TAPS,
+        MID_POSITIONS,
         TIME,
         CLASS_FEATURES,
     )
 )
 # What the blocks of `families/blocks/vit` can be made of.
 PLAIN_VIT: Final = frozenset((TOKENS, WINDOWS, RELATIVE_POSITIONS, CLASS_TOKEN))
+# What a plain ViT with detection tokens may have besides.
+DETECTION_TOKENS: Final = frozenset((TRAIL_TOKENS, MID_POSITIONS))

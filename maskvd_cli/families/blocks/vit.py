@@ -180,8 +180,8 @@ class VisionTransformer(nn.Module):
         `pool`: global blocks attend to means over pool x pool cells of keys and values.
         """
         sequence = self.with_class_token(tokens + self.positions_on(grid))
-        for block in self.blocks:
-            sequence = block(sequence, grid, pool)
+        for number, block in enumerate(self.blocks):
+            sequence = self.between(number, block(sequence, grid, pool), grid)
         return self.finish(sequence)
 
     @staticmethod
@@ -211,6 +211,16 @@ class VisionTransformer(nn.Module):
         if self.class_token is None:
             return tokens
         return torch.cat([self.class_token.expand(len(tokens), -1, -1), tokens], dim=1)
+
+    def between(
+        self, number: int, sequence: Tensor, grid: Size, rows: Tensor | None = None
+    ) -> Tensor:
+        """Return what enters the block after block `number`, from what left that one, (B, n, D).
+
+        By default the same. `rows` (n,): where in the whole sequence they stand; None: it is whole.
+        """
+        del number, grid, rows
+        return sequence
 
     def finish(self, sequence: Tensor) -> Tensor:
         """Apply the final norm, if any, and drop the class token, if any: (B, n, D)."""

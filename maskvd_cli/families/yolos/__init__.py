@@ -1,0 +1,1 @@
+"""YOLOS: a plain vision transformer with detection tokens, read by two small heads."""
