@@ -29,7 +29,9 @@ from maskvd_cli.families.blocks.traits import (
     CLASS_FEATURES,
     DETECTION_TOKENS,
     PLAIN_VIT,
+    TAPS,
     TIME,
+    WINDOW_CLASS_TOKENS,
 )
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods import eventful_costs
@@ -55,7 +57,8 @@ GATES = ("qkv", "projection", "mlp")
 class GatedMethod(TokenMethod[G]):
     """The first frame of a clip is dense; later ones recompute what goes through the gates.
 
-    A class token is one more token of the sequence: gates choose it like any other. Detection
+    A class token, of a window too, is one more token of the sequence: gates choose it like any
+    other. Detection
     tokens always go through, beside those that the policy chooses among the others.
 
     Counts of the trace, per clip, each summed over blocks: tokens through the gates of `qkv`,
@@ -65,11 +68,13 @@ class GatedMethod(TokenMethod[G]):
     `selected`: (B, m) by gate, such as `blocks.3.qkv`.
     """
 
-    knows = PLAIN_VIT | DETECTION_TOKENS | {TIME, CLASS_FEATURES}
+    knows = PLAIN_VIT | DETECTION_TOKENS | {TAPS, WINDOW_CLASS_TOKENS, TIME, CLASS_FEATURES}
     batched = True
     forgets = False
     # In combinations, as `ReducingMethod` has them.
-    knows_chosen: ClassVar[frozenset[str]] = PLAIN_VIT | DETECTION_TOKENS
+    knows_chosen: ClassVar[frozenset[str]] = (
+        PLAIN_VIT | DETECTION_TOKENS | {TAPS, WINDOW_CLASS_TOKENS}
+    )
     refuses_chosen: ClassVar[Mapping[str, str]] = {}
     watchable: ClassVar[bool] = False
     chosen_constant: ClassVar[bool] = True
@@ -94,13 +99,14 @@ class GatedMethod(TokenMethod[G]):
         self.check(len(tokens), frame.grid)
         x = self.backbone.with_class_token(tokens + self.backbone.positions_on(frame.grid))
         selected: dict[str, Tensor | None] = {}
-        keys = 0
+        keys, readings = 0, list[Tensor]()
         for number, block in enumerate(self.backbone.blocks):
             x, through, columns = self.through(number, block, x, frame.grid)
             x = self.backbone.between(number, x, frame.grid)
+            self.backbone.read(number, x, readings)
             keys += columns
             selected |= {f"blocks.{number}.{gate}": index for gate, index in through.items()}
-        return self.backbone.finish(x), self._trace(x, frame.grid, selected, keys)
+        return self.backbone.side_by_side(readings), self._trace(x, frame.grid, selected, keys)
 
     def compute_chosen(
         self, tokens: Tensor, frame: FrameContext, kept: Tensor, watch: Watch | None = None

@@ -155,13 +155,8 @@ class MaskedExecution:
                 self.caches[number] = kept.clone()
             sequence = block.complete(sequence, block.attend(qkv, grid))
             sequence = self.backbone.between(number, sequence, grid)
-            self._read(number, sequence, readings)
+            self.backbone.read(number, sequence, readings)
         return self.backbone.side_by_side(readings)
-
-    def _read(self, number: int, sequence: Tensor, readings: list[Tensor]) -> None:
-        """Add what is read of the sequence after a block, if anything is."""
-        if number + 1 in self.backbone.arch.taps:
-            readings.append(self.backbone.finish(sequence))
 
     def _base(self, tokens: Tensor) -> Tensor:
         """Return the features that tokens keep which are not chosen."""
@@ -180,7 +175,7 @@ class MaskedExecution:
             attended = self._attend(number, block, sequence, grid, chosen)
             sequence = block.complete(sequence, attended)
             sequence = self.backbone.between(number, sequence, grid, chosen.rows)
-            self._read(number, sequence, readings)
+            self.backbone.read(number, sequence, readings)
         features = self.backbone.side_by_side(readings)
         return features if self.backbone.arch.trail else scatter(base, chosen.index, features)
 

@@ -184,6 +184,11 @@ class VisionTransformer(nn.Module):
             sequence = self.between(number, block(sequence, grid, pool), grid)
         return self.finish(sequence)
 
+    def read(self, number: int, sequence: Tensor, readings: list[Tensor]) -> None:
+        """Add what is read of the sequence (B, n, D) after block `number`, if anything is."""
+        if number + 1 in self.arch.taps:
+            readings.append(self.finish(sequence))
+
     @staticmethod
     def side_by_side(readings: Sequence[Tensor]) -> Tensor:
         """Return the features (B, n, T D) of what `finish` gave at T taps, the shallowest first."""
