@@ -90,7 +90,10 @@ def _torchprofile_extras(arch: ViTArch, grid: Size, every: int, kept: Tokens) ->
 
 
 def state_bytes(arch: ViTArch, grid: Size) -> int:
-    """Return the bytes of what the blocks keep: QKV of all but the first, 3(L - 1)nD, output ND."""
+    """Return the bytes of what the blocks keep: QKV of all but the first, 3(L - 1)nD, output ND.
+
+    Where features are read at k depths, the output is kND.
+    """
     every = grid.area + arch.lead
     cached = 3 * (arch.depth - 1) * every * arch.dim * FLOAT32_BYTES
-    return cached + token_bytes(arch, grid)
+    return cached + len(arch.taps) * token_bytes(arch, grid)

@@ -7,7 +7,8 @@ A frame of N tokens of which K were chosen, as RGTP's code runs it:
                 global blocks the K ask and all N answer; projection and MLP on the K
     output      that of the K, written into the last output of all N
 
-A full frame runs densely and fills the caches. A class token always goes on.
+A full frame runs densely and fills the caches. Class tokens always go on. Where features are read
+at several depths, the output is that of all of them.
 """
 
 from __future__ import annotations
@@ -61,18 +62,20 @@ class PrunedExecution:
             raise premature("pruned frame")
         sequence = self.backbone.with_class_token(tokens + self.backbone.positions_on(grid))
         rows = None if index is None else self._in_sequence(index)
+        readings = list[Tensor]()
         for number, block in enumerate(self.backbone.blocks):
             qkv = block.qkv(block.norm1(sequence))
             if number == 0:
                 sequence = self._first(block, sequence, qkv, grid, rows)
-                continue
-            if rows is None:
-                self.caches[number] = qkv
             else:
-                self.caches[number].index_copy_(1, rows, qkv)
-            attended = self._attend(number, block, self.caches[number], grid, index, rows)
-            sequence = block.complete(sequence, attended)
-        features = self.backbone.finish(sequence)
+                if rows is None:
+                    self.caches[number] = qkv
+                else:
+                    self.caches[number].index_copy_(1, rows, qkv)
+                attended = self._attend(number, block, self.caches[number], grid, index, rows)
+                sequence = block.complete(sequence, attended)
+            self.backbone.read(number, sequence, readings)
+        features = self.backbone.side_by_side(readings)
         if index is None or self.output is None:
             self.output = features
         else:

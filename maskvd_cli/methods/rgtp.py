@@ -42,7 +42,12 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import CLASS_FEATURES, PLAIN_VIT
+from maskvd_cli.families.blocks.traits import (
+    CLASS_FEATURES,
+    PLAIN_VIT,
+    TAPS,
+    WINDOW_CLASS_TOKENS,
+)
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.attention_maps import (
     POOL,
@@ -86,7 +91,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         **PrunedMethod.columns, "radius": "r", "score_threshold": "threshold", "fusion": "fusion",
         "rollout": "rollout",
     }  # fmt: skip
-    knows = PLAIN_VIT | STEPS
+    knows = PLAIN_VIT | STEPS | {TAPS, WINDOW_CLASS_TOKENS}
     colour, mark = "#7b3294", "D"
     watches = True
     own_execution: ClassVar = frozenset(STEP_PARAMS)

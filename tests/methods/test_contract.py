@@ -149,7 +149,7 @@ CASES = (
         ALL_TOKENS | {"drop_blocks": [1, 2]},
         (PLAIN,),
     ),
-    Case("rgtp", MASKED | {"k": 11}, MASKED | {"k": N}, (WINDOWED, PLAIN, RELATIVE)),
+    Case("rgtp", MASKED | {"k": 11}, MASKED | {"k": N}, (WINDOWED, PLAIN, RELATIVE, TAPPED)),
     Case(
         "rgtp",
         MASKED | {"keep_rate": 0.3, "rollout": "pooled", "radius": 0, "fusion": "mean"},
@@ -162,7 +162,7 @@ CASES = (
         MASKED | {"k": N, "rollout": "matrix"},
         BOTH,
     ),
-    Case("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}, (WINDOWED, PLAIN, RELATIVE)),
+    Case("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}, (WINDOWED, PLAIN, RELATIVE, TAPPED)),
     Case("svit", SELECTING, SELECTING | KEEP_ALL, GLOBAL, fixed_counts=False),
     Case("svit", SELECTING | NOISE, SELECTING | KEEP_ALL | NOISE, GLOBAL, fixed_counts=False),
     # Nothing is kept: blocks leave all tokens as they are.
