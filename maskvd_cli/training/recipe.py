@@ -198,6 +198,12 @@ class TrainingRecipe(Section):
         default="auto", description="autocast; auto: bfloat16 on CUDA, float32 elsewhere"
     )
     augmentation: AugmentationSection = AugmentationSection()
+    dropout: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="share of what a recogniser's classifier sees that is dropped; default 0.5",
+    )
     mask: MaskSection | None = None
     reduction: ReductionSection | None = None
     method: MethodSection | None = None

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from maskvd_cli.core.errors import DatasetError
+from maskvd_cli.core.errors import DatasetError, UsageError
 from maskvd_cli.families.checkpoints import sha256_of
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.methods.learning import Learner
@@ -142,6 +142,8 @@ class Training:
         if not self.recipe.frozen:
             # Trainings of before knew no such word.
             del content["frozen"]
+        if self.recipe.dropout is None:
+            del content["dropout"]
         if self.recipe.init:
             content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
@@ -166,6 +168,8 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
         raise DatasetError("its splits have different classes", where=recipe.dataset.name)
     detector = new_detector(recipe, len(learnt.dataset.classes))
     by_looks = isinstance(learnt, LookList)
+    if recipe.dropout is not None:
+        _set_dropout(detector, recipe, by_looks)
     learner = None
     if recipe.method is not None and not by_looks:
         learner = learner_of(recipe.method, detector.arch)
@@ -198,6 +202,15 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
         reduction,
         spatial,
     )  # fmt: skip
+
+
+def _set_dropout(model: Any, recipe: TrainingRecipe, by_looks: bool) -> None:
+    if not by_looks:
+        raise UsageError(
+            f"dropout is for recognisers, and {recipe.model.name} is none",
+            remedy="leave dropout out",
+        )
+    model.dropout = recipe.dropout
 
 
 def _spatial(recipe: TrainingRecipe, recogniser: Any, fresh: Sequence[str]) -> SpatialRun | None:

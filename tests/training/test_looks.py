@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ from maskvd_cli.training.loading import TrainingFrames
 from maskvd_cli.training.looks import learnt_look, placed_looks
 from maskvd_cli.training.optimiser import decays
 from maskvd_cli.training.recipe import TrainingRecipe
-from maskvd_cli.training.setup import prepare
+from maskvd_cli.training.setup import Training, prepare
 
 SHORT = (
     "schedule.unit=steps", "schedule.length=4", "schedule.warmup=1", "batch=2", "workers=0",
@@ -140,6 +140,10 @@ def test_the_loss_is_that_of_all_looks_and_drops_by_its_generator() -> None:
         return float(made.head_losses(features, [0, 1], generator)["cross_entropy"].detach())
 
     assert loss(0) == loss(0) != loss(1)
+    assert made.dropout == 0.5
+    made.dropout = 0.0
+    assert loss(0) == loss(1)
+    made.dropout = 0.5
     assert loss(0) == pytest.approx(np.log(11), abs=1.0)
     with torch.no_grad():
         assert made(looks).shape == (2, 11)
@@ -147,6 +151,36 @@ def test_the_loss_is_that_of_all_looks_and_drops_by_its_generator() -> None:
         assert torch.allclose(made(looks)[1:], alone, atol=1e-5)
     with pytest.raises(UsageError, match=r"labels \[0, 11\] reach outside 0\.\.10"):
         made.head_losses(features, [0, 11], torch.Generator())
+
+
+def test_dropout_is_that_of_the_recipe() -> None:
+    def prepared(*changes: str) -> Training:
+        loaded = load_training(find_training("train-actions"), [*SHORT, *changes])
+        return prepare(loaded, torch.device("cpu"))
+
+    assert cast(Any, prepared().detector).dropout == 0.1
+    own = prepared("dropout=null")
+    assert cast(Any, own.detector).dropout == 0.5
+    # Trainings of before knew no such word.
+    assert "dropout" not in own.identity()["recipe"]
+    assert prepared("dropout=0.3").identity()["recipe"]["dropout"] == 0.3
+    loaded = load_training(find_training("train-synthetic"), ["dropout=0.1"])
+    with pytest.raises(UsageError, match=r"recognisers, and vitdet-ti is none"):
+        prepare(loaded, torch.device("cpu"))
+
+
+def test_new_kernels_see_what_changes_within_a_step() -> None:
+    made = model()
+    still = torch.full((2, 3, 96, 96), 77.0)
+    still[:, :, 10:40] = 200.0
+    moved = still.clone()
+    moved[1] = still[1].roll(5, dims=1)
+    with torch.no_grad():
+        first, second = made.embed([still]), made.embed([moved])
+        bias = made.embedding.conv.bias
+        assert bias is not None
+        assert torch.allclose(first, bias.expand_as(first), atol=1e-4)
+    assert not torch.allclose(first, second, atol=0.1)
 
 
 def test_tables_and_tokens_do_not_decay() -> None:

@@ -22,8 +22,8 @@ from maskvd_cli.tasks.recognised import Recognised
 
 # Of pixels in 0..1, the same for all channels.
 PIXEL_MEAN, PIXEL_STD = 0.45, 0.225
-# Of the features that the classifier sees, in training.
-_DROPPED = 0.5
+# Share of the features that the classifier sees, in training.
+DROPOUT = 0.5
 
 
 class ViViT(Model):
@@ -44,6 +44,7 @@ class ViViT(Model):
         super().__init__()
         self.arch, self.shape, self.input_size = arch, shape, input_size
         self.grid = arch.grid(input_size)
+        self.dropout = DROPOUT
         with torch.random.fork_rng(devices=[]):
             # Not torch.manual_seed, which seeds the generators of all GPUs, too.
             torch.default_generator.manual_seed(seed)
@@ -131,8 +132,8 @@ class ViViT(Model):
     ) -> dict[str, Tensor]:
         """Return the training loss from the spatial transformer's (B * steps, 1, D).
 
-        `targets`: the class of each look. Half of what the classifier sees is dropped, drawn from
-        `generator` (on the CPU). Raises UsageError for a label that is no class.
+        `targets`: the class of each look. `dropout` of what the classifier sees is dropped, drawn
+        from `generator` (on the CPU). Raises UsageError for a label that is no class.
         """
         if not all(0 <= target < self.shape.classes for target in targets):
             raise UsageError(
@@ -140,8 +141,8 @@ class ViViT(Model):
                 remedy="make a model with as many classes as the dataset has",
             )
         summary = self.summary(features.unflatten(0, (len(targets), -1))[:, :, 0])
-        kept = torch.rand(summary.shape, generator=generator) >= _DROPPED
-        logits = self.classifier(summary * kept.to(summary) / (1 - _DROPPED))
+        kept = torch.rand(summary.shape, generator=generator) >= self.dropout
+        logits = self.classifier(summary * kept.to(summary) / (1 - self.dropout))
         wanted = torch.tensor(targets, device=logits.device)
         return {"cross_entropy": F.cross_entropy(logits.float(), wanted)}
 
