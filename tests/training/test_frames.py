@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from itertools import chain
 from pathlib import Path
 
@@ -136,3 +137,18 @@ def test_strides_limits_and_splits(recipe: TrainingRecipe, tmp_path: Path) -> No
         file.write_text("")
     with pytest.raises(DatasetError, match="no object in its 4 frames"):
         training_frames(load_training(write_recipe(tmp_path)).recipe)
+
+
+def test_workers_end_with_the_error_of_one(tmp_path: Path) -> None:
+    write_kitti(tmp_path / "kitti", frames=4)
+    recipe = load_training(write_recipe(tmp_path)).recipe
+    listed = training_frames(recipe)
+    for frame in listed.frames:
+        assert frame.file is not None
+        frame.file.write_bytes(b"no image")
+    frames = TrainingFrames(listed, TrainingInput.of(recipe), recipe)
+    with pytest.raises(DatasetError) as held:
+        next(batches(frames, range(2), 2, workers=2))
+    # The error, which holds the frames that it went through, is still there.
+    assert held.value.__traceback__ is not None
+    assert not multiprocessing.active_children()
