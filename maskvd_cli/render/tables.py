@@ -134,6 +134,9 @@ _ONLY_WHERE_VARIED = ("model", "input", "mask", "score_threshold", "margin")
 _BESIDE = {"paper_latency_ms": "latency_ms", "paper_peak_mib": "peak_mib"}
 # In this order, whatever the method that brings them; parameters of others follow.
 _PARAMETERS = ("version", "mask", "period", "static_keep_rate", "score_threshold", "margin")
+# Of other parameters, no more get a column: with all methods side by side they would crowd out what
+# a point is worth, and stand in `setting` instead.
+_MOST_OTHERS = 6
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,11 @@ class HumanTable:
 def human_table(report: Report) -> HumanTable:
     """Pick the columns that say something, round them, and leave what is unknown empty."""
     rows = report.rows.assign(setting=None)
-    columns: list[Column] = [*_FIRST, *_parameter_columns(report.legend), _SETTING]
+    parameters = list(_parameter_columns(report.legend))
+    others = [c for c in parameters if c.source not in map(column_of, _PARAMETERS)]
+    if sum(_worth_showing(column, rows) for column in others) > _MOST_OTHERS:
+        parameters = [column for column in parameters if column not in others]
+    columns: list[Column] = [*_FIRST, *parameters, _SETTING]
     for quantity in report.legend.plan.quantities:
         columns += _columns_of(quantity, report.legend, rows)
     columns += _LAST_COLUMNS
@@ -254,7 +261,7 @@ def _parameter_columns(legend: Legend) -> Iterator[Column]:
     headers = legend.parameter_headers
     for name in sorted(headers, key=lambda name: (*_PARAMETERS, name).index(name)):
         words = name in ("version", "mask")
-        spare = _LAST if name == "version" else 0
+        spare = _LAST if name in ("version", "score_threshold", "margin") else 0
         yield Column(column_of(name), headers[name], _plain, spare=spare, text=words)
 
 
