@@ -89,7 +89,7 @@ def save_entry(
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **content)
+            np.savez(file, **content)
 
     try:
         write_atomic(folder / f"{name}.npz", write)

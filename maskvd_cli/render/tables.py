@@ -134,6 +134,9 @@ _ONLY_WHERE_VARIED = ("model", "input", "mask", "score_threshold", "margin")
 _BESIDE = {"paper_latency_ms": "latency_ms", "paper_peak_mib": "peak_mib"}
 # In this order, whatever the method that brings them; parameters of others follow.
 _PARAMETERS = ("version", "mask", "period", "static_keep_rate", "score_threshold", "margin")
+# Of other parameters, no more get a column: with all methods side by side they would crowd out what
+# a point is worth, and stand in `setting` instead.
+_MOST_OTHERS = 6
 
 
 @dataclass(frozen=True)
@@ -234,7 +237,7 @@ class HumanTable:
 def human_table(report: Report) -> HumanTable:
     """Pick the columns that say something, round them, and leave what is unknown empty."""
     rows = report.rows.assign(setting=None)
-    columns: list[Column] = [*_FIRST, *_parameter_columns(report.legend), _SETTING]
+    columns: list[Column] = [*_FIRST, *_parameter_columns(report.legend, rows), _SETTING]
     for quantity in report.legend.plan.quantities:
         columns += _columns_of(quantity, report.legend, rows)
     columns += _LAST_COLUMNS
@@ -249,13 +252,18 @@ def human_table(report: Report) -> HumanTable:
     return HumanTable(kept, cells)
 
 
-def _parameter_columns(legend: Legend) -> Iterator[Column]:
-    """Yield the columns of the parameters that methods of the plan want to see in one."""
+def _parameter_columns(legend: Legend, rows: pd.DataFrame) -> list[Column]:
+    """Return the columns of the parameters that methods of the plan want to see in one."""
     headers = legend.parameter_headers
-    for name in sorted(headers, key=lambda name: (*_PARAMETERS, name).index(name)):
-        words = name in ("version", "mask")
-        spare = _LAST if name == "version" else 0
-        yield Column(column_of(name), headers[name], _plain, spare=spare, text=words)
+    known = [_parameter_column(name, headers[name]) for name in _PARAMETERS if name in headers]
+    others = [_parameter_column(name, headers[name]) for name in headers if name not in _PARAMETERS]
+    crowded = sum(_worth_showing(column, rows) for column in others) > _MOST_OTHERS
+    return known if crowded else known + others
+
+
+def _parameter_column(name: str, header: str) -> Column:
+    spare = _LAST if name in ("version", "score_threshold", "margin") else 0
+    return Column(column_of(name), header, _plain, spare=spare, text=name in ("version", "mask"))
 
 
 def _columns_of(quantity: StoredQuantity, legend: Legend, rows: pd.DataFrame) -> Iterator[Column]:

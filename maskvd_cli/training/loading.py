@@ -176,8 +176,12 @@ def batches(
         # Python warns of forking beside threads; the workers of torch use one thread of their own.
         warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
         made = iter(loader)
-    for batch in made:
-        yield _without_errors(batch)
+    try:
+        for batch in made:
+            yield _without_errors(batch)
+    finally:
+        # An error holds on to this frame, and processes forked later would inherit the workers.
+        del made
 
 
 def _as_list(batch: list[T]) -> list[T]:

@@ -135,7 +135,7 @@ def test_a_failure_holds_no_values() -> None:
 
 
 def test_a_committed_plan_gets_its_legend() -> None:
-    plan = find_run(REFERENCE / "synthetic-full").plan()
+    plan = find_run(REFERENCE / "demo").plan()
     assert plan.schema_version < 5
     assert (plan.task, plan.headline) == ("detection", "map50")
     names = [quantity.name for quantity in plan.quantities]
@@ -144,6 +144,17 @@ def test_a_committed_plan_gets_its_legend() -> None:
     assert set(plan.methods) == {point.method for point in plan.points}
     roles = {name: method.role for name, method in plan.methods.items()}
     assert [name for name, role in roles.items() if role == "baseline"] == ["dense"]
+    assert {role for name, role in roles.items() if name != "dense"} == {"method"}
+
+
+def test_a_control_of_before_gets_its_role() -> None:
+    data = json.loads(find_run(REFERENCE / "demo").plan().model_dump_json(by_alias=True))
+    for name in ("quantities", "methods", "headline", "task"):
+        del data[name]
+    data["points"][1]["method"] = "random"
+    data["points"][2]["method"] = "oracle"
+    plan = Plan.model_validate_json(json.dumps(data))
+    roles = {name: method.role for name, method in plan.methods.items()}
     assert {name for name, role in roles.items() if role == "control"} == {"oracle", "random"}
 
 

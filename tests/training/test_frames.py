@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from itertools import chain
 from pathlib import Path
 
@@ -111,17 +112,24 @@ def test_workers_change_nothing(recipe: TrainingRecipe) -> None:
         assert torch.equal(one[1].labels, other[1].labels)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_damaged_image_is_told_as_the_dataset_tells_it(tmp_path: Path, workers: int) -> None:
+@pytest.fixture
+def damaged(tmp_path: Path) -> TrainingFrames:
+    """Frames whose image files are none."""
     write_kitti(tmp_path / "kitti", frames=4)
     recipe = load_training(write_recipe(tmp_path)).recipe
     listed = training_frames(recipe)
     for frame in listed.frames:
         assert frame.file is not None
         frame.file.write_bytes(b"no image")
-    frames = TrainingFrames(listed, TrainingInput.of(recipe), recipe)
+    return TrainingFrames(listed, TrainingInput.of(recipe), recipe)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_image_is_told_as_the_dataset_tells_it(
+    damaged: TrainingFrames, workers: int
+) -> None:
     with pytest.raises(DatasetError, match=r"png: not a readable image.*again$"):
-        next(batches(frames, range(2), 2, workers=workers))
+        next(batches(damaged, range(2), 2, workers=workers))
 
 
 def test_strides_limits_and_splits(recipe: TrainingRecipe, tmp_path: Path) -> None:
@@ -136,3 +144,11 @@ def test_strides_limits_and_splits(recipe: TrainingRecipe, tmp_path: Path) -> No
         file.write_text("")
     with pytest.raises(DatasetError, match="no object in its 4 frames"):
         training_frames(load_training(write_recipe(tmp_path)).recipe)
+
+
+def test_workers_end_with_the_error_of_one(damaged: TrainingFrames) -> None:
+    with pytest.raises(DatasetError) as held:
+        next(batches(damaged, range(2), 2, workers=2))
+    # The error, which holds the frames that it went through, is still there.
+    assert held.value.__traceback__ is not None
+    assert not multiprocessing.active_children()

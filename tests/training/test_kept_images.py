@@ -19,6 +19,9 @@ from maskvd_cli.training.kept_images import KeptImages
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames, TrainingSequences
 from maskvd_cli.training.recipe import FREE
+from maskvd_cli.training.setup import prepare
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -98,5 +101,11 @@ def test_frames_before_a_frame_are_kept_by_their_place() -> None:
     assert 3 <= len(frames.images._kept) <= 6
 
 
-def test_a_training_goes_on_with_more_room() -> None:
+def test_a_training_goes_on_with_more_room(drawn: list[int]) -> None:
     assert "keep_mib" in FREE
+    some, more = (
+        prepare(load_training(find_training("train-actions"), [f"keep_mib={mib}"]), CPU).identity()
+        for mib in (0, 64)
+    )
+    assert some == more
+    assert not drawn

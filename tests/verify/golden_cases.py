@@ -25,7 +25,7 @@ def changed(root: Path, folder: Path, name: str, change: Change) -> Agreement:
     if weights := json.loads(str(arrays["config"])).get("weights"):
         shutil.copyfile(root / case.parent / weights, folder / weights)
     change(arrays)
-    np.savez(folder / f"{case.name}.npz", allow_pickle=False, **arrays)
+    np.savez(folder / f"{case.name}.npz", **arrays)
     return verify(folder / f"{case.name}.npz")
 
 
