@@ -137,15 +137,27 @@ def load_named(
     first: list[str] = []
     if dataset is not None:
         first.append(f"dataset.name={dataset}")
-        if recipe is None and f"{dataset}-table1" in shipped_recipes():
-            recipe = f"{dataset}-table1"
-        elif recipe is None:
-            recipe = "maskvd-grid"
+        if recipe is None:
+            table = shipped_recipes().get(f"{dataset}-table1")
+            recipe = str(table) if table and _is_of_its_model(table, assignments) else "maskvd-grid"
+        if recipe == "maskvd-grid":
             first.append(f"name={dataset}-grid")
     if root is not None:
         first.append(f"dataset.root={root}")
     assert recipe is not None
     return load_recipe(find_recipe(recipe), catalog(), [*first, *assignments])
+
+
+def _is_of_its_model(table: Path, assignments: list[str]) -> bool:
+    """Tell whether a published table's recipe stays about its model, whose versions it lists."""
+    from maskvd_cli.recipe import overrides
+    from maskvd_cli.recipe.source import read_file
+
+    _, document = read_file(table)
+    its = document.data["model"]["name"]
+    overrides.apply(document, [one for one in assignments if one.startswith("model")])
+    model = document.data["model"]
+    return isinstance(model, dict) and model.get("name", its) == its
 
 
 def _print_plan(loaded: LoadedRecipe, *, as_json: bool) -> None:

@@ -138,6 +138,11 @@ class Model(nn.Module, ABC):
         """How the model looks at a video, as its family says; None: at every frame."""
         return None
 
+    @property
+    def frame(self) -> Size | None:
+        """What frames were stretched to in training, as its family says; None: kept aspect."""
+        return None
+
     @abstractmethod
     def embed(self, images: Sequence[Tensor]) -> Tensor:
         """Return what the backbone takes of images (3, rows, cols) uint8, one row per image.
@@ -255,6 +260,18 @@ class Family(ABC, Generic[A, S]):
     @abstractmethod
     def stages(cls, arch: A, shape: S, grid: Size) -> Sequence[Stage]:
         """Return a model's parts beside the backbone, without building it."""
+
+    @classmethod
+    def made_for(cls, arch: A) -> str:
+        """Return the input of an architecture where nobody names one, rows x columns."""
+        del arch
+        return cls.default_input
+
+    @classmethod
+    def frame_at(cls, arch: A, input_size: Size) -> Size | None:
+        """Return what frames were stretched to in training; None: they kept their aspect."""
+        del arch, input_size
+        return None
 
     @classmethod
     def looks(cls, arch: A) -> Looks | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskvd_cli.core.errors import MaskvdError, UsageError, unknown
+from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Arch, Family
 from maskvd_cli.families.registry import families
 
@@ -30,6 +31,16 @@ def entry(name: str) -> Entry:
     if name not in known:
         raise UsageError("; ".join([unknown("model", name, known), *broken_families()]))
     return known[name]
+
+
+def frame_of(name: str, own: Size | None, input_size: Size) -> Size | None:
+    """Return what frames are stretched to where nobody says; None: they keep their aspect.
+
+    As the model was trained, else `own`: the dataset's own at this input. Raises UsageError for an
+    unknown model.
+    """
+    known = entry(name)
+    return known.family.frame_at(known.arch, input_size) or own
 
 
 def models() -> dict[str, Entry]:

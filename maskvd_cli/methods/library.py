@@ -15,7 +15,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.looks import Looks
-from maskvd_cli.core.placement import Placement, placement
+from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.resize import resized
@@ -51,7 +51,7 @@ def load(
     if name is None:
         raise UsageError(f"{path} does not say which model it is of", remedy="give name=")
     known = entry(name)
-    size = Size.parse(input or file.metadata.get("input") or known.family.default_input)
+    size = Size.parse(input or file.metadata.get("input") or known.family.made_for(known.arch))
     file = known.family.adopted(known.arch, file)
     shape = known.family.shape_of(known.arch, file)
     model = known.family.build(known.arch, shape, size, seed=0)
@@ -145,8 +145,9 @@ def run(
     It takes frames (rows, cols, 3) uint8 RGB, all of one size, and gives the task's outputs in
     their pixels, on the CPU. `params` are the method's, as in a recipe. `heatmap`: one value per
     pixel of the model's input, for methods with a static mask. `frame`: frames are stretched to
-    these rows x columns; None: they keep their aspect. A model that looks at whole videos gives an
-    output per look, once it has all frames. Raises UsageError for parameters that do not fit.
+    these rows x columns, or `fit`: they keep their aspect; None: as the model was trained, where it
+    tells, else fit. A model that looks at whole videos gives an output per look, once it has all
+    frames. Raises UsageError for parameters that do not fit.
     """
     kind = methods.load(method)
     if kind.needs_truth:
@@ -162,8 +163,8 @@ def run(
     if model.looks is not None:
         return _Videos(model, kind, checked, model.looks)
     scores = None if heatmap is None else _scores(heatmap, model)
-    size, task = None if frame is None else Size.parse(frame), tasks.load(model.task)()
-    return _Clips(model, kind, checked, scores, size, task)
+    size = frame_size(frame, model.frame, model.input_size)
+    return _Clips(model, kind, checked, scores, size, tasks.load(model.task)())
 
 
 def _without_heatmap(kind: type[Method[Any]], params: Params) -> str:

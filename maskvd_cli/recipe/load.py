@@ -12,7 +12,14 @@ from pydantic import BaseModel, create_model
 from maskvd_cli.core.errors import RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path, files_in
-from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, RETIRED, EntrySection, ModelSection, Recipe
+from maskvd_cli.recipe.schema import (
+    DEFAULT_INPUT,
+    RANDOM_WEIGHTS,
+    RETIRED,
+    EntrySection,
+    ModelSection,
+    Recipe,
+)
 from maskvd_cli.recipe.section import Section
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import position_of, validated
@@ -38,7 +45,7 @@ class Catalog:
     `sections`: what may stand under a metric's name, by that name. `why_broken`: why a registered
     name cannot be used, by kind and name; None where it can, or nobody registered it. `knows`:
     whether a name that is not among `methods` is one of them nevertheless, made of others; `pairs`:
-    all such names.
+    all such names. `made_for`: the input of a model where the recipe names none.
     """
 
     methods: Sequence[str]
@@ -50,6 +57,7 @@ class Catalog:
     why_broken: Callable[[str, str], str | None] = lambda kind, name: None
     knows: Callable[[str], bool] = lambda _: False
     pairs: Callable[[], Sequence[str]] = lambda: ()
+    made_for: Callable[[str], str] = lambda _: DEFAULT_INPUT
 
 
 @dataclass(frozen=True)
@@ -100,6 +108,10 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
     recipe = validated(Recipe, rest, {}, document, problems, also=tuple(catalog.sections))
     sections = validated(sections_type(catalog.sections), given, {}, document, problems)
     problems.extend(_unknown_names(data, catalog, document))
+    if recipe is not None:
+        recipe = recipe.with_inputs(
+            lambda name: catalog.made_for(name) if name in catalog.models else DEFAULT_INPUT
+        )
     models = recipe.models if recipe else None
     points = _points(data.get("methods"), models, catalog, document, path, problems)
     if recipe is None or sections is None or problems:

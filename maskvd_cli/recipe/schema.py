@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
@@ -78,18 +78,21 @@ def _each_once(inputs: list[str]) -> list[str]:
 
 
 _ONE_INPUT = {"type": "string", "pattern": f"^{_PATTERN}$"}
-INPUTS_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        _ONE_INPUT,
-        {"type": "array", "items": _ONE_INPUT, "minItems": 1, "uniqueItems": True},
-    ]
-}
+_SEVERAL = {"type": "array", "items": _ONE_INPUT, "uniqueItems": True}
+INPUTS_SCHEMA: dict[str, Any] = {"anyOf": [_ONE_INPUT, {**_SEVERAL, "minItems": 1}]}
 Inputs = Annotated[
     list[SizeText],
     BeforeValidator(_listed),
     Field(min_length=1),
     AfterValidator(_each_once),
     WithJsonSchema(INPUTS_SCHEMA),
+]
+# Empty: what the model is made for.
+OwnInputs = Annotated[
+    list[SizeText],
+    BeforeValidator(_listed),
+    AfterValidator(_each_once),
+    WithJsonSchema({"anyOf": [_ONE_INPUT, _SEVERAL]}),
 ]
 
 
@@ -186,14 +189,15 @@ class ModelSection(Section):
     """The model and the size of what it sees, rows x columns."""
 
     name: str = Field(default="vitdet-b", description="of an architecture: maskvd ls models")
-    input: Inputs = Field(
-        default=[DEFAULT_INPUT],
-        description="padded input, a multiple of the patch; a list runs every method at each",
+    input: OwnInputs = Field(
+        default=[],
+        description="padded input, a multiple of the patch; a list runs every method at each; "
+        "default: what the model is made for",
     )
     frame: FrameText | None = Field(
         default=None,
-        description="stretch frames to rows x columns, or fit: keep their aspect; default: the "
-        "dataset's at its own input, else fit",
+        description="stretch frames to rows x columns, or fit: keep their aspect; default: as the "
+        "model was trained, where it tells; else the dataset's at its own input, else fit",
     )
     weights: str | None = Field(
         default=None,
@@ -348,6 +352,14 @@ class Recipe(Section):
         changed = self.model_copy()
         changed._sections = dict(sections)
         return changed
+
+    def with_inputs(self, made_for: Callable[[str], str]) -> Recipe:
+        """Return the recipe with an input for each model that has none, by its architecture."""
+        models = [
+            model if model.input else model.model_copy(update={"input": [made_for(model.name)]})
+            for model in self.models
+        ]
+        return self.model_copy(update={"models": models})
 
     def content(self) -> dict[str, Any]:
         """Return what differs from the defaults, as it would be written."""

@@ -22,6 +22,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.core.types import Clip
 from maskvd_cli.data.base import FRAME_INPUT, Dataset, fingerprint
 from maskvd_cli.data.registry import datasets
+from maskvd_cli.families.zoo import frame_of
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.recipe.schema import LimitSection, Recipe, limit_of
@@ -204,8 +205,11 @@ class Annotations(Source):
         """Say where frames keep their aspect though the dataset's own frame does not."""
         own = self._type.frame
         models = [model for model in self._recipe.models if model.frame is None]
-        inputs = [Size.parse(text) for model in models for text in model.input]
-        fitted = sorted({size for size in inputs if own and self._type.frame_at(size) is None})
+        inputs = [(model.name, Size.parse(text)) for model in models for text in model.input]
+        default = {
+            (name, size): frame_of(name, self._type.frame_at(size), size) for name, size in inputs
+        }
+        fitted = sorted({size for (_, size), frame in default.items() if own and frame is None})
         if not fitted:
             return []
         return [

@@ -11,7 +11,7 @@ from maskvd_cli.core.placement import frame_size
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
 from maskvd_cli.families.base import Family
-from maskvd_cli.families.zoo import entry
+from maskvd_cli.families.zoo import entry, frame_of
 from maskvd_cli.recipe.schema import Recipe
 
 # What a model is called, None for the recipe's first, and one of its inputs.
@@ -39,7 +39,8 @@ class Geometry:
         """
         model = entry(recipe.model.name)
         input_size = Size.parse(input_text)
-        default = datasets.load(recipe.dataset.name).frame_at(input_size)
+        own = datasets.load(recipe.dataset.name).frame_at(input_size)
+        default = frame_of(recipe.model.name, own, input_size)
         if model.family.looks(model.arch) is not None:
             _check_filled(recipe, input_size)
             default = input_size

@@ -12,7 +12,7 @@ from maskvd_cli.families.base import check_trainable
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.head_arch import HeadArch
-from maskvd_cli.families.zoo import entry
+from maskvd_cli.families.zoo import entry, frame_of
 from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
 
 
@@ -27,7 +27,8 @@ class TrainingInput:
     def of(cls, recipe: TrainingRecipe) -> TrainingInput:
         """Resolve the recipe's sizes. Raises UsageError where the frame does not fit."""
         input_size = Size.parse(recipe.model.input)
-        default = datasets.load(recipe.dataset.name).frame_at(input_size)
+        own = datasets.load(recipe.dataset.name).frame_at(input_size)
+        default = frame_of(recipe.model.name, own, input_size)
         return cls(input_size, frame_size(recipe.model.frame, default, input_size))
 
     def placed(self, native: Size) -> Placement:

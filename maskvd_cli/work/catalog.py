@@ -10,7 +10,7 @@ from maskvd_cli.core.errors import MaskvdError, unknown
 from maskvd_cli.core.registry import Registry
 from maskvd_cli.data.base import RAW
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.zoo import broken_families, models
+from maskvd_cli.families.zoo import broken_families, entry, models
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.metrics.registry import every_metric, metrics
 from maskvd_cli.recipe.load import Catalog, Choices
@@ -30,6 +30,7 @@ def catalog() -> Catalog:
         why_broken=_why_broken,
         knows=methods.knows,
         pairs=methods.pairs,
+        made_for=_made_for,
     )
 
 
@@ -42,6 +43,11 @@ def _why_broken(kind: str, name: str) -> str | None:
         "dataset": datasets, "method": methods, "metric": metrics,
     }  # fmt: skip
     return registries[kind].why_broken(name) if kind in registries else None
+
+
+def _made_for(name: str) -> str:
+    known = entry(name)
+    return known.family.made_for(known.arch)
 
 
 def _params_of(name: str) -> type[BaseModel]:

@@ -246,6 +246,23 @@ def test_sweep_then_report_in_every_format(labels: Path) -> None:
     assert run("report", "results").stdout == run("report", folder).stdout
 
 
+def test_a_table_is_of_its_model_and_others_get_the_grid(labels: Path) -> None:
+    ours = "model.name=rfdetr-nano"
+    done = run("sweep", "--dataset", "kitti", "--root", labels, "--set", ours, "--json")
+    assert done.exit_code == 0, done.output
+    assert "12 points run" in done.stderr
+    assert "keep their aspect" not in done.stderr
+    assert {path.name for path in Path("results").iterdir()} == {"kitti-grid"}
+    found = json.loads(done.stdout)
+    assert found["facts"]["model"] == (
+        "rfdetr-nano (windowed), input 384x384, frame 384x384 (rows x columns)"
+    )
+    # The same model as the table's, named again, leaves the table.
+    same = run("sweep", "--dataset", "kitti", "--root", labels, "--set", "model.name=vitdet-b",
+               "--dry-run")  # fmt: skip
+    assert "19 points" in same.stderr
+
+
 def test_a_second_sweep_says_that_there_is_nothing_to_do(labels: Path) -> None:
     run("sweep", "--dataset", "kitti", "--root", labels, "--quiet")
     before = listing(Path("results"))

@@ -26,6 +26,7 @@ from maskvd_cli.families.rfdetr.library import check_version, whole_detector
 from maskvd_cli.families.rfdetr.renaming import to_our_names
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.families.vitdet.renaming import CheckpointError
+from maskvd_cli.families.zoo import entry, frame_of
 from maskvd_cli.methods.base import ClipView
 from maskvd_cli.methods.clips import ClipInput, run_clip
 from maskvd_cli.methods.dense import Dense, DenseParams
@@ -142,6 +143,22 @@ def test_class_tokens_differ_behind_the_first_block() -> None:
     assert sequence.shape[1] == 64 + SMALL.lead == 68
     leads = backbone.blocks[0](sequence, grid)[0, :4]
     assert len({tuple(lead.tolist()) for lead in leads}) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "made_for"),
+    [("rfdetr-nano", "384x384"), ("rfdetr-large", "704x704"), ("yolos-tiny", "512x864")],
+)
+def test_models_tell_what_they_are_made_for(name: str, made_for: str) -> None:
+    known = entry(name)
+    assert known.family.made_for(known.arch) == made_for
+
+
+def test_frames_are_stretched_to_the_input_as_in_training() -> None:
+    own, size = Size(370, 672), Size(64, 192)
+    assert frame_of("rfdetr-nano", own, size) == size
+    assert frame_of("yolos-tiny", own, size) == own
+    assert frame_of("yolos-tiny", None, size) is None
 
 
 def test_inputs_that_windows_do_not_cut_are_refused() -> None:

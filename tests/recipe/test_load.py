@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -167,6 +168,19 @@ def test_defaults_of_a_short_recipe(folder: Path) -> None:
     assert (recipe.dataset.root, recipe.dataset.split, recipe.model.weights) == (None, None, None)
     assert (recipe.detections, recipe.seed, recipe.description) == ("auto", 0, "")
     assert (recipe.model.input, recipe.dataset.statistics) == (["672x672"], None)
+
+
+def test_an_input_that_is_not_named_is_what_the_model_is_made_for(folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    text = f"schema: 1\nname: a\ndataset: {{name: skies}}\nmodel: [{{name: vit-b}}, " \
+        f"{{name: vit-b-global, input: 64x64}}]\n{DENSE}"  # fmt: skip
+    path.write_text(text)
+    made_for = {"vit-b": "32x96"}
+    loaded = load_recipe(path, replace(CATALOG, made_for=made_for.__getitem__))
+    assert [model.input for model in loaded.recipe.models] == [["32x96"], ["64x64"]]
+    assert [point.input for point in loaded.points] == ["32x96", "64x64"]
+    # Written again, it says so, whatever a model's input will be.
+    assert loaded.recipe.content()["model"][0]["input"] == ["32x96"]
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:12"])

@@ -48,6 +48,11 @@ class RFDETR(Model):
             self.queries = QueryDetector(arch, shape)
 
     @property
+    def frame(self) -> Size:
+        """Frames are stretched to the whole input."""
+        return self.input_size
+
+    @property
     def stages(self) -> Sequence[Stage]:
         """Patch embedding, projector, proposals, decoder and heads with their closed forms."""
         return stages_of(self.arch, self.shape, self.grid)

@@ -32,6 +32,15 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
         return tuple(ARCHS.values())
 
     @classmethod
+    def made_for(cls, arch: QueryArch) -> str:
+        table = arch.position_table
+        return f"{table.rows * arch.patch}x{table.cols * arch.patch}"
+
+    @classmethod
+    def frame_at(cls, arch: QueryArch, input_size: Size) -> Size | None:
+        return input_size
+
+    @classmethod
     def build(cls, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int) -> RFDETR:
         from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
 
