@@ -141,9 +141,11 @@ def _value(info: FieldInfo) -> str:
 def _default(info: FieldInfo) -> str:
     if info.is_required():
         return "required"
-    default = info.get_default(call_default_factory=False)
+    default = info.get_default(call_default_factory=True, validated_data={})
     if isinstance(default, BaseModel):
         return "its own defaults"
     if isinstance(default, list) and any(isinstance(one, BaseModel) for one in default):
         return "one with its own defaults"
+    if default == [] and info.json_schema_extra is not None:
+        return "see there"
     return f"`{json.dumps(default)}`"

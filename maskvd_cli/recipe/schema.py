@@ -78,21 +78,18 @@ def _each_once(inputs: list[str]) -> list[str]:
 
 
 _ONE_INPUT = {"type": "string", "pattern": f"^{_PATTERN}$"}
-_SEVERAL = {"type": "array", "items": _ONE_INPUT, "uniqueItems": True}
-INPUTS_SCHEMA: dict[str, Any] = {"anyOf": [_ONE_INPUT, {**_SEVERAL, "minItems": 1}]}
+INPUTS_SCHEMA: dict[str, Any] = {
+    "anyOf": [
+        _ONE_INPUT,
+        {"type": "array", "items": _ONE_INPUT, "minItems": 1, "uniqueItems": True},
+    ]
+}
 Inputs = Annotated[
     list[SizeText],
     BeforeValidator(_listed),
     Field(min_length=1),
     AfterValidator(_each_once),
     WithJsonSchema(INPUTS_SCHEMA),
-]
-# Empty: what the model is made for.
-OwnInputs = Annotated[
-    list[SizeText],
-    BeforeValidator(_listed),
-    AfterValidator(_each_once),
-    WithJsonSchema({"anyOf": [_ONE_INPUT, _SEVERAL]}),
 ]
 
 
@@ -185,12 +182,18 @@ class HeatmapSection(Section):
     )
 
 
+def _without_default(schema: dict[str, Any]) -> None:
+    """Leave a default out that may not be written, and stands for what others fill in."""
+    del schema["default"]
+
+
 class ModelSection(Section):
     """The model and the size of what it sees, rows x columns."""
 
     name: str = Field(default="vitdet-b", description="of an architecture: maskvd ls models")
-    input: OwnInputs = Field(
+    input: Inputs = Field(
         default=[],
+        json_schema_extra=_without_default,
         description="padded input, a multiple of the patch; a list runs every method at each; "
         "default: what the model is made for",
     )
@@ -298,7 +301,7 @@ class Recipe(Section):
     dataset: DatasetSection
     heatmap: HeatmapSection = HeatmapSection()
     models: Models = Field(
-        default=[ModelSection()],
+        default_factory=lambda: [ModelSection()],
         alias="model",
         description="what runs; a list runs every method on each",
     )
