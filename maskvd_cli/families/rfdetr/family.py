@@ -19,27 +19,10 @@ if TYPE_CHECKING:
 _CLASSES, _QUERIES = "queries.detr.class_embed.bias", "queries.detr.model.query_feat.weight"
 
 
-class RFDETRFamily(Family[QueryArch, QueryShape]):
-    """A DINOv2 transformer in windows, read at four depths, and a two-stage DETR decoder."""
+class QueryFamily(Family[QueryArch, QueryShape]):
+    """A transformer in windows, read at several depths, and a two-stage DETR decoder."""
 
-    name = "rfdetr"
-    description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
     task = "detection"
-    default_input: ClassVar[str] = "384x384"
-
-    @classmethod
-    def archs(cls) -> Sequence[QueryArch]:
-        return tuple(ARCHS.values())
-
-    @classmethod
-    def build(cls, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int) -> RFDETR:
-        from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
-
-        return RFDETR(arch, shape, input_size, seed=seed)
-
-    @classmethod
-    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
-        return QueryShape(classes)
 
     @classmethod
     def shape_of(cls, arch: QueryArch, file: WeightsFile) -> QueryShape:
@@ -71,3 +54,25 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
     @classmethod
     def shape_setting(cls, shape: QueryShape) -> dict[str, Any]:
         return {"classes": shape.classes, "queries": shape.queries}
+
+
+class RFDETRFamily(QueryFamily):
+    """A DINOv2 transformer in windows, read at four depths, and a two-stage DETR decoder."""
+
+    name = "rfdetr"
+    description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
+    default_input: ClassVar[str] = "384x384"
+
+    @classmethod
+    def archs(cls) -> Sequence[QueryArch]:
+        return tuple(ARCHS.values())
+
+    @classmethod
+    def build(cls, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int) -> RFDETR:
+        from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
+
+        return RFDETR(arch, shape, input_size, seed=seed)
+
+    @classmethod
+    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
+        return QueryShape(classes)
