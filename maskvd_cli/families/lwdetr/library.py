@@ -9,10 +9,10 @@ from torch import Tensor
 
 from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.rfdetr.library import Library, stages
-from maskvd_cli.families.rfdetr.renaming import Naming
+from maskvd_cli.families.rfdetr.renaming import PartNames
 from maskvd_cli.families.rfdetr.renaming import to_our_names as renamed
 
-_NAMING = Naming(
+_NAMING = PartNames(
     patches="projection",
     layers={
         "norm1": "layernorm_before",

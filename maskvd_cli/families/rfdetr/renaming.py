@@ -21,7 +21,7 @@ _KINDS = ("weight", "bias")
 
 
 @dataclass(frozen=True)
-class Naming:
+class PartNames:
     """What the library calls the parts of a kind of backbone.
 
     `patches` and `class_token` stand below `embeddings`. `layers` of a block by our names, without
@@ -38,7 +38,7 @@ class Naming:
     unused: tuple[str, ...] = ()
 
 
-RF_DETR = Naming(
+RF_DETR = PartNames(
     patches="patch_embeddings.projection",
     layers={
         "norm1": "norm1",
@@ -59,7 +59,7 @@ def to_our_names(
     arch: QueryArch,
     *,
     where: object = None,
-    naming: Naming = RF_DETR,
+    naming: PartNames = RF_DETR,
 ) -> dict[str, Tensor]:
     """Return a detector of transformers under our names, as `QueryModel` loads it.
 
@@ -91,7 +91,7 @@ def to_our_names(
     return renamed | _behind(found)
 
 
-def _backbone(found: dict[str, Tensor], arch: QueryArch, naming: Naming) -> dict[str, Tensor]:
+def _backbone(found: dict[str, Tensor], arch: QueryArch, naming: PartNames) -> dict[str, Tensor]:
     """Take the backbone's tensors out of `found`. Raises KeyError for a missing one.
 
     Where no class token reads it, the first position is that of one in pretraining alone.
@@ -117,7 +117,7 @@ def _backbone(found: dict[str, Tensor], arch: QueryArch, naming: Naming) -> dict
     return made
 
 
-def _block(found: dict[str, Tensor], theirs: str, naming: Naming) -> Iterator[tuple[str, Tensor]]:
+def _block(found: dict[str, Tensor], theirs: str, naming: PartNames) -> Iterator[tuple[str, Tensor]]:
     """Yield one block's tensors by our names in it."""
 
     def take(name: str) -> Tensor:
