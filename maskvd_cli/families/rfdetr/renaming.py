@@ -117,7 +117,9 @@ def _backbone(found: dict[str, Tensor], arch: QueryArch, naming: PartNames) -> d
     return made
 
 
-def _block(found: dict[str, Tensor], theirs: str, naming: PartNames) -> Iterator[tuple[str, Tensor]]:
+def _block(
+    found: dict[str, Tensor], theirs: str, naming: PartNames
+) -> Iterator[tuple[str, Tensor]]:
     """Yield one block's tensors by our names in it."""
 
     def take(name: str) -> Tensor:
