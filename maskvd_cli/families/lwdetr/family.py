@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.lwdetr.archs import ARCHS, LWDETRArch
 from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.rfdetr.family import QueryFamily
@@ -36,3 +37,11 @@ class LWDETRFamily(QueryFamily):
     def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
         assert isinstance(arch, LWDETRArch)
         return QueryShape(classes, arch.queries)
+
+    @classmethod
+    def library_case(cls) -> LibraryCase:
+        from maskvd_cli.families.lwdetr.library_case import (  # noqa: PLC0415 - planning
+            lwdetr_parts,
+        )
+
+        return LibraryCase("transformers", "hf", lwdetr_parts)

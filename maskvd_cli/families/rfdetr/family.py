@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
+from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
 from maskvd_cli.families.rfdetr.costs import stages_of
 from maskvd_cli.families.rfdetr.shape import QueryShape
@@ -76,3 +77,11 @@ class RFDETRFamily(QueryFamily):
     @classmethod
     def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
         return QueryShape(classes)
+
+    @classmethod
+    def library_case(cls) -> LibraryCase:
+        from maskvd_cli.families.rfdetr.library_case import (  # noqa: PLC0415 - planning
+            rfdetr_parts,
+        )
+
+        return LibraryCase("transformers", "hf", rfdetr_parts)
