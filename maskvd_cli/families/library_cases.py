@@ -48,13 +48,13 @@ def drawn_images(count: int, size: Size) -> list[Tensor]:
 
 
 @torch.no_grad()
-def redraw(module: nn.Module, spread: float) -> None:
+def redraw(module: nn.Module, spread: float, seed: int = SEED) -> None:
     """Draw every parameter and buffer anew, so that none hides behind a zero or a one.
 
     Vectors (norms, biases, layer scales) lie around one half, variances above it. Integers, which
     count or index, stay.
     """
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seed)
     for name, tensor in module.state_dict().items():
         if not tensor.is_floating_point():
             continue

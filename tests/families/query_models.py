@@ -1,4 +1,4 @@
-"""What tests of detectors with queries share: images, drawn parameters, sections of a count."""
+"""What tests of detectors with queries share: images, and sections of a count."""
 
 from __future__ import annotations
 
@@ -14,14 +14,6 @@ from maskvd_cli.families.blocks.counting import MacCounter
 def images(count: int, size: Size) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
     return list(torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=generator))
-
-
-def redraw(module: nn.Module, seed: int, spread: float = 0.3) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.copy_(spread * drawn + (0.5 if parameter.ndim == 1 else 0))
 
 
 class Sections:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.base import HEAD, cost_of
+from maskvd_cli.families.base import EMBED, HEAD, cost_of
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.library_cases import library_model, redraw
 from maskvd_cli.families.lwdetr.archs import ARCHS, lwdetr
 from maskvd_cli.families.lwdetr.detector import LWDETR
 from maskvd_cli.families.lwdetr.family import LWDETRFamily
@@ -30,7 +31,7 @@ from maskvd_cli.methods.fit import unfit, unlike
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.registry import methods
 
-from .query_models import Sections, images, redraw
+from .query_models import Sections, images
 
 needs_library = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="needs the extra hf (transformers)"
@@ -45,16 +46,10 @@ SQUARE, WIDE = Size(32, 32), Size(24, 56)
 
 
 def library_and_ours(size: Size, dtype: torch.dtype) -> tuple[Any, LWDETR]:
-    theirs = whole_detector(SMALL, SHAPE, groups=3, library=LW_DETR)
     # Without a norm behind the blocks, wide weights would cost float32 its digits.
-    redraw(theirs, 5, 0.15)
-    generator = torch.Generator().manual_seed(6)
-    for name, buffer in theirs.named_buffers():
-        # Means and variances of batch norms; variances lie above zero.
-        if buffer.is_floating_point():
-            drawn = torch.randn(buffer.shape, generator=generator)
-            buffer.copy_(drawn.square() + 0.5 if name.endswith("var") else drawn)
-    theirs = theirs.requires_grad_(False).eval().to(dtype)
+    theirs: Any = library_model(
+        lambda: whole_detector(SMALL, SHAPE, groups=3, library=LW_DETR), 0.15
+    ).to(dtype)
     ours = LWDETR(SMALL, SHAPE, size).requires_grad_(False).eval().to(dtype)
     load_into(ours, to_our_names(theirs.state_dict(), SMALL), "library")
     return theirs, ours
@@ -150,10 +145,32 @@ def test_closed_forms_are_what_is_counted(size: Size) -> None:
     assert behind == cost_of(model.stages, None, {HEAD})
 
 
+@pytest.mark.parametrize(
+    ("name", "total", "backbone"),
+    [
+        ("lwdetr-tiny", 10.6710, 7.6161),
+        ("lwdetr-small", 15.7865, 11.6146),
+        ("lwdetr-medium", 41.8715, 37.3850),
+    ],
+)
+def test_costs_are_those_that_were_counted_on_the_library(
+    name: str, total: float, backbone: float
+) -> None:
+    arch = ARCHS[name]
+    grid = arch.grid(Size(640, 640))
+    stages = LWDETRFamily.stages(arch, LWDETRFamily.random_shape(arch, 91), grid)
+    # What the library calls its backbone embeds the patches, too.
+    before, behind = cost_of(stages, None, {EMBED}), cost_of(stages, None, {HEAD})
+    assert before is not None and behind is not None
+    own = float(costs.dense(arch, grid).matrix) + before
+    assert own / 1e9 == pytest.approx(backbone, rel=1e-4)
+    assert (own + behind) / 1e9 == pytest.approx(total, rel=1e-4)
+
+
 @pytest.mark.parametrize("grid", [Size(8, 8), Size(6, 14)])
 def test_the_steps_of_blocks_are_the_dense_path(grid: Size) -> None:
     backbone = TappedTransformer(SMALL)
-    redraw(backbone, 3)
+    redraw(backbone, 0.3)
     backbone = backbone.requires_grad_(False).double()
     tokens = torch.randn(2, grid.area, SMALL.dim, dtype=torch.float64)
     for pool in (1, 2):

@@ -16,6 +16,7 @@ from maskvd_cli.families.base import EMBED, HEAD, WeightsFile, cost_of
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.counting import MacCounter, count_macs
 from maskvd_cli.families.checkpoints import differences, load_into, shapes_of
+from maskvd_cli.families.library_cases import redraw
 from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.rfdetr.archs import ARCHS, rfdetr
 from maskvd_cli.families.rfdetr.backbone import TappedTransformer
@@ -34,7 +35,7 @@ from maskvd_cli.methods.masked_execution import MaskedExecution
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.registry import methods
 
-from .query_models import Sections, images, redraw
+from .query_models import Sections, images
 
 needs_library = pytest.mark.skipif(
     importlib.util.find_spec("transformers") is None, reason="needs the extra hf (transformers)"
@@ -50,7 +51,7 @@ SQUARE, WIDE = Size(32, 32), Size(24, 56)
 def drawn_backbone(spread: float = 0.3) -> TappedTransformer:
     """Every parameter is drawn, so that none hides behind a zero or a one."""
     made = TappedTransformer(SMALL)
-    redraw(made, 3, spread)
+    redraw(made, spread, seed=3)
     return made.requires_grad_(False).eval()
 
 
@@ -164,7 +165,7 @@ def test_architectures_that_cannot_be(parts: dict[str, Any], reason: str) -> Non
 
 def library_and_ours(size: Size, dtype: torch.dtype, seed: int = 5) -> tuple[Any, RFDETR]:
     theirs = whole_detector(SMALL, SHAPE, groups=3)
-    redraw(theirs, seed)
+    redraw(theirs, 0.3, seed=seed)
     theirs = theirs.requires_grad_(False).eval().to(dtype)
     ours = RFDETR(SMALL, SHAPE, size).requires_grad_(False).eval().to(dtype)
     load_into(ours, to_our_names(theirs.state_dict(), SMALL), "library")
@@ -350,7 +351,7 @@ def test_masked_frames_are_what_caches_of_all_tokens_give(grid: Size) -> None:
         readings: list[Tensor] = []
         for number, block in enumerate(backbone.blocks):
             qkv = block.qkv(block.norm1(sequence))
-            caches[number] = torch.where(rows, qkv, caches.get(number, qkv))
+            caches[number] = torch.where(rows, qkv, caches.setdefault(number, qkv))
             sequence = block.complete(sequence, block.attend(caches[number], grid))
             if number + 1 in SMALL.taps:
                 readings.append(backbone.finish(sequence))

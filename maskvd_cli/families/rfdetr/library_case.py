@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ def query_parts(
     dtype: torch.dtype,
 ) -> Iterator[ComparedPart]:
     """Yield the features at every depth, scores and boxes of all queries, ours and theirs."""
-    theirs = library_model(
+    theirs: Any = library_model(
         lambda: whole_detector(arch, _SHAPE, groups=2, library=kind.library), _SPREAD
     ).to(dtype)
     ours = kind(arch, _SHAPE, _INPUT).requires_grad_(False).eval().to(dtype)
