@@ -23,8 +23,9 @@ from maskvd_cli.families.rfdetr.library import whole_detector
 from maskvd_cli.families.rfdetr.renaming import to_our_names
 from maskvd_cli.families.rfdetr.shape import QueryShape
 
-# Square, since the library cuts other grids wrongly; of another grid than the table.
-_INPUT = Size(40, 40)
+# Square, since the library cuts other grids wrongly; of fewer tokens than the table, so that it
+# matters how positions are resized.
+_INPUT = Size(24, 24)
 _SHAPE = QueryShape(classes=5, queries=12)
 _ARCH = rfdetr(
     "rfdetr-case", "", side=8, decoder_layers=2, dim=24, heads=3, taps=(1, 2, 4), patch=4,
