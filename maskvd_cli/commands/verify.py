@@ -1,10 +1,12 @@
-"""`maskvd verify`: our methods against golden cases of the authors' implementations."""
+"""`maskvd verify`: ours against the authors' implementations and other libraries' models."""
 
 from __future__ import annotations
 
 import math
 import os
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from maskvd_cli.verify.cases import Agreement
 
 _VARIABLE = "MASKVD_GOLDEN"
+# A case's name, and what runs and compares it.
+Job = tuple[str, Callable[[], "Agreement"]]
 
 
 def verify(
@@ -35,52 +39,92 @@ def verify(
             metavar="[DIR]", help=f"Folder of golden cases (.npz); default: ${_VARIABLE}."
         ),
     ] = None,
+    library: Annotated[
+        bool,
+        typer.Option(
+            "--library",
+            help="Compare models with those of other libraries; with DIR, beside its cases.",
+        ),
+    ] = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Run golden cases of the authors' implementations, and compare.
+    """Compare ours with the authors' implementations, and models with other libraries' own.
 
-    Compared are outputs, selected tokens and multiply-accumulates, in all subfolders. Prints the
-    largest deviation in float32 and float64 (tolerances 2e-4 and 1e-9; of the whole detector, over
-    the largest value of each intermediate), and how many selections and counted frames differ.
+    Golden cases (DIR): outputs, selected tokens and multiply-accumulates, in all subfolders. Prints
+    the largest deviation in float32 and float64 (tolerances 2e-4 and 1e-9; of the whole detector,
+    over the largest value of each intermediate), and how many selections and counted frames differ.
     Kinds of cases that this version does not know are named and left out, and so are arrays of a
-    case that nothing here compares with. Exit code 3 if any other case fails.
+    case that nothing here compares with.
 
-    Examples: maskvd verify golden/ · maskvd verify golden/ --json
+    Library cases (--library): one small model of each family with drawn weights, on square images:
+    all features that are read, boxes and scores (tolerances 1e-4 and 1e-9). Skipped where the
+    library is not installed.
+
+    Without DIR and --library: both. Exit code 3 if any case fails.
+
+    Examples: maskvd verify golden/ · maskvd verify --library · maskvd verify golden/ --json
     """
-    if folder is None:
-        if not (named := os.environ.get(_VARIABLE)):
-            raise UsageError(
-                "no folder of golden cases given",
-                remedy=f"name it: maskvd verify DIR, or set the environment variable {_VARIABLE}",
-            )
+    both = folder is None and not library
+    if both and (named := os.environ.get(_VARIABLE)):
         folder = Path(named)
-
-    from maskvd_cli.render.safe_console import literal
-    from maskvd_cli.verify.cases import case_files
-    from maskvd_cli.verify.run import verify as verify_case
-
-    files, console = case_files(folder), talk_console()
-    agreements: list[Agreement] = []
-    with (
-        sign_of_life(lambda: f"case {len(agreements) + 1} of {len(files)}"),
-        console.status("") as status,
-    ):
-        if not shows_progress(console):
-            status.stop()
-        for path in files:
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            status.update(literal(f"{len(agreements) + 1} of {len(files)}: {name}"))
-            agreements.append(verify_case(path, name))
+    jobs = _golden_jobs(folder) if folder is not None else []
+    if library or both:
+        jobs += _library_jobs()
+    if not jobs:
+        raise UsageError(
+            "nothing to compare with: no folder of golden cases given",
+            remedy=f"name it: maskvd verify DIR, or set the environment variable {_VARIABLE}",
+        )
+    agreements = _run(jobs)
     known = [agreement for agreement in agreements if agreement.unknown is None]
     if as_json:
         print_json([_plain(agreement) for agreement in agreements])
     elif known:
         _print(known)
+    if both and folder is None:
+        say(f"no golden cases: name a folder, or set the environment variable {_VARIABLE}")
     _conclude(folder, agreements, known)
 
 
-def _conclude(folder: Path, agreements: list[Agreement], known: list[Agreement]) -> None:
+def _golden_jobs(folder: Path) -> list[Job]:
+    """Return the golden cases below a folder. Raises GoldenError where there is none."""
+    from maskvd_cli.verify.cases import case_files
+    from maskvd_cli.verify.run import verify as verify_case
+
+    names = {path: path.relative_to(folder).with_suffix("").as_posix()
+             for path in case_files(folder)}  # fmt: skip
+    return [(name, partial(verify_case, path, name)) for path, name in names.items()]
+
+
+def _library_jobs() -> list[Job]:
+    """Return the library cases that can be run here, and say which cannot."""
+    from maskvd_cli.verify.library import library_cases, runnable, verify_library
+
+    cases, missing = runnable(library_cases())
+    for line in missing:
+        say(line)
+    return [(name, partial(verify_library, name, case)) for name, case in cases.items()]
+
+
+def _run(jobs: list[Job]) -> list[Agreement]:
+    from maskvd_cli.render.safe_console import literal
+
+    console = talk_console()
+    agreements: list[Agreement] = []
+    with (
+        sign_of_life(lambda: f"case {len(agreements) + 1} of {len(jobs)}"),
+        console.status("") as status,
+    ):
+        if not shows_progress(console):
+            status.stop()
+        for name, compared in jobs:
+            status.update(literal(f"{len(agreements) + 1} of {len(jobs)}: {name}"))
+            agreements.append(compared())
+    return agreements
+
+
+def _conclude(folder: Path | None, agreements: list[Agreement], known: list[Agreement]) -> None:
     """Say what failed and what is unknown. Raises GoldenError where nothing is known."""
     from maskvd_cli.verify.cases import GoldenError
 

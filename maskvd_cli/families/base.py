@@ -6,7 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Generic,
+    Protocol,
+    Self,
+    TypeVar,
+    runtime_checkable,
+)
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +25,9 @@ from maskvd_cli.core.looks import Looks
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.vit import Block
+
+if TYPE_CHECKING:
+    from maskvd_cli.families.library_cases import LibraryCase
 
 EMBED, BACKBONE, HEAD = "embed", "backbone", "head"
 
@@ -283,6 +295,14 @@ class Family(ABC, Generic[A, S]):
     def conclusion(cls, arch: A, shape: S) -> Macs | None:
         """Return what `Model.conclude` costs at each clip, by both counters; None: not known."""
         del arch, shape
+        return None
+
+    @classmethod
+    def library_case(cls) -> LibraryCase | None:
+        """Return a small model to compare with another library's own; None: there is none.
+
+        It says which package it needs, and imports it only when it is run.
+        """
         return None
 
     @classmethod

@@ -12,6 +12,7 @@ families: Registry[Family[Any, Any]] = Registry(
     Family,
     "maskvd.families",
     {
+        "lwdetr": "maskvd_cli.families.lwdetr.family:LWDETRFamily",
         "rfdetr": "maskvd_cli.families.rfdetr.family:RFDETRFamily",
         "vitdet": "maskvd_cli.families.vitdet.family:ViTDet",
         "vitdet-masks": "maskvd_cli.families.vitdet.mask_family:MaskViTDet",

@@ -75,13 +75,14 @@ class StoredArrays(dict[str, "np.ndarray[Any, Any]"]):
 
 @dataclass
 class Agreement:
-    """How far we are from the authors' outputs on one case.
+    """How far we are from the outputs of the authors, or of a library, on one case.
 
     `deviation` by precision: the largest absolute difference, where outputs of that precision are
-    there. `selections` index sets were compared, of which `mismatches` differ; `counted` frames
-    were compared with the authors' counter, of which `miscounted` differ. `problem`: why the case
-    could not be run; `unknown`: its kind, where that is unknown to this version. `uncompared`:
-    arrays of the case that no comparison read.
+    there; `tolerance`: how large it may be. `selections` index sets were compared, of which
+    `mismatches` differ; `counted` frames were compared with the authors' counter, of which
+    `miscounted` differ. `problem`: why the case could not be run, or what differs; `unknown`: its
+    kind, where that is unknown to this version. `uncompared`: arrays of the case that no comparison
+    read.
     """
 
     case: str
@@ -94,13 +95,14 @@ class Agreement:
     problem: str | None = None
     unknown: str | None = None
     uncompared: tuple[str, ...] = ()
+    tolerance: Mapping[torch.dtype, float] = field(default_factory=lambda: TOLERANCE)
 
     @property
     def passed(self) -> bool:
         """Whether something was compared and all of it lies within the tolerances."""
         found = self.deviation or {}
         # Written so that NaN fails.
-        close = all(value <= TOLERANCE[dtype] for dtype, value in found.items())
+        close = all(value <= self.tolerance[dtype] for dtype, value in found.items())
         exact = self.mismatches == 0 and self.miscounted == 0
         return self.problem is None and bool(found) and close and exact
 

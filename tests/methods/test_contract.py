@@ -16,6 +16,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.counting import MacCounter
 from maskvd_cli.families.blocks.vit import VisionTransformer
+from maskvd_cli.families.lwdetr.archs import lwdetr
 from maskvd_cli.families.owlv2.archs import Owlv2Arch, owlv2
 from maskvd_cli.families.owlv2.transformer import ProductTransformer
 from maskvd_cli.families.rfdetr.archs import QueryArch
@@ -69,6 +70,11 @@ TAPPED = QueryArch(
     name="tapped", description="", dim=DIM, heads=2, depth=4, patch=PATCH, global_blocks=(1, 3),
     window=Size(2, 3), position_table=Size(4, 6), relative_table=None, final_norm=True,
     read_after=(1, 3, 4),
+)  # fmt: skip
+# The same without class tokens and without a norm before features are read.
+PARTED = lwdetr(
+    "parted", "", dim=DIM, heads=2, taps=(1, 3, 4), global_blocks=(1, 3), patch=PATCH, side=4,
+    table=Size(5, 5), windows_a_side=2,
 )  # fmt: skip
 BOTH = (WINDOWED, PLAIN)
 MASKABLE = (*BOTH, TAPPED)
@@ -259,6 +265,23 @@ CASES += tuple(
     for number, case in enumerate(CASES)
     if PLAIN in case.archs
     and all(PLAIN not in other.archs or other.method != case.method for other in CASES[:number])
+)
+# One case of each way to run windows.
+CASES += tuple(
+    Case(method, some, everything, (PARTED,), fixed_counts=some.get("pool") is None)
+    for method, some, everything in (
+        ("dense", {}, {}),
+        ("maskvd", MASKED | {"static_keep_rate": 0.2}, ALL_TOKENS),
+        ("maskvd", MASKED | {"version": "T", "static_keep_rate": 0.2}, ALL_TOKENS),
+        ("maskvd", MASKED | {"version": "H", "static_keep_rate": 0.2}, ALL_TOKENS),
+        ("maskvd", MASKED | {"mask": "static", "static_keep_rate": 0.02}, ALL_TOKENS),
+        ("eventful", {"r": 11, "gate": "before_ln"}, {"r": N, "gate": "before_ln"}),
+        ("eventful", {"r": 11, "pool": 2}, None),
+        ("stgt", {"r": 11}, {"r": N}),
+        ("rgtp", MASKED | {"k": 11}, MASKED | {"k": N}),
+        ("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}),
+        ("maskvd+eventful", MASKED | {"static_keep_rate": 0.2, "r": 7}, None),
+    )
 )
 PAIRS = [
     pytest.param(case, arch, id=f"{case}-{arch.name}") for case in CASES for arch in case.archs

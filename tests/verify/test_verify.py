@@ -344,6 +344,7 @@ def test_without_a_folder_the_error_says_both_ways(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MASKVD_GOLDEN", raising=False)
+    monkeypatch.setattr("maskvd_cli.verify.library.library_cases", dict[str, Any])
     done = run("verify")
     assert done.exit_code == 2
     assert "maskvd verify DIR, or set the environment variable MASKVD_GOLDEN" in done.stderr

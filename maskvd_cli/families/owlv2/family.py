@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
+from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.owlv2.archs import ARCHS, Owlv2Arch
 from maskvd_cli.families.owlv2.costs import stages_of
 from maskvd_cli.families.owlv2.renaming import OUR_QUERIES, is_library, to_our_names
@@ -69,3 +70,11 @@ class Owlv2Family(Family[Owlv2Arch, QueriesShape]):
     @classmethod
     def shape_setting(cls, shape: QueriesShape) -> dict[str, Any]:
         return {"classes": shape.classes}
+
+    @classmethod
+    def library_case(cls) -> LibraryCase:
+        from maskvd_cli.families.owlv2.library_case import (  # noqa: PLC0415 - planning
+            owlv2_parts,
+        )
+
+        return LibraryCase("transformers", "hf", owlv2_parts)

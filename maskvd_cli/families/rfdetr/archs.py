@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
@@ -16,17 +17,19 @@ _PAPER = "RF-DETR (arXiv 2511.09554), sizes as in rfdetr 1.11.2"
 class QueryArch(ViTArch):
     """A ViT in `windows_a_side` x `windows_a_side` equal windows, read at several depths.
 
-    All fields of ViTArch are the backbone's; `window` is that on the grid of the position table,
-    on another grid it is as many times smaller (`window_on`). Features are read, after the final
-    norm, when `read_after` blocks are done; the last is `depth`. Every window has a class token of
-    its own, all of them start equal.
+    All fields of ViTArch are the backbone's; `window` is that on the grid `made_for`, on another
+    grid it is as many times smaller (`window_on`). Features are read, after the final norm, if any,
+    when `read_after` blocks are done; the last is `depth`. With `class_tokens`, every window has a
+    class token of its own, all of them start equal.
 
     `channels` of projector and decoder; `bottlenecks` of the projector, half as wide;
     `decoder_layers` with `self_heads` and `cross_heads`, which sample `points` places each, and
     `hidden` units.
 
-    Raises ValueError for taps that do not rise to `depth`, and for a table that windows do not cut.
+    Raises ValueError for taps that do not rise to `depth`, and for a `window` of another grid.
     """
+
+    class_tokens: ClassVar[bool] = True
 
     windows_a_side: int = 2
     read_after: tuple[int, ...] = ()
@@ -44,8 +47,13 @@ class QueryArch(ViTArch):
             raise ValueError(f"taps {self.taps} are no rising numbers of blocks")
         if self.taps[-1] != self.depth:
             raise ValueError(f"the last of the taps {self.taps} is not after {self.depth} blocks")
-        if self.window != self.window_on(self.position_table):
+        if self.window != self.window_on(self.made_for):
             raise ValueError(f"window {self.window} is not that of the table {self.position_table}")
+
+    @property
+    def made_for(self) -> Size:
+        """The grid that `window` is for: that of the position table."""
+        return self.position_table
 
     @property
     def taps(self) -> tuple[int, ...]:
@@ -55,12 +63,13 @@ class QueryArch(ViTArch):
     @property
     def has(self) -> frozenset[str]:
         """What the backbone has, in the words of `traits`."""
-        return super().has | {traits.TAPS, traits.WINDOW_CLASS_TOKENS}
+        own = {traits.WINDOW_CLASS_TOKENS} if self.class_tokens else set[str]()
+        return super().has | {traits.TAPS} | own
 
     @property
     def window_lead(self) -> int:
         """How many class tokens a window has."""
-        return 1
+        return int(self.class_tokens)
 
     @property
     def lead(self) -> int:

@@ -1,4 +1,4 @@
-"""The backbone: blocks in equal windows with class tokens of their own, read at several depths."""
+"""The backbone: blocks in equal windows, with class tokens or without, read at several depths."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from maskvd_cli.families.rfdetr.layout import cut, join
 
 
 class WindowBlock(Block):
-    """A block whose windows cut the grid into equal parts, each with its class token.
+    """A block whose windows cut the grid into equal parts, each with its class token, if any.
 
     Sequences hold the class tokens of all windows, then the grid (`layout`).
     """
@@ -32,11 +32,12 @@ class WindowBlock(Block):
     def attend(self, qkv: Tensor, grid: Size, pool: int = 1) -> Tensor:
         """Return the attention output (B, W + N, D) of all tokens from their `qkv`.
 
-        Raises UsageError for pooled keys: class tokens lie on no grid.
+        Without class tokens (B, N, D). Raises UsageError for pooled keys beside class tokens, which
+        lie on no grid.
         """
         check_unpooled(self.arch, pool)
         if self.window is None:
-            return self.attend_cut(qkv)
+            return super().attend(qkv, grid, pool)
         window, lead = self.arch.window_on(grid), self.arch.lead
         return join(self.attend_cut(cut(qkv, grid, window, lead)), grid, window, lead)
 
@@ -55,9 +56,9 @@ class WindowBlock(Block):
 
 
 class TappedTransformer(VisionTransformer):
-    """DINOv2's transformer as RF-DETR cuts it into windows and reads it.
+    """A transformer in equal windows that is read at several depths.
 
-    The position of the class token is part of the token here: the sum is the same. Layer scales are
+    The position of a class token is part of the token here: the sum is the same. Layer scales are
     part of `projection` and `mlp_out`.
     """
 
@@ -66,18 +67,21 @@ class TappedTransformer(VisionTransformer):
     def __init__(self, arch: QueryArch) -> None:
         super().__init__(arch)
         self.arch: QueryArch = arch
-        self.class_token = nn.Parameter(torch.empty(1, 1, arch.dim))
-        nn.init.trunc_normal_(self.class_token, std=0.02)
+        if arch.class_tokens:
+            self.class_token = nn.Parameter(torch.empty(1, 1, arch.dim))
+            nn.init.trunc_normal_(self.class_token, std=0.02)
 
     def forward(self, tokens: Tensor, grid: Size, pool: int = 1) -> Tensor:
         """Return the features (B, N, T D) of embedded patches (B, N, D), every token computed.
 
         The features of T depths stand side by side, the shallowest first. Raises UsageError for a
-        `pool` above 1.
+        `pool` above 1 beside class tokens.
         """
         check_unpooled(self.arch, pool)
         window, lead = self.arch.window_on(grid), self.arch.lead
         sequence = self.with_class_token(tokens + self.positions_on(grid))
+        if pool > 1:
+            return self._pooled(sequence, grid, pool)
         # Windows are cut once and stay so: nothing in a block but attention asks where tokens lie.
         windows = cut(sequence, grid, window, lead)
         readings: list[Tensor] = []
@@ -86,6 +90,32 @@ class TappedTransformer(VisionTransformer):
             if done in self.arch.taps:
                 readings.append(self.finish(join(windows, grid, window, lead)))
         return self.side_by_side(readings)
+
+    def _pooled(self, sequence: Tensor, grid: Size, pool: int) -> Tensor:
+        """Return the features where global blocks attend to means of cells: all on the grid."""
+        readings: list[Tensor] = []
+        for number, block in enumerate(self.blocks):
+            sequence = block(sequence, grid, pool)
+            self.read(number, sequence, readings)
+        return self.side_by_side(readings)
+
+    def with_class_token(self, tokens: Tensor) -> Tensor:
+        """Put a copy of the class token, if any, for every window before (B, n, D) tokens."""
+        if self.class_token is None:
+            return tokens
+        return torch.cat([self.class_token.expand(len(tokens), self.arch.lead, -1), tokens], dim=1)
+
+    def finish(self, sequence: Tensor) -> Tensor:
+        """Return one depth's reading (B, n, D) of a sequence, without class tokens.
+
+        After the final norm, where there is one.
+        """
+        placed = sequence[:, self.arch.lead :]
+        return placed if self.final_norm is None else self.final_norm(placed)
+
+
+class AntialiasedTransformer(TappedTransformer):
+    """DINOv2's transformer as RF-DETR cuts it into windows and reads it."""
 
     def resized(self, grid: Size) -> Tensor:
         """Return the position table resized to a grid, (rows, cols, D).
@@ -98,20 +128,10 @@ class TappedTransformer(VisionTransformer):
         )
         return made[0].permute(1, 2, 0).to(self.positions.dtype)
 
-    def with_class_token(self, tokens: Tensor) -> Tensor:
-        """Put a copy of the class token for every window before (B, n, D) tokens."""
-        assert self.class_token is not None
-        return torch.cat([self.class_token.expand(len(tokens), self.arch.lead, -1), tokens], dim=1)
-
-    def finish(self, sequence: Tensor) -> Tensor:
-        """Return one depth's reading (B, n, D) of a sequence: final norm, no class tokens."""
-        assert self.final_norm is not None
-        return self.final_norm(sequence[:, self.arch.lead :])
-
 
 def check_unpooled(arch: QueryArch, pool: int) -> None:
-    """Raise UsageError for pooled keys, which class tokens among them do not allow."""
-    if pool > 1:
+    """Raise UsageError for pooled keys where class tokens are among them."""
+    if pool > 1 and arch.class_tokens:
         raise UsageError(
             f"pool {pool} is for keys on the grid alone; {arch.name} has class tokens among them",
             remedy="leave pool out",

@@ -1,8 +1,9 @@
-"""RF-DETR: our backbone, and the library's projector, decoder and heads behind it."""
+"""Our backbone in windows, and the library's projector, decoder and heads behind it: RF-DETR."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -13,20 +14,24 @@ from maskvd_cli.families.base import Model, Stage
 from maskvd_cli.families.blocks.vit import PatchEmbedding
 from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.rfdetr.archs import QueryArch
-from maskvd_cli.families.rfdetr.backbone import TappedTransformer
+from maskvd_cli.families.rfdetr.backbone import AntialiasedTransformer, TappedTransformer
 from maskvd_cli.families.rfdetr.costs import stages_of
-from maskvd_cli.families.rfdetr.library import QueryDetector
+from maskvd_cli.families.rfdetr.library import RF_DETR, Library, QueryDetector
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.tasks.detections import Detections
 
 
-class RFDETR(Model):
+class QueryModel(Model):
     """The whole detector for one input size; the parameters do not depend on that size.
 
-    New weights are drawn from `seed` and leave the global random state as it was. Raises UsageError
-    where patch and windows do not divide the input, where it has fewer tokens than the decoder has
-    queries, and where transformers is missing.
+    `transformer`: what the backbone is; `library`: whose modules stand behind it. New weights are
+    drawn from `seed` and leave the global random state as it was. Raises UsageError where patch and
+    windows do not divide the input, where it has fewer tokens than the decoder has queries, and
+    where transformers is missing.
     """
+
+    transformer: ClassVar[type[TappedTransformer]]
+    library: ClassVar[Library]
 
     def __init__(
         self, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int = 0
@@ -44,8 +49,8 @@ class RFDETR(Model):
             # Not torch.manual_seed, which seeds the generators of all GPUs, too.
             torch.default_generator.manual_seed(seed)
             self.embedding = PatchEmbedding(arch)
-            self.backbone = TappedTransformer(arch)
-            self.queries = QueryDetector(arch, shape)
+            self.backbone = self.transformer(arch)
+            self.queries = QueryDetector(arch, shape, library=self.library)
 
     @property
     def frame(self) -> Size:
@@ -89,3 +94,10 @@ class RFDETR(Model):
                 remedy="run in float32, or check the checkpoint",
             )
         return self.queries.detections(logits, boxes, self.input_size)
+
+
+class RFDETR(QueryModel):
+    """RF-DETR: DINOv2 in windows with class tokens."""
+
+    transformer = AntialiasedTransformer
+    library = RF_DETR

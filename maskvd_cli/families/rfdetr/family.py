@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
+from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
 from maskvd_cli.families.rfdetr.costs import stages_of
 from maskvd_cli.families.rfdetr.shape import QueryShape
@@ -19,36 +20,14 @@ if TYPE_CHECKING:
 _CLASSES, _QUERIES = "queries.detr.class_embed.bias", "queries.detr.model.query_feat.weight"
 
 
-class RFDETRFamily(Family[QueryArch, QueryShape]):
-    """A DINOv2 transformer in windows, read at four depths, and a two-stage DETR decoder."""
+class QueryFamily(Family[QueryArch, QueryShape]):
+    """A transformer in windows, read at several depths, and a two-stage DETR decoder."""
 
-    name = "rfdetr"
-    description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
     task = "detection"
-    default_input: ClassVar[str] = "384x384"
-
-    @classmethod
-    def archs(cls) -> Sequence[QueryArch]:
-        return tuple(ARCHS.values())
-
-    @classmethod
-    def made_for(cls, arch: QueryArch) -> str:
-        table = arch.position_table
-        return f"{table.rows * arch.patch}x{table.cols * arch.patch}"
 
     @classmethod
     def frame_at(cls, arch: QueryArch, input_size: Size) -> Size | None:
         return input_size
-
-    @classmethod
-    def build(cls, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int) -> RFDETR:
-        from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
-
-        return RFDETR(arch, shape, input_size, seed=seed)
-
-    @classmethod
-    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
-        return QueryShape(classes)
 
     @classmethod
     def shape_of(cls, arch: QueryArch, file: WeightsFile) -> QueryShape:
@@ -80,3 +59,38 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
     @classmethod
     def shape_setting(cls, shape: QueryShape) -> dict[str, Any]:
         return {"classes": shape.classes, "queries": shape.queries}
+
+
+class RFDETRFamily(QueryFamily):
+    """A DINOv2 transformer in windows, read at four depths, and a two-stage DETR decoder."""
+
+    name = "rfdetr"
+    description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
+    default_input: ClassVar[str] = "384x384"
+
+    @classmethod
+    def archs(cls) -> Sequence[QueryArch]:
+        return tuple(ARCHS.values())
+
+    @classmethod
+    def made_for(cls, arch: QueryArch) -> str:
+        table = arch.position_table
+        return f"{table.rows * arch.patch}x{table.cols * arch.patch}"
+
+    @classmethod
+    def build(cls, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int) -> RFDETR:
+        from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
+
+        return RFDETR(arch, shape, input_size, seed=seed)
+
+    @classmethod
+    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
+        return QueryShape(classes)
+
+    @classmethod
+    def library_case(cls) -> LibraryCase:
+        from maskvd_cli.families.rfdetr.library_case import (  # noqa: PLC0415 - planning
+            rfdetr_parts,
+        )
+
+        return LibraryCase("transformers", "hf", rfdetr_parts)

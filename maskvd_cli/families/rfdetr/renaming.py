@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import isqrt
 
 import torch
@@ -12,8 +13,6 @@ from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.vitdet.renaming import CheckpointError, listed
 
 _ENCODER = "model.backbone.backbone."
-_EMBEDDINGS = f"{_ENCODER}embeddings."
-_PATCHES = f"{_EMBEDDINGS}patch_embeddings.projection"
 _OURS = "queries.detr."
 _QUERY_TABLES = ("model.query_feat.weight", "model.reference_point_embed.weight")
 # Each group of queries has these of its own, under its number.
@@ -21,10 +20,48 @@ _GROUPED = ("enc_output", "enc_output_norm", "enc_out_bbox_embed", "enc_out_clas
 _KINDS = ("weight", "bias")
 
 
+@dataclass(frozen=True)
+class PartNames:
+    """What the library calls the parts of a kind of backbone.
+
+    `patches` and `class_token` stand below `embeddings`. `layers` of a block by our names, without
+    q, k and v; `scales`: the layer scale behind a layer of ours. `biased`: which of q, k and v have
+    a bias. `unused`: what only training has, below `embeddings`.
+    """
+
+    patches: str
+    layers: Mapping[str, str]
+    scales: Mapping[str, str]
+    class_token: str | None = None
+    final_norm: str | None = None
+    biased: str = "qkv"
+    unused: tuple[str, ...] = ()
+
+
+RF_DETR = PartNames(
+    patches="patch_embeddings.projection",
+    layers={
+        "norm1": "norm1",
+        "norm2": "norm2",
+        "mlp_in": "mlp.fc1",
+        "projection": "attention.o_proj",
+        "mlp_out": "mlp.fc2",
+    },
+    scales={"projection": "layer_scale1.lambda1", "mlp_out": "layer_scale2.lambda1"},
+    class_token="cls_token",
+    final_norm="layernorm",
+    unused=("mask_token",),
+)
+
+
 def to_our_names(
-    tensors: Mapping[str, Tensor], arch: QueryArch, *, where: object = None
+    tensors: Mapping[str, Tensor],
+    arch: QueryArch,
+    *,
+    where: object = None,
+    naming: PartNames = RF_DETR,
 ) -> dict[str, Tensor]:
-    """Return a detector of transformers under our names, as `RFDETR` loads it.
+    """Return a detector of transformers under our names, as `QueryModel` loads it.
 
     Queries, keys and values are stacked; each layer scale g is folded into the layer before it,
     diag(g) W and g b; the position of the class token is added to it; the table of positions
@@ -33,9 +70,10 @@ def to_our_names(
     for a table that is not square.
     """
     found = dict(tensors)
-    found.pop(f"{_EMBEDDINGS}mask_token", None)
+    for name in naming.unused:
+        found.pop(f"{_ENCODER}embeddings.{name}", None)
     try:
-        renamed = _backbone(found, arch)
+        renamed = _backbone(found, arch, naming)
     except KeyError as error:
         raise CheckpointError(
             f"is no {arch.name} of transformers: no {error.args[0]}",
@@ -53,37 +91,52 @@ def to_our_names(
     return renamed | _behind(found)
 
 
-def _backbone(found: dict[str, Tensor], arch: QueryArch) -> dict[str, Tensor]:
-    """Take the backbone's tensors out of `found`. Raises KeyError for a missing one."""
-    made = {f"embedding.conv.{kind}": found.pop(f"{_PATCHES}.{kind}") for kind in _KINDS}
-    positions = found.pop(f"{_EMBEDDINGS}position_embeddings")
-    made["backbone.class_token"] = found.pop(f"{_EMBEDDINGS}cls_token") + positions[:, :1]
+def _backbone(found: dict[str, Tensor], arch: QueryArch, naming: PartNames) -> dict[str, Tensor]:
+    """Take the backbone's tensors out of `found`. Raises KeyError for a missing one.
+
+    Where no class token reads it, the first position is that of one in pretraining alone.
+    """
+    embeddings = f"{_ENCODER}embeddings."
+    made = {
+        f"embedding.conv.{kind}": found.pop(f"{embeddings}{naming.patches}.{kind}")
+        for kind in _KINDS
+    }
+    positions = found.pop(f"{embeddings}position_embeddings")
+    if naming.class_token is not None:
+        token = found.pop(embeddings + naming.class_token)
+        made["backbone.class_token"] = token + positions[:, :1]
     made["backbone.positions"] = positions[0, 1:]
-    for kind in _KINDS:
-        made[f"backbone.final_norm.{kind}"] = found.pop(f"{_ENCODER}layernorm.{kind}")
+    if naming.final_norm is not None:
+        for kind in _KINDS:
+            name = f"{_ENCODER}{naming.final_norm}.{kind}"
+            made[f"backbone.final_norm.{kind}"] = found.pop(name)
     for block in range(arch.depth):
         theirs = f"{_ENCODER}encoder.layer.{block}."
-        for name, tensor in _block(found, theirs):
+        for name, tensor in _block(found, theirs, naming):
             made[f"backbone.blocks.{block}.{name}"] = tensor
     return made
 
 
-def _block(found: dict[str, Tensor], theirs: str) -> Iterator[tuple[str, Tensor]]:
+def _block(
+    found: dict[str, Tensor], theirs: str, naming: PartNames
+) -> Iterator[tuple[str, Tensor]]:
     """Yield one block's tensors by our names in it."""
 
     def take(name: str) -> Tensor:
         return found.pop(theirs + name)
 
-    scales = {"projection": take("layer_scale1.lambda1"), "mlp_out": take("layer_scale2.lambda1")}
-    scaled = {"projection": "attention.o_proj", "mlp_out": "mlp.fc2"}
+    scales = {ours: take(name) for ours, name in naming.scales.items()}
     for kind in _KINDS:
-        for norm in ("norm1", "norm2"):
-            yield f"{norm}.{kind}", take(f"{norm}.{kind}")
-        yield f"qkv.{kind}", torch.cat([take(f"attention.{part}_proj.{kind}") for part in "qkv"])
-        yield f"mlp_in.{kind}", take(f"mlp.fc1.{kind}")
-        for ours, layer in scaled.items():
-            weights, scale = take(f"{layer}.{kind}"), scales[ours]
-            yield f"{ours}.{kind}", weights * (scale[:, None] if weights.ndim > 1 else scale)
+        for ours, layer in naming.layers.items():
+            weights, scale = take(f"{layer}.{kind}"), scales.get(ours)
+            if scale is not None:
+                weights = weights * (scale[:, None] if weights.ndim > 1 else scale)
+            yield f"{ours}.{kind}", weights
+    parts = [f"attention.{part}_proj" for part in "qkv"]
+    yield "qkv.weight", torch.cat([take(f"{part}.weight") for part in parts])
+    biases = {part: take(f"attention.{part}_proj.bias") for part in naming.biased}
+    none = torch.zeros_like(next(iter(biases.values())))
+    yield "qkv.bias", torch.cat([biases.get(part, none) for part in "qkv"])
 
 
 def _behind(found: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
+from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
 from maskvd_cli.families.yolos.archs import ARCHS, YolosArch
@@ -70,3 +71,11 @@ class YolosFamily(Family[YolosArch, HeadsShape]):
     @classmethod
     def shape_setting(cls, shape: HeadsShape) -> dict[str, Any]:
         return {"classes": shape.classes}
+
+    @classmethod
+    def library_case(cls) -> LibraryCase:
+        from maskvd_cli.families.yolos.library_case import (  # noqa: PLC0415 - planning
+            yolos_parts,
+        )
+
+        return LibraryCase("transformers", "hf", yolos_parts)
