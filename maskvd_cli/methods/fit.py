@@ -29,11 +29,12 @@ def unlike(method: type[Method[Any]], arch: Any) -> str | None:
         return f"{method.name} needs {_listed(lacking)}, which {arch.name} has not"
     if method.knows is None:
         return None
-    for word in sorted(arch.has - method.knows):
+    unknown = sorted(arch.has - method.knows)
+    # A reason that somebody wrote says more than a word.
+    for word in unknown:
         if word in method.refuses:
             return f"{method.name} {method.refuses[word].format(model=arch.name)}"
-        return f"{method.name} does not know the {word} of {arch.name}"
-    return None
+    return f"{method.name} does not know the {unknown[0]} of {arch.name}" if unknown else None
 
 
 def fitted(method: type[Method[Any]], params: Params, arch: Any) -> Params:

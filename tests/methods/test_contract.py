@@ -253,6 +253,17 @@ CASES += tuple(
     Case(method, some, everything, (DETECTING,), fixed_counts=some.get("policy") != "threshold")
     for method, some, everything in ON_DETECTING
 )
+# Each window loses equally many tokens of its own; detection tokens are never lost.
+GROUPED = (TAPPED, DETECTING)
+CASES += (
+    Case("evit", {"keep_rate": 0.6, "drop_blocks": [1, 2]}, {"keep_rate": 1.0, "drop_blocks": [1]},
+         GROUPED),
+    Case("evit", {"keep_rate": 0.5, "drop_blocks": [0, 1], "fuse": True}, None, GROUPED),
+    Case("ats", {"fraction": 0.7}, {"fraction": 1.0}, GROUPED),
+    Case("ats", {"fraction": 0.6, "blocks": [1, 2], "score": "row"}, None, GROUPED),
+    Case("tome", {"r": 2}, {"r": 0}, GROUPED),
+    Case("tome", {"r": 1000, "proportional": False}, None, (TAPPED,)),
+)  # fmt: skip
 # Features are products with a class token: one case of each method that knows class tokens.
 CASES += tuple(
     replace(case, archs=(OPEN,))

@@ -118,7 +118,7 @@ def test_detection_tokens_go_through_every_gate(r: int) -> None:
         assert method.trace.tokens == r
 
 
-KNOWN = {"dense", "maskvd", "random", "oracle", "eventful", "stgt"}
+KNOWN = {"dense", "maskvd", "random", "oracle", "eventful", "stgt", "evit", "ats", "tome"}
 
 
 def test_methods_run_or_say_why_not() -> None:

@@ -55,7 +55,8 @@ class QueryArch(ViTArch):
     @property
     def has(self) -> frozenset[str]:
         """What the backbone has, in the words of `traits`."""
-        return super().has | {traits.TAPS, traits.WINDOW_CLASS_TOKENS}
+        own = {traits.TAPS, traits.WINDOW_CLASS_TOKENS}
+        return (super().has - {traits.PADDED_WINDOWS}) | own
 
     @property
     def window_lead(self) -> int:
