@@ -245,9 +245,11 @@ ON_DETECTING: tuple[tuple[str, dict[str, Any], dict[str, Any] | None], ...] = (
      {"policy": "top_fraction", "fraction": 1.0, "gate": "before_ln"}),
     ("eventful", {"policy": "threshold", "threshold": 1.0}, None),
     ("stgt", {"r": 11}, {"r": N + 1}),
+    ("rgtp", MASKED | {"k": 11}, MASKED | {"k": N}),
+    ("rgtp", MASKED | {"k": 5, "rollout": "matrix", "radius": 2}, None),
+    ("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}),
     *((f"{first}+{second}", some | {"r": 7}, everything | {"r": N + 1})
-      for second in ("eventful", "stgt") for first, (some, everything) in CHOOSING.items()
-      if first != "boxes-k"),
+      for second in ("eventful", "stgt") for first, (some, everything) in CHOOSING.items()),
 )  # fmt: skip
 CASES += tuple(
     Case(method, some, everything, (DETECTING,), fixed_counts=some.get("policy") != "threshold")
