@@ -20,7 +20,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import CLASS_FEATURES, CLASS_TOKEN, TOKENS
+from maskvd_cli.families.blocks.traits import CLASS_FEATURES, CLASS_TOKEN, DETECTION_TOKENS, TOKENS
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.ats import ATS, ATSParams, stages_of
 from maskvd_cli.methods.base import (
@@ -42,6 +42,7 @@ from maskvd_cli.methods.joined_params import Half, joined
 from maskvd_cli.methods.reducing import STEPS, frame_extras
 from maskvd_cli.methods.trace import SetsWhenAsked
 
+_NO_SLOT = "keeps all but the class token in slots, and the detection tokens of {model} have none"
 _COUNTS = (*GATES, "logits", "values", "columns")
 
 
@@ -59,6 +60,7 @@ class SlottedGates(TokenMethod[Params]):
     halves: ClassVar[tuple[Half, Half]]
     needs = frozenset((TOKENS, CLASS_TOKEN))
     knows = frozenset((TOKENS, CLASS_TOKEN)) | STEPS
+    refuses: ClassVar = dict.fromkeys(DETECTION_TOKENS, _NO_SLOT)
     batched = True
 
     def __init__(self, params: Params, backbone: VisionTransformer) -> None:

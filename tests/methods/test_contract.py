@@ -251,6 +251,12 @@ ON_DETECTING: tuple[tuple[str, dict[str, Any], dict[str, Any] | None], ...] = (
     *((f"{first}+{second}", some | {"r": 7}, everything | {"r": N + 1})
       for second in ("eventful", "stgt") for first, (some, everything) in CHOOSING.items()),
 )  # fmt: skip
+CASES += (
+    Case("svit", SELECTING, SELECTING | KEEP_ALL, (DETECTING,), fixed_counts=False),
+    Case("svit", SELECTING | {"bias": -1e6}, None, (DETECTING,), fixed_counts=False),
+    Case("vpp", MAPPING | {"keep_rate": 0.6}, MAPPING | KEEP_ALL | {"keep_rate": 1.0},
+         (DETECTING,), fixed_counts=False),
+)  # fmt: skip
 CASES += tuple(
     Case(method, some, everything, (DETECTING,), fixed_counts=some.get("policy") != "threshold")
     for method, some, everything in ON_DETECTING

@@ -139,7 +139,7 @@ def test_detection_tokens_go_through_every_gate(r: int) -> None:
 
 
 KNOWN = {"dense", "maskvd", "random", "oracle", "eventful", "stgt", "evit", "ats", "tome"}
-KNOWN |= {"rgtp", "boxes-k"}
+KNOWN |= {"rgtp", "boxes-k", "svit", "vpp"}
 
 
 def test_methods_run_or_say_why_not() -> None:
