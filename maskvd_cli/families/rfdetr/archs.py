@@ -55,8 +55,7 @@ class QueryArch(ViTArch):
     @property
     def has(self) -> frozenset[str]:
         """What the backbone has, in the words of `traits`."""
-        own = {traits.TAPS, traits.WINDOW_CLASS_TOKENS}
-        return (super().has - {traits.PADDED_WINDOWS}) | own
+        return super().has | {traits.TAPS, traits.WINDOW_CLASS_TOKENS}
 
     @property
     def window_lead(self) -> int:
@@ -88,6 +87,11 @@ class QueryArch(ViTArch):
         """Return how many windows cover the token grid, downwards and across."""
         del grid
         return Size(self.windows_a_side, self.windows_a_side)
+
+    @property
+    def pads_windows(self) -> bool:
+        """Whether windows may reach over the grid: they divide every one."""
+        return False
 
 
 def rfdetr(  # noqa: PLR0913 - the numbers of an architecture
