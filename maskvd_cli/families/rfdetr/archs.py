@@ -97,6 +97,11 @@ class QueryArch(ViTArch):
         del grid
         return Size(self.windows_a_side, self.windows_a_side)
 
+    @property
+    def pads_windows(self) -> bool:
+        """Whether windows may reach over the grid: they divide every one."""
+        return False
+
 
 def rfdetr(  # noqa: PLR0913 - the numbers of an architecture
     name: str,
