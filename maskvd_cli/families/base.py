@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
@@ -182,11 +182,20 @@ S = TypeVar("S", bound=HasClasses)
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a weights file holds: tensors by name, and what its writer said beside them."""
+    """What a weights file holds: tensors by name, and what its writer said beside them.
+
+    `metadata` are those of our own training, `config` a library's beside the file, `settings` what
+    else a .pth holds: none of them is checked. A family that adopts the file says in `classes` what
+    each stands for, None for nothing, and in `remarks` what a reader of results must know.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    classes: Sequence[str | None] | None = None
+    remarks: Sequence[str] = ()
 
 
 class Family(ABC, Generic[A, S]):
@@ -194,7 +203,8 @@ class Family(ABC, Generic[A, S]):
 
     `A` are its architectures, `S` shapes of its heads, both frozen. `task`: the registered name of
     what its outputs are scored as. `revision` rises when the same weights give other outputs.
-    `trainable`: whether `maskvd train` can train it. A family keeps no state.
+    `trainable`: whether `maskvd train` can train it. `published`: the repository of the Hugging
+    Face hub that holds the weights of a model, by its name. A family keeps no state.
     """
 
     name: ClassVar[str]
@@ -203,6 +213,7 @@ class Family(ABC, Generic[A, S]):
     revision: ClassVar[int] = 1
     default_input: ClassVar[str]
     trainable: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     @abstractmethod

@@ -19,8 +19,9 @@ from maskvd_cli.core.placement import Placement, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.resize import resized
-from maskvd_cli.families.base import Model, WeightsFile
-from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors
+from maskvd_cli.families.base import Model
+from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.snapshots import read_weights
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.masks.static import region_scores
@@ -45,8 +46,7 @@ def load(
     UsageError where it does not say its model and none is given.
     """
     path = Path(weights)
-    ours = path.suffix.lower() == ".safetensors"
-    file = WeightsFile(path, read_tensors(path), read_metadata(path) if ours else {})
+    file = read_weights(path)
     name = name or file.metadata.get("arch")
     if name is None:
         raise UsageError(f"{path} does not say which model it is of", remedy="give name=")

@@ -14,7 +14,8 @@ import torch
 
 from maskvd_cli.core.errors import UsageError, unknown
 from maskvd_cli.families.base import Model, WeightsFile
-from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
+from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.snapshots import digest_of, read_weights
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.machine.device import DTYPES, resolve_device
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
@@ -46,8 +47,8 @@ class Weights:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file, or `random`."""
-        return RANDOM_WEIGHTS if self.random else sha256_of(self._path)
+        """SHA-256 of the file or of the files of a folder, or `random`."""
+        return RANDOM_WEIGHTS if self.random else digest_of(self._path)
 
     def setting(self) -> dict[str, Any]:
         """Return what decides a result, as JSON values."""
@@ -66,7 +67,8 @@ class Weights:
                 f"Weights are drawn from seed {self._seed} by torch {torch.__version__}; another "
                 "torch may draw others."
             ]
-        return self.entry.family.notes(self.entry.arch, self.shape, self._file)
+        notes = self.entry.family.notes(self.entry.arch, self.shape, self._file)
+        return [*notes, *self._file.remarks]
 
     def model(self, geometry: Geometry) -> Model:
         """Return the model for an input, loaded strictly, in evaluation mode.
@@ -83,7 +85,7 @@ class Weights:
         return model.to(self.device, DTYPES[self.precision])
 
     def _adopted(self) -> WeightsFile:
-        return self.entry.family.adopted(self.entry.arch, _read(self._path))
+        return self.entry.family.adopted(self.entry.arch, read_weights(self._path))
 
     def _shape(self) -> Any:
         family, arch = self.entry.family, self.entry.arch
@@ -105,9 +107,3 @@ class Weights:
                 remedy="say in model.classes which of the dataset's each stands for, null for none",
             )
         return tuple(None if name is None else self._classes.index(name) for name in names)
-
-
-def _read(path: Path) -> WeightsFile:
-    """Read tensors, and what our own training wrote beside them; files of others say nothing."""
-    is_ours = path.suffix.lower() == ".safetensors"
-    return WeightsFile(path, read_tensors(path), read_metadata(path) if is_ours else {})

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
 from maskvd_cli.families.rfdetr.costs import stages_of
+from maskvd_cli.families.rfdetr.published import REPOSITORIES, adopted
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
@@ -26,6 +27,7 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
     description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
     task = "detection"
     default_input: ClassVar[str] = "384x384"
+    published: ClassVar[Mapping[str, str]] = REPOSITORIES
 
     @classmethod
     def archs(cls) -> Sequence[QueryArch]:
@@ -42,20 +44,24 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
         return QueryShape(classes)
 
     @classmethod
+    def adopted(cls, arch: QueryArch, file: WeightsFile) -> WeightsFile:
+        return adopted(arch, file)
+
+    @classmethod
     def shape_of(cls, arch: QueryArch, file: WeightsFile) -> QueryShape:
         classes, queries = (tuple(file.tensors[name].shape) if name in file.tensors else ()
                             for name in (_CLASSES, _QUERIES))  # fmt: skip
         if len(classes) != 1 or len(queries) != 2 or min(classes[0], queries[0]) < 1:
             raise CheckpointError(
-                f"holds no {_CLASSES} and {_QUERIES}, so it is no {cls.name} of maskvd",
+                f"holds no {_CLASSES} and {_QUERIES}, so it is no {cls.name}",
                 where=file.path,
-                remedy="give weights that maskvd wrote",
+                remedy="give weights of maskvd, of the hub, or of rfdetr",
             )
         return QueryShape(classes[0], queries[0])
 
     @classmethod
-    def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str] | None:
-        return stated_classes(file.metadata, shape.classes, file.path)
+    def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str | None] | None:
+        return file.classes or stated_classes(file.metadata, shape.classes, file.path)
 
     @classmethod
     def notes(cls, arch: QueryArch, shape: QueryShape, file: WeightsFile) -> list[str]:
