@@ -204,7 +204,8 @@ class Family(ABC, Generic[A, S]):
     `A` are its architectures, `S` shapes of its heads, both frozen. `task`: the registered name of
     what its outputs are scored as. `revision` rises when the same weights give other outputs.
     `trainable`: whether `maskvd train` can train it. `published`: the repository of the Hugging
-    Face hub that holds the weights of a model, by its name. A family keeps no state.
+    Face hub that holds the weights of a model, by its name; `published_beside`: files that are of
+    use beside config and tensors, where the repository has them. A family keeps no state.
     """
 
     name: ClassVar[str]
@@ -214,6 +215,7 @@ class Family(ABC, Generic[A, S]):
     default_input: ClassVar[str]
     trainable: ClassVar[bool] = False
     published: ClassVar[Mapping[str, str]] = {}
+    published_beside: ClassVar[Sequence[str]] = ()
 
     @classmethod
     @abstractmethod

@@ -22,6 +22,7 @@ from maskvd_cli.families.checkpoints import (
     read_with_settings,
     sha256_of,
 )
+from maskvd_cli.families.fetched import name_at
 from maskvd_cli.families.vitdet.renaming import CheckpointError, listed
 from maskvd_cli.store.arrays import finite_json
 
@@ -40,9 +41,15 @@ def read_weights(path: Path) -> WeightsFile:
     Our own training writes `metadata`, `config` is the library's in a folder, `settings` are those
     of a .pth. Raises CheckpointError for anything that cannot be used.
     """
+    if not path.exists() and (name := name_at(path)) is not None:
+        raise CheckpointError(
+            "its weights are not there yet", where=name, remedy=f"maskvd get {name}"
+        )
     if path.is_dir():
-        tensors = _tensors_in(path)
-        return WeightsFile(path, tensors, {}, config=_json(path / CONFIG))
+        config = read_json(path / CONFIG)
+        tensors, added = _tensors_in(path), path / QUERIES
+        metadata = read_metadata(added) if added.is_file() else {}
+        return WeightsFile(path, tensors, metadata, config=config)
     if path.suffix.lower() in (".pth", ".pt"):
         tensors, settings = read_with_settings(path)
         return WeightsFile(path, tensors, {}, settings=settings)
@@ -161,7 +168,7 @@ def _files_in(folder: Path) -> list[str]:
 
 
 def _weight_map(folder: Path) -> dict[str, str]:
-    content: object = _json(folder / INDEX).get("weight_map")
+    content: object = read_json(folder / INDEX).get("weight_map")
     if not isinstance(content, dict) or not content:
         raise CheckpointError("holds no weight_map", where=folder / INDEX, remedy="fetch it again")
     home = cast(dict[str, object], content)
@@ -179,7 +186,7 @@ def _weight_map(folder: Path) -> dict[str, str]:
     return cast(dict[str, str], home)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Return the object of a JSON file. Raises CheckpointError for anything else."""
     try:
         with open_regular(path) as opened:

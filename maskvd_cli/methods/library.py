@@ -21,6 +21,7 @@ from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.resize import resized
 from maskvd_cli.families.base import Model
 from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.fetched import home_of, name_at
 from maskvd_cli.families.snapshots import read_weights
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.machine.device import resolve_device
@@ -42,12 +43,13 @@ def load(
 
     `name`: of the model, as in `maskvd ls models`; `input`: rows x columns, such as `192x640`. Both
     are what the file says where they are left out; where it does not, the input is the family's.
+    The bare name of a published model stands for what `maskvd get` fetched.
     `device`: auto, cpu, cuda or cuda:1. Raises CheckpointError for a file that cannot be used,
     UsageError where it does not say its model and none is given.
     """
-    path = Path(weights)
+    path = home_of(str(weights)) or Path(weights)
     file = read_weights(path)
-    name = name or file.metadata.get("arch")
+    name = name or name_at(path) or file.metadata.get("arch")
     if name is None:
         raise UsageError(f"{path} does not say which model it is of", remedy="give name=")
     known = entry(name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,8 +10,15 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.owlv2.archs import ARCHS, Owlv2Arch
 from maskvd_cli.families.owlv2.costs import stages_of
-from maskvd_cli.families.owlv2.renaming import OUR_QUERIES, is_library, to_our_names
+from maskvd_cli.families.owlv2.renaming import (
+    ABSENT,
+    OUR_QUERIES,
+    expected_config,
+    is_library,
+    to_our_names,
+)
 from maskvd_cli.families.owlv2.shape import QueriesShape
+from maskvd_cli.families.snapshots import check_config
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
 
@@ -26,6 +33,9 @@ class Owlv2Family(Family[Owlv2Arch, QueriesShape]):
     description = "CLIP's ViT, every patch a detection, texts as classes (OWLv2, NeurIPS 2023)"
     task = "detection"
     default_input: ClassVar[str] = "960x960"
+    published: ClassVar[Mapping[str, str]] = {
+        "owlv2-base": "google/owlv2-base-patch16-ensemble",
+    }
 
     @classmethod
     def archs(cls) -> Sequence[Owlv2Arch]:
@@ -45,6 +55,7 @@ class Owlv2Family(Family[Owlv2Arch, QueriesShape]):
     def adopted(cls, arch: Owlv2Arch, file: WeightsFile) -> WeightsFile:
         if not is_library(file.tensors):
             return file
+        check_config(file, arch.name, expected_config(arch), ABSENT)
         return replace(file, tensors=to_our_names(file.tensors, arch, file.path))
 
     @classmethod
