@@ -187,6 +187,7 @@ class WeightsFile:
     `metadata` are those of our own training, `config` a library's beside the file, `settings` what
     else a .pth holds: none of them is checked. A family that adopts the file says in `classes` what
     each stands for, None for nothing, and in `remarks` what a reader of results must know.
+    `wanted`: the classes that are asked for, for models that read them as texts.
     """
 
     path: Path
@@ -196,6 +197,7 @@ class WeightsFile:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     classes: Sequence[str | None] | None = None
     remarks: Sequence[str] = ()
+    wanted: Sequence[str] = ()
 
 
 class Family(ABC, Generic[A, S]):

@@ -29,15 +29,18 @@ from maskvd_cli.store.arrays import finite_json
 CONFIG, WHOLE, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 # Embeddings of texts that stand for classes, which a user may have added.
 QUERIES = "queries.safetensors"
+# What texts are read by, where a model reads them.
+_WORDS = ("vocab.json", "merges.txt")
 _MOST_JSON, _MOST_SHARDS, _MOST_CLASSES = 16 << 20, 1000, 1 << 16
 _SHARD = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors")
 # What stands in a list of names for a class that has none.
 _NAMELESS = re.compile(r"N/A|LABEL_\d+|", re.IGNORECASE)
 
 
-def read_weights(path: Path) -> WeightsFile:
+def read_weights(path: Path, wanted: Sequence[str] = ()) -> WeightsFile:
     """Return the tensors of a file or a folder, and what stands beside them.
 
+    `wanted`: the classes that are asked for, for models that read them as texts.
     Our own training writes `metadata`, `config` is the library's in a folder, `settings` are those
     of a .pth. Raises CheckpointError for anything that cannot be used.
     """
@@ -49,7 +52,7 @@ def read_weights(path: Path) -> WeightsFile:
         config = read_json(path / CONFIG)
         tensors, added = _tensors_in(path), path / QUERIES
         metadata = read_metadata(added) if added.is_file() else {}
-        return WeightsFile(path, tensors, metadata, config=config)
+        return WeightsFile(path, tensors, metadata, config=config, wanted=wanted)
     if path.suffix.lower() in (".pth", ".pt"):
         tensors, settings = read_with_settings(path)
         return WeightsFile(path, tensors, {}, settings=settings)
@@ -66,6 +69,7 @@ def digest_of(path: Path) -> str:
     if not path.is_dir():
         return sha256_of(path)
     names = [CONFIG, *([INDEX] if _is_sharded(path) else []), *_files_in(path)]
+    names += [name for name in _WORDS if (path / name).is_file()]
     lines = [f"{sha256_of(path / name)}  {name}\n" for name in sorted(names)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

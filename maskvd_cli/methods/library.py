@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -37,18 +37,23 @@ Image = NDArray[np.uint8]
 
 
 def load(
-    weights: str | Path, *, name: str | None = None, input: str | None = None, device: str = "auto"
+    weights: str | Path,
+    *,
+    name: str | None = None,
+    input: str | None = None,
+    device: str = "auto",
+    classes: Sequence[str] = (),
 ) -> Model:
     """Return the model of a weights file, ready to run.
 
     `name`: of the model, as in `maskvd ls models`; `input`: rows x columns, such as `192x640`. Both
     are what the file says where they are left out; where it does not, the input is the family's.
-    The bare name of a published model stands for what `maskvd get` fetched.
-    `device`: auto, cpu, cuda or cuda:1. Raises CheckpointError for a file that cannot be used,
-    UsageError where it does not say its model and none is given.
+    The bare name of a published model stands for what `maskvd get` fetched. `device`: auto, cpu,
+    cuda or cuda:1. `classes`: what a model looks for that reads texts. Raises CheckpointError for
+    a file that cannot be used, UsageError where it does not say its model and none is given.
     """
     path = home_of(str(weights)) or Path(weights)
-    file = read_weights(path)
+    file = read_weights(path, classes)
     name = name or name_at(path) or file.metadata.get("arch")
     if name is None:
         raise UsageError(f"{path} does not say which model it is of", remedy="give name=")

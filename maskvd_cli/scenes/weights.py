@@ -93,7 +93,7 @@ class Weights:
         return model.to(self.device, DTYPES[self.precision])
 
     def _adopted(self) -> WeightsFile:
-        return self.entry.family.adopted(self.entry.arch, read_weights(self._path))
+        return self.entry.family.adopted(self.entry.arch, read_weights(self._path, self._classes))
 
     def _shape(self) -> Any:
         family, arch = self.entry.family, self.entry.arch

@@ -75,7 +75,7 @@ def to_our_names(
         raise CheckpointError(
             f"holds no embeddings of texts under {QUERIES}, so it has no classes",
             where=where,
-            remedy="compute them once with the text model, one row per class, and add them",
+            remedy="give the whole folder (maskvd get owlv2-base), or add them, one row per class",
         )
     used = {name: value for name, value in tensors.items() if not name.startswith(_UNUSED)}
     problems = differences(library_shapes(arch, len(tensors[QUERIES])), shapes_of(used))
