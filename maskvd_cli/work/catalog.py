@@ -10,6 +10,7 @@ from maskvd_cli.core.errors import MaskvdError, unknown
 from maskvd_cli.core.registry import Registry
 from maskvd_cli.data.base import RAW
 from maskvd_cli.data.registry import datasets
+from maskvd_cli.families.fetched import home_of
 from maskvd_cli.families.zoo import broken_families, entry, models
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.metrics.registry import every_metric, metrics
@@ -31,6 +32,7 @@ def catalog() -> Catalog:
         knows=methods.knows,
         pairs=methods.pairs,
         made_for=_made_for,
+        weights_at=home_of,
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.library_cases import LibraryCase
-from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
+from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch, on_table
 from maskvd_cli.families.rfdetr.costs import stages_of
+from maskvd_cli.families.rfdetr.published import REPOSITORIES, adopted, table_of
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
@@ -35,22 +36,27 @@ class QueryFamily(Family[QueryArch, QueryShape]):
                             for name in (_CLASSES, _QUERIES))  # fmt: skip
         if len(classes) != 1 or len(queries) != 2 or min(classes[0], queries[0]) < 1:
             raise CheckpointError(
-                f"holds no {_CLASSES} and {_QUERIES}, so it is no {cls.name} of maskvd",
+                f"holds no {_CLASSES} and {_QUERIES}, so it is no {cls.name}",
                 where=file.path,
-                remedy="give weights that maskvd wrote",
+                remedy="give weights of maskvd, of the hub, or of rfdetr",
             )
-        return QueryShape(classes[0], queries[0])
+        return QueryShape(classes[0], queries[0], table_of(arch, file))
 
     @classmethod
-    def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str] | None:
-        return stated_classes(file.metadata, shape.classes, file.path)
+    def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str | None] | None:
+        return file.classes or stated_classes(file.metadata, shape.classes, file.path)
 
     @classmethod
     def notes(cls, arch: QueryArch, shape: QueryShape, file: WeightsFile) -> list[str]:
-        said = file.metadata.get("arch", arch.name)
-        if said == arch.name:
-            return []
-        return [f"Weights {file.path.name} say that they are of {said}, not {arch.name}."]
+        said, notes = file.metadata.get("arch", arch.name), list[str]()
+        if said != arch.name:
+            notes.append(f"Weights {file.path.name} say that they are of {said}, not {arch.name}.")
+        if shape.table is not None:
+            notes.append(
+                f"Weights {file.path.name} were trained for {file.metadata['input']}, not for the "
+                f"input that {arch.name} is made for."
+            )
+        return notes
 
     @classmethod
     def stages(cls, arch: QueryArch, shape: QueryShape, grid: Size) -> Sequence[Stage]:
@@ -67,6 +73,7 @@ class RFDETRFamily(QueryFamily):
     name = "rfdetr"
     description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
     default_input: ClassVar[str] = "384x384"
+    published: ClassVar[Mapping[str, str]] = REPOSITORIES
 
     @classmethod
     def archs(cls) -> Sequence[QueryArch]:
@@ -81,11 +88,15 @@ class RFDETRFamily(QueryFamily):
     def build(cls, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int) -> RFDETR:
         from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
 
-        return RFDETR(arch, shape, input_size, seed=seed)
+        return RFDETR(on_table(arch, shape.table), shape, input_size, seed=seed)
 
     @classmethod
     def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
         return QueryShape(classes)
+
+    @classmethod
+    def adopted(cls, arch: QueryArch, file: WeightsFile) -> WeightsFile:
+        return adopted(arch, file)
 
     @classmethod
     def library_case(cls) -> LibraryCase:
