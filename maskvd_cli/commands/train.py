@@ -162,9 +162,11 @@ class _Display:
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
             f"{training.device}: {counted(len(training.learnt), training.learnt.unit)} to learn, "
             f"{len(training.evaluated)} to evaluate")  # fmt: skip
-        if training.fresh:
-            fresh = counted(len(training.fresh), "parameter")
-            say(f"note: {fresh} anew: {', '.join(training.fresh)}")
+        if fresh := training.fresh:
+            say(f"note: {counted(len(fresh), 'parameter')} anew: {', '.join(fresh)}")
+        if left := training.taken.left:
+            where = Path(training.recipe.init or "").name
+            say(f"note: {counted(len(left), 'parameter')} of {where} left: {', '.join(left)}")
 
     def computed(self, done: int, videos: int) -> None:
         """Show how far the spatial model is, which runs once over all videos."""

@@ -161,6 +161,10 @@ class Model(nn.Module, ABC):
         """
         return outputs[-1]
 
+    def exported(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what inference needs of `tensors`, by the names of the model; by default all."""
+        return dict(tensors)
+
     def around_macs(self, output: Any = None, ran: Collection[str] = (EMBED, HEAD)) -> float | None:
         """Return the MACs outside the backbone of a frame with this output.
 
@@ -194,7 +198,8 @@ class Family(ABC, Generic[A, S]):
 
     `A` are its architectures, `S` shapes of its heads, both frozen. `task`: the registered name of
     what its outputs are scored as. `revision` rises when the same weights give other outputs.
-    `trainable`: whether `maskvd train` can train it. A family keeps no state.
+    `trainable`: whether `maskvd train` can train it; `trained_with`: what of the section `model` of
+    a training recipe it knows beside name and sizes. A family keeps no state.
     """
 
     name: ClassVar[str]
@@ -203,6 +208,7 @@ class Family(ABC, Generic[A, S]):
     revision: ClassVar[int] = 1
     default_input: ClassVar[str]
     trainable: ClassVar[bool] = False
+    trained_with: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     @abstractmethod
@@ -221,6 +227,18 @@ class Family(ABC, Generic[A, S]):
     @abstractmethod
     def random_shape(cls, arch: A, classes: int) -> S:
         """Return the shape where no weights file says another."""
+
+    @classmethod
+    def trained_shape(cls, arch: A, classes: int, told: Mapping[str, Any]) -> S:
+        """Return the shape of a model to train; `told` has the words of `trained_with`."""
+        del told
+        return cls.random_shape(arch, classes)
+
+    @classmethod
+    def described(cls, shape: S) -> str:
+        """Return the shape in words, without the classes, for a model card; by default none."""
+        del shape
+        return ""
 
     @classmethod
     def adopted(cls, arch: A, file: WeightsFile) -> WeightsFile:

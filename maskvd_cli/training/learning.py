@@ -57,7 +57,7 @@ def beside(learner: Learner[Any], detector: Detector, recipe: TrainingRecipe) ->
 def rates_of(recipe: TrainingRecipe) -> dict[str, float] | None:
     """Return the share of the learning rate that each part learns with; None: all the same."""
     if recipe.method is None or recipe.method.frozen:
-        return None
+        return recipe.optimiser.rates or None
     return {f"{OWN}.": 1.0, f"{DETECTOR}.": recipe.method.detector_rate}
 
 

@@ -24,7 +24,7 @@ from maskvd_cli.training.frames import (
     training_frames,
 )
 from maskvd_cli.training.geometry import TrainingInput, new_detector
-from maskvd_cli.training.initial import freeze, load_initial
+from maskvd_cli.training.initial import Taken, freeze, load_initial
 from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
 from maskvd_cli.training.load import LoadedTraining
 from maskvd_cli.training.masking import training_mask
@@ -43,9 +43,9 @@ class Training:
     `module` is all that is learnt: the detector, or with a `learner` the weights of its method, and
     the detector too unless it is frozen. `average` holds averaged weights of it, None where the
     recipe wants none; `kept` is the static mask (N,) bool on the device, None where all tokens are
-    used; `fresh` names the parameters that the initial checkpoint did not give. `reduction`: what
-    loses tokens with depth, None where nothing does. `spatial`: a recogniser whose spatial model a
-    method runs, frozen; what follows it learns.
+    used; `taken` tells what the initial checkpoint did not give. `reduction`: what loses tokens
+    with depth, None where nothing does. `spatial`: a recogniser whose spatial model a method runs,
+    frozen; what follows it learns.
     """
 
     loaded: LoadedTraining
@@ -58,7 +58,7 @@ class Training:
     optimiser: torch.optim.AdamW
     schedule: Schedule
     kept: Tensor | None
-    fresh: tuple[str, ...]
+    taken: Taken
     module: nn.Module
     learner: Learner[Any] | None = None
     reduction: Reduction | None = None
@@ -68,6 +68,11 @@ class Training:
     def recipe(self) -> TrainingRecipe:
         """The checked recipe."""
         return self.loaded.recipe
+
+    @property
+    def fresh(self) -> tuple[str, ...]:
+        """The parameters that the initial checkpoint did not give."""
+        return self.taken.fresh
 
     @property
     def result(self) -> Detector:
@@ -144,6 +149,13 @@ class Training:
             del content["frozen"]
         if self.recipe.dropout is None:
             del content["dropout"]
+        if not self.recipe.leave:
+            del content["leave"]
+        if not self.recipe.optimiser.rates:
+            del content["optimiser"]["rates"]
+        for word in ("queries", "groups"):
+            if getattr(self.recipe.model, word) is None:
+                del content["model"][word]
         if self.recipe.init:
             content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
@@ -173,10 +185,11 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     learner = None
     if recipe.method is not None and not by_looks:
         learner = learner_of(recipe.method, detector.arch)
-    fresh: list[str] = []
+    taken = Taken()
     if recipe.init is not None:
-        fresh = load_initial(detector, Path(recipe.init), recipe.allow_missing)
-    spatial = _spatial(recipe, detector, fresh) if by_looks else None
+        initial = Path(recipe.init)
+        taken = load_initial(detector, initial, recipe.allow_missing, recipe.leave)
+    spatial = _spatial(recipe, detector, taken.fresh) if by_looks else None
     freeze(detector, recipe.frozen)
     kept = None
     if recipe.mask is not None:
@@ -196,7 +209,7 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
         adamw(module, recipe.optimiser, rates_of(recipe)),
         schedule,
         kept,
-        tuple(fresh),
+        taken,
         module,
         learner,
         reduction,

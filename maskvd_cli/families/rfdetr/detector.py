@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -15,9 +16,10 @@ from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.rfdetr.backbone import TappedTransformer
 from maskvd_cli.families.rfdetr.costs import stages_of
+from maskvd_cli.families.rfdetr.groups import first_group
 from maskvd_cli.families.rfdetr.library import QueryDetector
 from maskvd_cli.families.rfdetr.shape import QueryShape
-from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.tasks.detections import Detections, Targets, check_labels
 
 
 class RFDETR(Model):
@@ -52,6 +54,11 @@ class RFDETR(Model):
         """Patch embedding, projector, proposals, decoder and heads with their closed forms."""
         return stages_of(self.arch, self.shape, self.grid)
 
+    @property
+    def heads(self) -> QueryShape:
+        """The shape of what follows the backbone, as it is at test."""
+        return replace(self.shape, groups=1)
+
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return the detections of images (3, rows, cols) uint8, every token computed."""
         return self.finish(self.backbone(self.embed(images), self.grid))
@@ -84,3 +91,19 @@ class RFDETR(Model):
                 remedy="run in float32, or check the checkpoint",
             )
         return self.queries.detections(logits, boxes, self.input_size)
+
+    def head_losses(
+        self, features: Tensor, targets: Sequence[Targets], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return the losses `classes`, `boxes`, `overlaps` from the features (B, N, T D).
+
+        Nothing is drawn. Raises UsageError for a label that is no class.
+        """
+        del generator
+        check_labels(targets, self.shape.classes)
+        laid = features.transpose(1, 2).unflatten(2, self.grid)
+        return self.queries.losses(laid, targets, self.input_size)
+
+    def exported(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what inference needs of `tensors`: of groups of queries the first."""
+        return first_group(tensors, self.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
@@ -16,6 +16,8 @@ from maskvd_cli.families.vitdet.stated import stated_classes
 if TYPE_CHECKING:
     from maskvd_cli.families.rfdetr.detector import RFDETR
 
+# Of queries in training; the authors have 13.
+GROUPS = 13
 _CLASSES, _QUERIES = "queries.detr.class_embed.bias", "queries.detr.model.query_feat.weight"
 
 
@@ -26,6 +28,8 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
     description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
     task = "detection"
     default_input: ClassVar[str] = "384x384"
+    trainable = True
+    trained_with = frozenset({"queries", "groups"})
 
     @classmethod
     def archs(cls) -> Sequence[QueryArch]:
@@ -39,7 +43,11 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
 
     @classmethod
     def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
-        return QueryShape(classes)
+        return QueryShape(classes, arch.queries)
+
+    @classmethod
+    def trained_shape(cls, arch: QueryArch, classes: int, told: Mapping[str, Any]) -> QueryShape:
+        return QueryShape(classes, told["queries"] or arch.queries, told["groups"] or GROUPS)
 
     @classmethod
     def shape_of(cls, arch: QueryArch, file: WeightsFile) -> QueryShape:
@@ -67,6 +75,17 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
     @classmethod
     def stages(cls, arch: QueryArch, shape: QueryShape, grid: Size) -> Sequence[Stage]:
         return stages_of(arch, shape, grid)
+
+    @classmethod
+    def described(cls, shape: QueryShape) -> str:
+        return f"{shape.queries} queries"
+
+    @classmethod
+    def setting(cls, arch: QueryArch) -> dict[str, Any]:
+        # The shape tells how many queries there are.
+        told = super().setting(arch)
+        del told["queries"]
+        return told
 
     @classmethod
     def shape_setting(cls, shape: QueryShape) -> dict[str, Any]:
