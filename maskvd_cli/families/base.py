@@ -161,16 +161,34 @@ class Model(nn.Module, ABC):
         """
         return outputs[-1]
 
-    def exported(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return what inference needs of `tensors`, by the names of the model; by default all."""
-        return dict(tensors)
-
     def around_macs(self, output: Any = None, ran: Collection[str] = (EMBED, HEAD)) -> float | None:
         """Return the MACs outside the backbone of a frame with this output.
 
         `ran`: the parts that ran on it. None where the operations must be counted.
         """
         return cost_of(self.stages, output, ran)
+
+
+class TrainableModel(Model):
+    """A model that `maskvd train` can train: it has losses, and says what of it is exported.
+
+    `heads`: the shape of what follows the backbone as it is at test, a dataclass.
+    """
+
+    heads: Any
+
+    @abstractmethod
+    def head_losses(
+        self, features: Tensor, targets: Sequence[Any], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return losses by name, to be summed, from the backbone's features, whoever computed them.
+
+        All that is drawn comes from `generator`. Raises UsageError for a label that is no class.
+        """
+
+    def exported(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what inference needs of `tensors`, by the names of the model; by default all."""
+        return dict(tensors)
 
 
 class HasClasses(Protocol):

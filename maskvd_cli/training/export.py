@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import MaskvdError
-from maskvd_cli.families.base import Model
+from maskvd_cli.families.base import TrainableModel
 from maskvd_cli.families.blocks.own_weights import MODULE
 from maskvd_cli.families.checkpoints import load_into, save, sha256_of
 from maskvd_cli.machine.environment import environment
@@ -146,6 +146,6 @@ def _rounded(module: nn.Module, kind: str) -> dict[str, Tensor]:
                     f"{name} does not fit into float16", remedy="set export: float32 and run again"
                 )
     load_into(module, tensors, "the exported weights")
-    if not isinstance(module, Model):
+    if not isinstance(module, TrainableModel):
         return tensors
     return module.exported(tensors)

@@ -17,7 +17,7 @@ from maskvd_cli.core.types import Clip, Frame
 from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import Dataset, Fingerprint
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.base import Family
+from maskvd_cli.families.base import Family, check_trainable
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.tasks.recognition import label_of
 from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
@@ -132,7 +132,8 @@ def looks_of(recipe: TrainingRecipe) -> Looks | None:
 
 
 def _check_words(section: TrainedModel, family: type[Family[Any, Any]]) -> None:
-    """Raise UsageError for words of the section that the family does not know."""
+    """Raise UsageError for a family that is not trained, and for words that it does not know."""
+    check_trainable(family, section.name)
     known = {"name", "input", "frame", *family.trained_with}
     given = [
         f"model.{name}"

@@ -8,8 +8,7 @@ from typing import Any
 from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.base import check_trainable
-from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.base import TrainableModel, check_trainable
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.training.recipe import TrainingRecipe
 
@@ -33,7 +32,7 @@ class TrainingInput:
         return placement(native, self.frame, self.input)
 
 
-def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
+def new_detector(recipe: TrainingRecipe, classes: int) -> TrainableModel:
     """Return the recipe's detector with weights drawn from its seed, or its recogniser.
 
     Raises UsageError for sizes that do not fit, and for a family that cannot be trained.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from maskvd_cli.families.base import TrainableModel
 from maskvd_cli.families.checkpoints import differences, load_into, read_tensors, shapes_of
-from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.families.vitdet.namings import CLASS_TOKEN, FINAL_NORM
 from maskvd_cli.families.vitdet.renaming import CheckpointError, Converted, to_our_names
 from maskvd_cli.families.vivit import renaming as recogniser
@@ -25,7 +25,7 @@ class Taken:
 
 
 def load_initial(
-    detector: Detector, path: Path, allow_missing: Sequence[str], leave: Sequence[str] = ()
+    detector: TrainableModel, path: Path, allow_missing: Sequence[str], leave: Sequence[str] = ()
 ) -> Taken:
     """Copy a checkpoint into the detector; return which parameters keep their new weights.
 
@@ -74,7 +74,7 @@ def _left(found: Mapping[str, Tensor], leave: Sequence[str], path: Path) -> list
     return [name for name in found if any(fnmatchcase(name, pattern) for pattern in leave)]
 
 
-def freeze(detector: Detector, patterns: Sequence[str]) -> None:
+def freeze(detector: TrainableModel, patterns: Sequence[str]) -> None:
     """Let the parameters that match one of the patterns ask for no gradients, so that they stay.
 
     Raises CheckpointError for a pattern that matches none, and where none is left to learn.
@@ -89,7 +89,7 @@ def freeze(detector: Detector, patterns: Sequence[str]) -> None:
         )
 
 
-def _check_patterns(detector: Detector, patterns: Sequence[str], where: str) -> None:
+def _check_patterns(detector: TrainableModel, patterns: Sequence[str], where: str) -> None:
     names = detector.state_dict()
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import DatasetError, UsageError
+from maskvd_cli.families.base import TrainableModel
 from maskvd_cli.families.checkpoints import sha256_of
-from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.methods.learning import Learner
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
@@ -27,7 +27,7 @@ from maskvd_cli.training.geometry import TrainingInput, new_detector
 from maskvd_cli.training.initial import Taken, freeze, load_initial
 from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
 from maskvd_cli.training.load import LoadedTraining
-from maskvd_cli.training.masking import training_mask
+from maskvd_cli.training.masking import check_maskable, training_mask
 from maskvd_cli.training.optimiser import adamw, average_of
 from maskvd_cli.training.recipe import FREE, TrainingRecipe
 from maskvd_cli.training.records import FOLDER_VERSION
@@ -53,7 +53,7 @@ class Training:
     learnt: FrameList
     evaluated: FrameList
     device: torch.device
-    detector: Detector
+    detector: TrainableModel
     average: nn.Module | None
     optimiser: torch.optim.AdamW
     schedule: Schedule
@@ -75,10 +75,10 @@ class Training:
         return self.taken.fresh
 
     @property
-    def result(self) -> Detector:
+    def result(self) -> TrainableModel:
         """The detector that is evaluated and exported: the averaged one where there is one."""
         averaged = self.average if self.learner is None else self._part(DETECTOR)
-        return self.detector if averaged is None else cast(Detector, averaged)
+        return self.detector if averaged is None else cast(TrainableModel, averaged)
 
     @property
     def own(self) -> nn.Module:
@@ -108,7 +108,7 @@ class Training:
         return headline, by_class_of(headline)
 
     @property
-    def detecting(self) -> Detector | ReducedDetector:
+    def detecting(self) -> TrainableModel | ReducedDetector:
         """What is evaluated: with the reduction on, as the training ends, if there is one."""
         return (
             self.result if self.reduction is None else ReducedDetector(self.result, self.reduction)
@@ -193,6 +193,7 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     freeze(detector, recipe.frozen)
     kept = None
     if recipe.mask is not None:
+        check_maskable(detector.arch)
         rate, patch = recipe.mask.static_keep_rate, detector.arch.patch
         kept = training_mask(learnt, geometry, rate, patch).to(device)
     module = detector if learner is None else beside(learner, detector, recipe)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.base import Model, Stage
+from maskvd_cli.families.base import Stage, TrainableModel
 from maskvd_cli.families.blocks.vit import PatchEmbedding
 from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.rfdetr.archs import QueryArch
@@ -22,7 +22,7 @@ from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.tasks.detections import Detections, Targets, check_labels
 
 
-class RFDETR(Model):
+class RFDETR(TrainableModel):
     """The whole detector for one input size; the parameters do not depend on that size.
 
     New weights are drawn from `seed` and leave the global random state as it was. Raises UsageError
@@ -35,6 +35,7 @@ class RFDETR(Model):
     ) -> None:
         super().__init__()
         self.arch, self.shape, self.input_size = arch, shape, input_size
+        self.heads = replace(shape, groups=1)
         self.grid = arch.grid(input_size)
         if self.grid.area < shape.queries:
             raise UsageError(
@@ -53,11 +54,6 @@ class RFDETR(Model):
     def stages(self) -> Sequence[Stage]:
         """Patch embedding, projector, proposals, decoder and heads with their closed forms."""
         return stages_of(self.arch, self.shape, self.grid)
-
-    @property
-    def heads(self) -> QueryShape:
-        """The shape of what follows the backbone, as it is at test."""
-        return replace(self.shape, groups=1)
 
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Return the detections of images (3, rows, cols) uint8, every token computed."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.base import Model, Stage
+from maskvd_cli.families.base import Stage, TrainableModel
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.preprocess import to_input
@@ -27,7 +27,7 @@ from maskvd_cli.families.vitdet.rpn import RegionProposalNetwork
 from maskvd_cli.tasks.detections import Detections, Targets, check_labels
 
 
-class Detector(Model):
+class Detector(TrainableModel):
     """The whole detector for one input size; the parameters do not depend on that size.
 
     New weights are drawn from `seed` and leave the global random state as it was. Runs on any
