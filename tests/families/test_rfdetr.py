@@ -17,7 +17,7 @@ from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.counting import MacCounter, count_macs
 from maskvd_cli.families.checkpoints import differences, load_into, shapes_of
 from maskvd_cli.families.preprocess import to_input
-from maskvd_cli.families.rfdetr.archs import ARCHS, rfdetr
+from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch, rfdetr
 from maskvd_cli.families.rfdetr.backbone import TappedTransformer
 from maskvd_cli.families.rfdetr.detector import RFDETR
 from maskvd_cli.families.rfdetr.family import RFDETRFamily
@@ -254,10 +254,12 @@ def test_the_state_dict_of_another_architecture_is_refused() -> None:
 # Costs.
 
 
-@pytest.mark.parametrize("size", [SQUARE, WIDE])
+@pytest.mark.parametrize(
+    ("arch", "size"), [(SMALL, SQUARE), (SMALL, WIDE), (ARCHS["rfdetr-ti"], Size(96, 320))]
+)
 @needs_library
-def test_closed_forms_are_what_is_counted(size: Size) -> None:
-    model = RFDETR(SMALL, SHAPE, size).requires_grad_(False).eval()
+def test_closed_forms_are_what_is_counted(arch: QueryArch, size: Size) -> None:
+    model = RFDETR(arch, SHAPE, size).requires_grad_(False).eval()
     parts = {stage.name: cost_of([stage], None, {stage.part}) for stage in model.stages}
     detr: Any = model.queries.detr
     inside = {
@@ -279,7 +281,7 @@ def test_closed_forms_are_what_is_counted(size: Size) -> None:
     counted["proposals"] = behind - sum(counted[name] for name in ("projector", "decoder", "heads"))
     backbone = counted.pop("backbone")
     assert counted == parts
-    assert backbone == costs.dense(SMALL, model.grid).matrix
+    assert backbone == costs.dense(arch, model.grid).matrix
     assert behind == cost_of(model.stages, None, {HEAD})
 
 
