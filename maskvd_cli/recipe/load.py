@@ -45,9 +45,9 @@ class Catalog:
     `sections`: what may stand under a metric's name, by that name. `why_broken`: why a registered
     name cannot be used, by kind and name; None where it can, or nobody registered it. `knows`:
     whether a name that is not among `methods` is one of them nevertheless, made of others; `pairs`:
-    all such names. `made_for`: the input of a model where the recipe names none. `weights_at`: where the
-    weights that a bare name stands for lie, None for any other text; raises MaskvdError where
-    they can lie nowhere.
+    all such names. `made_for`: the input of a model where the recipe names none. `weights_at`:
+    where the weights that a bare name stands for lie, None for any other text; raises MaskvdError
+    where they can lie nowhere.
     """
 
     methods: Sequence[str]

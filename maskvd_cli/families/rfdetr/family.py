@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.library_cases import LibraryCase
@@ -18,6 +20,8 @@ from maskvd_cli.families.vitdet.stated import stated_classes
 if TYPE_CHECKING:
     from maskvd_cli.families.rfdetr.detector import RFDETR
 
+# Of queries in training; the authors have 13.
+GROUPS = 13
 _CLASSES, _QUERIES = "queries.detr.class_embed.bias", "queries.detr.model.query_feat.weight"
 
 
@@ -25,6 +29,21 @@ class QueryFamily(Family[QueryArch, QueryShape]):
     """A transformer in windows, read at several depths, and a two-stage DETR decoder."""
 
     task = "detection"
+    trainable = True
+    trained_with = frozenset({"queries", "groups"})
+
+    @classmethod
+    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
+        return QueryShape(classes, arch.queries)
+
+    @classmethod
+    def trained_shape(cls, arch: QueryArch, classes: int, told: Mapping[str, Any]) -> QueryShape:
+        if find_spec("scipy") is None:
+            raise UsageError(
+                f"the losses of {arch.name} match queries to objects with scipy",
+                remedy="pip install scipy",
+            )
+        return QueryShape(classes, told["queries"] or arch.queries, told["groups"] or GROUPS)
 
     @classmethod
     def frame_at(cls, arch: QueryArch, input_size: Size) -> Size | None:
@@ -40,7 +59,7 @@ class QueryFamily(Family[QueryArch, QueryShape]):
                 where=file.path,
                 remedy="give weights of maskvd, of the hub, or of rfdetr",
             )
-        return QueryShape(classes[0], queries[0], table_of(arch, file))
+        return QueryShape(classes[0], queries[0], table=table_of(arch, file))
 
     @classmethod
     def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str | None] | None:
@@ -61,6 +80,17 @@ class QueryFamily(Family[QueryArch, QueryShape]):
     @classmethod
     def stages(cls, arch: QueryArch, shape: QueryShape, grid: Size) -> Sequence[Stage]:
         return stages_of(arch, shape, grid)
+
+    @classmethod
+    def described(cls, shape: QueryShape) -> str:
+        return f"{shape.queries} queries"
+
+    @classmethod
+    def setting(cls, arch: QueryArch) -> dict[str, Any]:
+        # The shape tells how many queries there are.
+        told = super().setting(arch)
+        del told["queries"]
+        return told
 
     @classmethod
     def shape_setting(cls, shape: QueryShape) -> dict[str, Any]:
@@ -89,10 +119,6 @@ class RFDETRFamily(QueryFamily):
         from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
 
         return RFDETR(on_table(arch, shape.table), shape, input_size, seed=seed)
-
-    @classmethod
-    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
-        return QueryShape(classes)
 
     @classmethod
     def adopted(cls, arch: QueryArch, file: WeightsFile) -> WeightsFile:
