@@ -15,6 +15,7 @@ from maskvd_cli.commands.compare import compare
 from maskvd_cli.commands.convert import convert
 from maskvd_cli.commands.doctor import doctor
 from maskvd_cli.commands.film import film
+from maskvd_cli.commands.get import get
 from maskvd_cli.commands.heatmap import heatmap
 from maskvd_cli.commands.ls import ls
 from maskvd_cli.commands.mask import mask
@@ -126,6 +127,7 @@ for command in (
     verify,
     ls,
     doctor,
+    get,
     convert,
     synth,
     train,

@@ -31,8 +31,8 @@ _MOST_ENTRIES = 24
 _log = logging.getLogger(__name__)
 
 
-def cache_folder(dataset_root: Path) -> Path | None:
-    """Return the cache folder, None where nothing is to be kept: never inside a dataset."""
+def user_folder() -> Path | None:
+    """Return the user's cache folder, None where nothing is to be kept."""
     given = os.environ.get("MASKVD_CACHE", "")
     if given.lower() == "off":
         return None
@@ -40,8 +40,13 @@ def cache_folder(dataset_root: Path) -> Path | None:
     folder = Path(given or Path(home) / "maskvd").expanduser()
     if not folder.is_absolute() and not given:
         return None
-    folder = folder.resolve()
-    return None if folder.is_relative_to(dataset_root.resolve()) else folder
+    return folder.resolve()
+
+
+def cache_folder(dataset_root: Path) -> Path | None:
+    """Return the cache folder, None where nothing is to be kept: never inside a dataset."""
+    folder = user_folder()
+    return None if folder is None or folder.is_relative_to(dataset_root.resolve()) else folder
 
 
 def digest(parts: Iterable[object]) -> str:

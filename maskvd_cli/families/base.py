@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -194,11 +194,22 @@ S = TypeVar("S", bound=HasClasses)
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """What a weights file holds: tensors by name, and what its writer said beside them."""
+    """What a weights file holds: tensors by name, and what its writer said beside them.
+
+    `metadata` are those of our own training, `config` a library's beside the file, `settings` what
+    else a .pth holds: none of them is checked. A family that adopts the file says in `classes` what
+    each stands for, None for nothing, and in `remarks` what a reader of results must know.
+    `wanted`: the classes that are asked for, for models that read them as texts.
+    """
 
     path: Path
     tensors: Mapping[str, Tensor]
     metadata: Mapping[str, str]
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    classes: Sequence[str | None] | None = None
+    remarks: Sequence[str] = ()
+    wanted: Sequence[str] = ()
 
 
 class Family(ABC, Generic[A, S]):
@@ -206,7 +217,9 @@ class Family(ABC, Generic[A, S]):
 
     `A` are its architectures, `S` shapes of its heads, both frozen. `task`: the registered name of
     what its outputs are scored as. `revision` rises when the same weights give other outputs.
-    `trainable`: whether `maskvd train` can train it. A family keeps no state.
+    `trainable`: whether `maskvd train` can train it. `published`: the repository of the Hugging
+    Face hub that holds the weights of a model, by its name; `published_beside`: files that are of
+    use beside config and tensors, where the repository has them. A family keeps no state.
     """
 
     name: ClassVar[str]
@@ -215,6 +228,8 @@ class Family(ABC, Generic[A, S]):
     revision: ClassVar[int] = 1
     default_input: ClassVar[str]
     trainable: ClassVar[bool] = False
+    published: ClassVar[Mapping[str, str]] = {}
+    published_beside: ClassVar[Sequence[str]] = ()
 
     @classmethod
     @abstractmethod

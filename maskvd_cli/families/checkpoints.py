@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import pickle
@@ -9,6 +10,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from maskvd_cli.store.atomic import write_bytes
 FORMAT_VERSION = 1
 _METADATA = "maskvd"
 _CONTAINERS = ("model", "state_dict")
+_PLAIN = argparse.Namespace
 _NPZ_FOLDER, _NPY = "sd/", b"\x93NUMPY"
 _SAFE = "save the tensors alone as .safetensors where you trust the file, and give that"
 Shapes = Mapping[str, Sequence[int]]
@@ -46,10 +49,35 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     declares is held against its size before it is allocated (`declared_sizes`).
     Raises CheckpointError for these, and for absent, damaged, nested and empty files.
     """
+    return _read(path, _read_pth)
+
+
+def read_with_settings(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors as `read_tensors` does, and what stands beside them in a .pth or .pt.
+
+    There, and only here, an `argparse.Namespace` is taken, too, as a mapping of its attributes: a
+    holder of values that runs nothing. Values are as the file has them: check each before use.
+    """
+    settings: dict[str, Any] = {}
+
+    def read(path: Path) -> object:
+        content = _loaded_pth(path, torch.serialization.safe_globals([_PLAIN]))
+        tensors = _contained(content)
+        if tensors is not content:
+            assert isinstance(content, Mapping)
+            for name, value in content.items():
+                if isinstance(name, str) and name not in _CONTAINERS:
+                    settings[name] = vars(value) if isinstance(value, _PLAIN) else value
+        return tensors
+
+    return _read(path, read), settings
+
+
+def _read(path: Path, read_pth: Callable[[Path], Any]) -> dict[str, Tensor]:
     readers: dict[str, Callable[[Path], Any]] = {
         ".safetensors": _read_safetensors,
-        ".pth": _read_pth,
-        ".pt": _read_pth,
+        ".pth": read_pth,
+        ".pt": read_pth,
         ".npz": _read_npz,
     }
     suffix = path.suffix.lower()
@@ -197,12 +225,16 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pth(path: Path) -> object:
+    return _contained(_loaded_pth(path, nullcontext()))
+
+
+def _loaded_pth(path: Path, allowing: AbstractContextManager[object]) -> object:
     check_pth(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), allowing:
             # What torch warns of here (TorchScript, newer pickles) it then refuses.
             warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         what = f"{foreign[1]} besides tensors" if foreign else "something besides tensors"
@@ -211,6 +243,10 @@ def _read_pth(path: Path) -> object:
             where=path,
             remedy=_SAFE,
         ) from error
+
+
+def _contained(content: object) -> object:
+    """Return the state dict of a file: what stands under a known name, else all of it."""
     if isinstance(content, dict):
         for container in _CONTAINERS:
             if isinstance(content.get(container), Mapping):

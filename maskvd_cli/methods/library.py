@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -19,8 +19,10 @@ from maskvd_cli.core.placement import Placement, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.resize import resized
-from maskvd_cli.families.base import Model, WeightsFile
-from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors
+from maskvd_cli.families.base import Model
+from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.fetched import home_of, name_at
+from maskvd_cli.families.snapshots import read_weights
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.masks.static import region_scores
@@ -35,19 +37,24 @@ Image = NDArray[np.uint8]
 
 
 def load(
-    weights: str | Path, *, name: str | None = None, input: str | None = None, device: str = "auto"
+    weights: str | Path,
+    *,
+    name: str | None = None,
+    input: str | None = None,
+    device: str = "auto",
+    classes: Sequence[str] = (),
 ) -> Model:
     """Return the model of a weights file, ready to run.
 
     `name`: of the model, as in `maskvd ls models`; `input`: rows x columns, such as `192x640`. Both
     are what the file says where they are left out; where it does not, the input is the family's.
-    `device`: auto, cpu, cuda or cuda:1. Raises CheckpointError for a file that cannot be used,
-    UsageError where it does not say its model and none is given.
+    The bare name of a published model stands for what `maskvd get` fetched. `device`: auto, cpu,
+    cuda or cuda:1. `classes`: what a model looks for that reads texts. Raises CheckpointError for
+    a file that cannot be used, UsageError where it does not say its model and none is given.
     """
-    path = Path(weights)
-    ours = path.suffix.lower() == ".safetensors"
-    file = WeightsFile(path, read_tensors(path), read_metadata(path) if ours else {})
-    name = name or file.metadata.get("arch")
+    path = home_of(str(weights)) or Path(weights)
+    file = read_weights(path, classes)
+    name = name or name_at(path) or file.metadata.get("arch")
     if name is None:
         raise UsageError(f"{path} does not say which model it is of", remedy="give name=")
     known = entry(name)

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel, create_model
 
-from maskvd_cli.core.errors import RecipeError, unknown
+from maskvd_cli.core.errors import MaskvdError, RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path, files_in
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, RETIRED, EntrySection, ModelSection, Recipe
@@ -38,7 +38,8 @@ class Catalog:
     `sections`: what may stand under a metric's name, by that name. `why_broken`: why a registered
     name cannot be used, by kind and name; None where it can, or nobody registered it. `knows`:
     whether a name that is not among `methods` is one of them nevertheless, made of others; `pairs`:
-    all such names.
+    all such names. `weights_at`: where the weights that a bare name stands for lie, None for any
+    other text; raises MaskvdError where they can lie nowhere.
     """
 
     methods: Sequence[str]
@@ -50,6 +51,7 @@ class Catalog:
     why_broken: Callable[[str, str], str | None] = lambda kind, name: None
     knows: Callable[[str], bool] = lambda _: False
     pairs: Callable[[], Sequence[str]] = lambda: ()
+    weights_at: Callable[[str], Path | None] = lambda _: None
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ def load_recipe(path: Path, catalog: Catalog, assignments: Sequence[str] = ()) -
     if recipe is None or sections is None or problems:
         raise RecipeError(sorted(dict.fromkeys(problems), key=position_of))
     recipe = recipe.with_sections(dict(sections))
-    recipe = _with_absolute_paths(recipe, data, path, document)
+    recipe = _with_absolute_paths(recipe, data, path, document, catalog.weights_at)
     notes = tuple(f"{document.place((key,))} {key} {RETIRED[key]}" for key in retired)
     return LoadedRecipe(path, recipe, tuple(points), source, tuple(assignments), notes)
 
@@ -294,7 +296,11 @@ def _model_places(data: Mapping[str, Any]) -> list[KeyPath]:
 
 
 def _with_absolute_paths(
-    recipe: Recipe, data: Mapping[str, Any], file: Path, document: Document
+    recipe: Recipe,
+    data: Mapping[str, Any],
+    file: Path,
+    document: Document,
+    weights_at: Callable[[str], Path | None],
 ) -> Recipe:
     """Resolve path values: against the recipe's folder, or the current one where `--set` gave them.
 
@@ -315,7 +321,13 @@ def _with_absolute_paths(
     for model, place in zip(recipe.models, _model_places(data), strict=True):
         full = model.weights
         if full is not None and full != RANDOM_WEIGHTS:
-            full = absolute_path(full, (*place, "weights"), document, file, problems)
+            path = (*place, "weights")
+            try:
+                known = weights_at(full)
+            except MaskvdError as error:
+                problems.append(document.problem(path, str(error)))
+            else:
+                full = str(known) if known else absolute_path(full, path, document, file, problems)
         models.append(model.model_copy(update={"weights": full}))
     if problems:
         raise RecipeError(sorted(problems, key=position_of))

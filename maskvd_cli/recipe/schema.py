@@ -17,7 +17,9 @@ from pydantic import (
     field_validator,
 )
 
+from maskvd_cli.core.errors import unknown
 from maskvd_cli.core.size import Size
+from maskvd_cli.recipe import class_maps
 from maskvd_cli.recipe.section import Section
 from maskvd_cli.recipe.statistics import StatisticsSection
 
@@ -63,6 +65,18 @@ def _device(text: str) -> str:
 
 DeviceText = Annotated[
     str, AfterValidator(_device), Field(json_schema_extra={"pattern": f"^({DEVICE_PATTERN})$"})
+]
+
+
+def _class_map(name: str) -> str:
+    if name not in class_maps.names():
+        raise ValueError(unknown("map of classes", name, class_maps.names()))
+    return name
+
+
+ClassList = Annotated[list[str | None], Field(min_length=1)]
+ClassMap = Annotated[
+    str, AfterValidator(_class_map), Field(json_schema_extra={"enum": class_maps.names()})
 ]
 
 
@@ -197,13 +211,14 @@ class ModelSection(Section):
     )
     weights: str | None = Field(
         default=None,
-        description="weights file, relative to the recipe: the model runs and is measured; random: "
+        description="weights file, or folder of the Hugging Face hub, relative to the recipe, or "
+        "the name of a model that `maskvd get` fetched: the model runs and is measured; random: "
         "drawn from the seed, for latency and memory alone; absent: planned from annotations",
     )
-    classes: list[str | None] | None = Field(
+    classes: ClassList | ClassMap | None = Field(
         default=None,
-        min_length=1,
         description="the dataset's class that each class of the weights stands for, null for none; "
+        "or a map that comes with maskvd, such as coco-to-kitti, or by-name: those that both have; "
         "default: as the file says, else the dataset's classes in their order",
     )
     called: Annotated[str, Field(pattern=_CALLED)] | None = Field(

@@ -13,13 +13,19 @@ from typing import Any
 import torch
 
 from maskvd_cli.core.errors import UsageError, unknown
+from maskvd_cli.core.words import counted
 from maskvd_cli.families.base import Model, WeightsFile
-from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, sha256_of
+from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.snapshots import digest_of, read_weights
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.machine.device import DTYPES, resolve_device
+from maskvd_cli.recipe.class_maps import fitting, mapped
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
 from maskvd_cli.scenes.geometry import Geometry
 from maskvd_cli.scenes.loaded import Held
+
+# Of classes that do not fit, those that an error names.
+_SHOWN = 5
 
 
 class Weights:
@@ -38,7 +44,10 @@ class Weights:
         self._held = held or Held()
         self._path = Path(recipe.model.weights)
         self._seed = recipe.seed
-        self._named = recipe.model.classes
+        given = recipe.model.classes
+        self._map = given if isinstance(given, str) else None
+        self._named = None if isinstance(given, str) else given
+        self._mapped: list[str | None] = []
         self._classes = list(classes)
         self._file = None if self.random else self._adopted()
         self.shape = self._shape()
@@ -46,14 +55,14 @@ class Weights:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the file, or `random`."""
-        return RANDOM_WEIGHTS if self.random else sha256_of(self._path)
+        """SHA-256 of the file or of the files of a folder, or `random`."""
+        return RANDOM_WEIGHTS if self.random else digest_of(self._path)
 
     def setting(self) -> dict[str, Any]:
         """Return what decides a result, as JSON values."""
         return {
             "weights": self.digest,
-            "classes": self._named,
+            "classes": self._named if self._map is None else self._mapped,
             "device": self.device.type,
             "precision": self.precision,
             **self.entry.family.measured_setting(self.shape),
@@ -66,7 +75,8 @@ class Weights:
                 f"Weights are drawn from seed {self._seed} by torch {torch.__version__}; another "
                 "torch may draw others."
             ]
-        return self.entry.family.notes(self.entry.arch, self.shape, self._file)
+        notes = self.entry.family.notes(self.entry.arch, self.shape, self._file)
+        return [*notes, *self._file.remarks]
 
     def model(self, geometry: Geometry) -> Model:
         """Return the model for an input, loaded strictly, in evaluation mode.
@@ -83,7 +93,7 @@ class Weights:
         return model.to(self.device, DTYPES[self.precision])
 
     def _adopted(self) -> WeightsFile:
-        return self.entry.family.adopted(self.entry.arch, _read(self._path))
+        return self.entry.family.adopted(self.entry.arch, read_weights(self._path, self._classes))
 
     def _shape(self) -> Any:
         family, arch = self.entry.family, self.entry.arch
@@ -91,13 +101,37 @@ class Weights:
             return family.random_shape(arch, len(self._named or self._classes))
         return family.shape_of(arch, self._file)
 
+    def _by_map(self, name: str, said: Sequence[str | None] | None) -> list[str | None]:
+        if said is None:
+            raise UsageError(
+                f"model.classes: {name} needs weights that name their classes; these do not",
+                remedy="list the dataset's class that each stands for, null for none",
+            )
+        return mapped(name, said, self._classes)
+
+    def _unlike(self, said: Sequence[str | None], strange: Sequence[str]) -> UsageError:
+        """Return what to say of weights whose classes are not the dataset's."""
+        maps = fitting(said, self._classes)
+        shown = ", ".join(strange[:_SHOWN]) + (", ..." if len(strange) > _SHOWN else "")
+        return UsageError(
+            f"the weights name {counted(len(strange), 'class', 'classes')} that the dataset does "
+            f"not have ({shown})",
+            remedy=f"give model.classes: {' or '.join(maps)}"
+            if maps
+            else "say in model.classes which of the dataset's each stands for, null for none",
+        )
+
     def _labels(self) -> tuple[int | None, ...]:
         """Return, for every class of the model, the dataset's class or None."""
         said = None if self._file is None else self.entry.family.class_names(self.shape, self._file)
-        names = self._named or said or self._classes
-        for name in names:
-            if name is not None and name not in self._classes:
-                raise UsageError(f"model.classes: {unknown('class', name, self._classes)}")
+        if self._map is not None:
+            self._mapped = self._by_map(self._map, said)
+        names = self._mapped or self._named or said or self._classes
+        strange = [name for name in names if name is not None and name not in self._classes]
+        if strange and names is said:
+            raise self._unlike(said, strange)
+        for name in strange:
+            raise UsageError(f"model.classes: {unknown('class', name, self._classes)}")
         if len(names) != self.shape.classes:
             raise UsageError(
                 f"the weights have {self.shape.classes} classes, not {len(names)} "
@@ -105,9 +139,3 @@ class Weights:
                 remedy="say in model.classes which of the dataset's each stands for, null for none",
             )
         return tuple(None if name is None else self._classes.index(name) for name in names)
-
-
-def _read(path: Path) -> WeightsFile:
-    """Read tensors, and what our own training wrote beside them; files of others say nothing."""
-    is_ours = path.suffix.lower() == ".safetensors"
-    return WeightsFile(path, read_tensors(path), read_metadata(path) if is_ours else {})

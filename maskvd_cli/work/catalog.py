@@ -10,6 +10,7 @@ from maskvd_cli.core.errors import MaskvdError, unknown
 from maskvd_cli.core.registry import Registry
 from maskvd_cli.data.base import RAW
 from maskvd_cli.data.registry import datasets
+from maskvd_cli.families.fetched import home_of
 from maskvd_cli.families.zoo import broken_families, models
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.metrics.registry import every_metric, metrics
@@ -30,6 +31,7 @@ def catalog() -> Catalog:
         why_broken=_why_broken,
         knows=methods.knows,
         pairs=methods.pairs,
+        weights_at=home_of,
     )
 
 

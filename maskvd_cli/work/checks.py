@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maskvd_cli.core.errors import DatasetError, MaskvdError
 from maskvd_cli.core.words import counted
-from maskvd_cli.families.checkpoints import read_tensors
+from maskvd_cli.families.snapshots import read_weights
 from maskvd_cli.recipe.load import LoadedRecipe
 from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
 from maskvd_cli.scenes.annotations import Annotations
@@ -113,7 +113,7 @@ def _weights(recipe: Recipe, classes: tuple[str, ...] | None) -> str:
     if classes is None and file == RANDOM_WEIGHTS:
         return "random; of how many classes, the dataset alone tells"
     if classes is None:
-        tensors = read_tensors(Path(file))
+        tensors = read_weights(Path(file)).tensors
         return f"{file}, {counted(len(tensors), 'tensor')}; fit is not checked without the dataset"
     weights = Weights(recipe, classes or ())
     weights.model(Geometry.of(recipe, recipe.model.input[0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,8 +11,17 @@ from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.owlv2.archs import ARCHS, Owlv2Arch
 from maskvd_cli.families.owlv2.costs import stages_of
-from maskvd_cli.families.owlv2.renaming import OUR_QUERIES, is_library, to_our_names
+from maskvd_cli.families.owlv2.renaming import (
+    ABSENT,
+    OUR_QUERIES,
+    QUERIES,
+    expected_config,
+    is_library,
+    to_our_names,
+)
 from maskvd_cli.families.owlv2.shape import QueriesShape
+from maskvd_cli.families.owlv2.texts import PROMPT, TOKENIZER, can_read_texts, queries_of
+from maskvd_cli.families.snapshots import check_config
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
 
@@ -27,6 +36,10 @@ class Owlv2Family(Family[Owlv2Arch, QueriesShape]):
     description = "CLIP's ViT, every patch a detection, texts as classes (OWLv2, NeurIPS 2023)"
     task = "detection"
     default_input: ClassVar[str] = "960x960"
+    published: ClassVar[Mapping[str, str]] = {
+        "owlv2-base": "google/owlv2-base-patch16-ensemble",
+    }
+    published_beside: ClassVar[Sequence[str]] = TOKENIZER
 
     @classmethod
     def archs(cls) -> Sequence[Owlv2Arch]:
@@ -46,6 +59,16 @@ class Owlv2Family(Family[Owlv2Arch, QueriesShape]):
     def adopted(cls, arch: Owlv2Arch, file: WeightsFile) -> WeightsFile:
         if not is_library(file.tensors):
             return file
+        check_config(file, arch.name, expected_config(arch), ABSENT)
+        if QUERIES not in file.tensors and file.wanted and can_read_texts(file):
+            queries = queries_of(file.wanted, file)
+            remark = f"Classes are texts, as in '{PROMPT.format(file.wanted[0])}'."
+            file = replace(
+                file,
+                tensors={**file.tensors, QUERIES: queries},
+                classes=list(file.wanted),
+                remarks=(*file.remarks, remark),
+            )
         return replace(file, tensors=to_our_names(file.tensors, arch, file.path))
 
     @classmethod
@@ -60,8 +83,8 @@ class Owlv2Family(Family[Owlv2Arch, QueriesShape]):
         return QueriesShape(sides[0])
 
     @classmethod
-    def class_names(cls, shape: QueriesShape, file: WeightsFile) -> Sequence[str] | None:
-        return stated_classes(file.metadata, shape.classes, file.path)
+    def class_names(cls, shape: QueriesShape, file: WeightsFile) -> Sequence[str | None] | None:
+        return file.classes or stated_classes(file.metadata, shape.classes, file.path)
 
     @classmethod
     def stages(cls, arch: Owlv2Arch, shape: QueriesShape, grid: Size) -> Sequence[Stage]:

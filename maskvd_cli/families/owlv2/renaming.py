@@ -41,6 +41,16 @@ _AROUND = {
     "backbone.product_norm": "layer_norm",
     **{head: head for head in _HEADS},
 }
+# What the library takes where a config does not say.
+ABSENT = {
+    "projection_dim": 512,
+    "vision_config.hidden_size": 768,
+    "vision_config.num_hidden_layers": 12,
+    "vision_config.num_attention_heads": 12,
+    "vision_config.intermediate_size": 3072,
+    "vision_config.image_size": 768,
+    "vision_config.patch_size": 16,
+}
 # Texts, what compares whole images with them, and how likely anything is an object.
 _UNUSED = (
     "owlv2.text_model.", "owlv2.text_projection.", "owlv2.visual_projection.",
@@ -65,7 +75,7 @@ def to_our_names(
         raise CheckpointError(
             f"holds no embeddings of texts under {QUERIES}, so it has no classes",
             where=where,
-            remedy="compute them once with the text model, one row per class, and add them",
+            remedy="give the whole folder (maskvd get owlv2-base), or add them, one row per class",
         )
     used = {name: value for name, value in tensors.items() if not name.startswith(_UNUSED)}
     problems = differences(library_shapes(arch, len(tensors[QUERIES])), shapes_of(used))
@@ -89,6 +99,24 @@ def to_our_names(
         "backbone.class_token": (used[_CLASS] + used[_POSITIONS][0])[None, None],
         "backbone.positions": used[_POSITIONS][1:].unflatten(0, tuple(arch.position_table)),
         OUR_QUERIES: used[QUERIES],
+    }
+
+
+def expected_config(arch: Owlv2Arch) -> dict[str, object]:
+    """Return what the library's config of an architecture says, by dotted key."""
+    vision = {
+        "hidden_size": arch.dim,
+        "num_hidden_layers": arch.depth,
+        "num_attention_heads": arch.heads,
+        "intermediate_size": arch.mlp_ratio * arch.dim,
+        "image_size": arch.patch * arch.position_table.rows,
+        "patch_size": arch.patch,
+        "hidden_act": "quick_gelu",
+    }
+    return {
+        "model_type": "owlv2",
+        "projection_dim": arch.query_dim,
+        **{f"vision_config.{key}": value for key, value in vision.items()},
     }
 
 

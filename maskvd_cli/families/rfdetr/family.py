@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
@@ -10,6 +10,7 @@ from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
 from maskvd_cli.families.rfdetr.costs import stages_of
+from maskvd_cli.families.rfdetr.published import REPOSITORIES, adopted
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
@@ -31,15 +32,15 @@ class QueryFamily(Family[QueryArch, QueryShape]):
                             for name in (_CLASSES, _QUERIES))  # fmt: skip
         if len(classes) != 1 or len(queries) != 2 or min(classes[0], queries[0]) < 1:
             raise CheckpointError(
-                f"holds no {_CLASSES} and {_QUERIES}, so it is no {cls.name} of maskvd",
+                f"holds no {_CLASSES} and {_QUERIES}, so it is no {cls.name}",
                 where=file.path,
-                remedy="give weights that maskvd wrote",
+                remedy="give weights of maskvd, of the hub, or of rfdetr",
             )
         return QueryShape(classes[0], queries[0])
 
     @classmethod
-    def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str] | None:
-        return stated_classes(file.metadata, shape.classes, file.path)
+    def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str | None] | None:
+        return file.classes or stated_classes(file.metadata, shape.classes, file.path)
 
     @classmethod
     def notes(cls, arch: QueryArch, shape: QueryShape, file: WeightsFile) -> list[str]:
@@ -63,6 +64,7 @@ class RFDETRFamily(QueryFamily):
     name = "rfdetr"
     description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
     default_input: ClassVar[str] = "384x384"
+    published: ClassVar[Mapping[str, str]] = REPOSITORIES
 
     @classmethod
     def archs(cls) -> Sequence[QueryArch]:
@@ -77,6 +79,10 @@ class RFDETRFamily(QueryFamily):
     @classmethod
     def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
         return QueryShape(classes)
+
+    @classmethod
+    def adopted(cls, arch: QueryArch, file: WeightsFile) -> WeightsFile:
+        return adopted(arch, file)
 
     @classmethod
     def library_case(cls) -> LibraryCase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isqrt
@@ -18,6 +19,32 @@ _QUERY_TABLES = ("model.query_feat.weight", "model.reference_point_embed.weight"
 # Each group of queries has these of its own, under its number.
 _GROUPED = ("enc_output", "enc_output_norm", "enc_out_bbox_embed", "enc_out_class_embed")
 _KINDS = ("weight", "bias")
+# Earlier, and today's, of attention: published files have the earlier ones.
+_EARLIER = {
+    "attention.attention.query": "attention.q_proj",
+    "attention.attention.key": "attention.k_proj",
+    "attention.attention.value": "attention.v_proj",
+    "attention.output.dense": "attention.o_proj",
+}
+_EARLIER_NAME = re.compile("|".join(map(re.escape, _EARLIER)))
+
+
+def is_library(tensors: Mapping[str, Tensor]) -> bool:
+    """Tell whether tensors have the names of transformers."""
+    return any(name.startswith("model.") for name in tensors)
+
+
+def as_today(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict of any version of transformers under today's names, at least float32.
+
+    Layer scales are folded, which halves of numbers do not stand.
+    """
+    return {
+        _EARLIER_NAME.sub(lambda found: _EARLIER[found[0]], name)
+        if name.startswith(_ENCODER)
+        else name: tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
+        for name, tensor in tensors.items()
+    }
 
 
 @dataclass(frozen=True)

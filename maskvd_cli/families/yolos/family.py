@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
+from maskvd_cli.families.coco import named_or_coco
 from maskvd_cli.families.library_cases import LibraryCase
+from maskvd_cli.families.snapshots import check_config, labels_of
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
 from maskvd_cli.families.yolos.archs import ARCHS, YolosArch
 from maskvd_cli.families.yolos.costs import stages_of
-from maskvd_cli.families.yolos.renaming import CLASSES, is_library, to_our_names
+from maskvd_cli.families.yolos.renaming import (
+    ABSENT,
+    CLASSES,
+    expected_config,
+    is_library,
+    outputs_of,
+    to_our_names,
+)
 from maskvd_cli.families.yolos.shape import HeadsShape
 
 if TYPE_CHECKING:
@@ -27,6 +36,7 @@ class YolosFamily(Family[YolosArch, HeadsShape]):
     description = "plain ViT with 100 detection tokens and two small heads (YOLOS, NeurIPS 2021)"
     task = "detection"
     default_input: ClassVar[str] = "512x864"
+    published: ClassVar[Mapping[str, str]] = {name: f"hustvl/{name}" for name in ARCHS}
 
     @classmethod
     def archs(cls) -> Sequence[YolosArch]:
@@ -46,7 +56,10 @@ class YolosFamily(Family[YolosArch, HeadsShape]):
     def adopted(cls, arch: YolosArch, file: WeightsFile) -> WeightsFile:
         if not is_library(file.tensors):
             return file
-        return replace(file, tensors=to_our_names(file.tensors, arch, file.path))
+        check_config(file, arch.name, expected_config(arch), ABSENT)
+        classes = outputs_of(file.tensors) - 1
+        named = named_or_coco(replace(file, classes=labels_of(file, classes)), classes)
+        return replace(named, tensors=to_our_names(file.tensors, arch, file.path))
 
     @classmethod
     def shape_of(cls, arch: YolosArch, file: WeightsFile) -> HeadsShape:
@@ -61,8 +74,8 @@ class YolosFamily(Family[YolosArch, HeadsShape]):
         return HeadsShape(sides[0] - 1)
 
     @classmethod
-    def class_names(cls, shape: HeadsShape, file: WeightsFile) -> Sequence[str] | None:
-        return stated_classes(file.metadata, shape.classes, file.path)
+    def class_names(cls, shape: HeadsShape, file: WeightsFile) -> Sequence[str | None] | None:
+        return file.classes or stated_classes(file.metadata, shape.classes, file.path)
 
     @classmethod
     def stages(cls, arch: YolosArch, shape: HeadsShape, grid: Size) -> Sequence[Stage]:

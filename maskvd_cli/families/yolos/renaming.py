@@ -38,6 +38,18 @@ _AROUND = {
     },
 }
 CLASSES = "class_labels_classifier.layers.2.bias"
+# What published files call them.
+_EARLIER_MID = "vit.encoder.mid_position_embeddings"
+# What the library takes where a config does not say.
+ABSENT = {
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "patch_size": 16,
+    "num_detection_tokens": 100,
+    "use_mid_position_embeddings": True,
+}
 
 
 def is_library(tensors: Mapping[str, Tensor]) -> bool:
@@ -48,13 +60,15 @@ def is_library(tensors: Mapping[str, Tensor]) -> bool:
 def to_our_names(
     tensors: Mapping[str, Tensor], arch: YolosArch, where: object
 ) -> dict[str, Tensor]:
-    """Return all tensors of the library's model as ours has them.
+    """Return all tensors of the library's model as ours has them, those of earlier versions, too.
 
     Raises CheckpointError about `where`, in the library's names, for what is missing, unexpected or
     of another shape.
     """
-    outputs = len(tensors[CLASSES]) if CLASSES in tensors and tensors[CLASSES].dim() == 1 else 1
-    problems = differences(library_shapes(arch, outputs), shapes_of(tensors))
+    tensors = dict(tensors)
+    if _EARLIER_MID in tensors:
+        tensors.setdefault(_MID, tensors.pop(_EARLIER_MID))
+    problems = differences(library_shapes(arch, outputs_of(tensors)), shapes_of(tensors))
     if problems:
         raise CheckpointError(
             f"is no {arch.name}: {'; '.join(problems)}",
@@ -71,6 +85,27 @@ def to_our_names(
             parts = [tensors[f"{_LAYER}.{number}.{part}.{kind}"] for part in _QKV]
             ours[f"backbone.blocks.{number}.qkv.{kind}"] = torch.cat(parts)
     return ours | _placed(tensors, arch)
+
+
+def outputs_of(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many outputs a detection token has: its classes and no object; at least 1."""
+    return len(tensors[CLASSES]) if CLASSES in tensors and tensors[CLASSES].dim() == 1 else 1
+
+
+def expected_config(arch: YolosArch) -> dict[str, object]:
+    """Return what the library's config of an architecture says, by key."""
+    return {
+        "model_type": "yolos",
+        "hidden_size": arch.dim,
+        "num_hidden_layers": arch.depth,
+        "num_attention_heads": arch.heads,
+        "intermediate_size": arch.mlp_ratio * arch.dim,
+        "patch_size": arch.patch,
+        "num_detection_tokens": arch.detections,
+        "use_mid_position_embeddings": arch.mid_positions,
+        "qkv_bias": True,
+        "hidden_act": "gelu",
+    }
 
 
 def _placed(tensors: Mapping[str, Tensor], arch: YolosArch) -> dict[str, Tensor]:
