@@ -155,6 +155,8 @@ class _Display:
 
     def begins(self, training: Training, step: int) -> None:
         """Say where the training begins or goes on."""
+        from maskvd_cli.families.vitdet.renaming import listed
+
         steps, self._headline = training.schedule.steps, training.task.headline()
         self._bar.update(self._task, total=steps, completed=step)
         self._every, self._said = max(steps // 20, 1), step
@@ -162,9 +164,11 @@ class _Display:
         say(f"{'goes on after' if step else 'begins at'} step {step} of {steps} on "
             f"{training.device}: {counted(len(training.learnt), training.learnt.unit)} to learn, "
             f"{len(training.evaluated)} to evaluate")  # fmt: skip
-        if training.fresh:
-            fresh = counted(len(training.fresh), "parameter")
-            say(f"note: {fresh} anew: {', '.join(training.fresh)}")
+        if fresh := training.fresh:
+            say(f"note: {counted(len(fresh), 'parameter')} anew: {listed(fresh)}")
+        if left := training.taken.left:
+            where = Path(training.recipe.init or "").name
+            say(f"note: {counted(len(left), 'parameter')} of {where} left: {listed(left)}")
 
     def computed(self, done: int, videos: int) -> None:
         """Show how far the spatial model is, which runs once over all videos."""

@@ -181,6 +181,28 @@ class Model(nn.Module, ABC):
         return cost_of(self.stages, output, ran)
 
 
+class TrainableModel(Model):
+    """A model that `maskvd train` can train: it has losses, and says what of it is exported.
+
+    `heads`: the shape of what follows the backbone as it is at test, a dataclass.
+    """
+
+    heads: Any
+
+    @abstractmethod
+    def head_losses(
+        self, features: Tensor, targets: Sequence[Any], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return losses by name, to be summed, from the backbone's features, whoever computed them.
+
+        All that is drawn comes from `generator`. Raises UsageError for a label that is no class.
+        """
+
+    def exported(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what inference needs of `tensors`, by the names of the model; by default all."""
+        return dict(tensors)
+
+
 class HasClasses(Protocol):
     """The shape of what follows the backbone; `classes` that it tells apart."""
 
@@ -217,7 +239,8 @@ class Family(ABC, Generic[A, S]):
 
     `A` are its architectures, `S` shapes of its heads, both frozen. `task`: the registered name of
     what its outputs are scored as. `revision` rises when the same weights give other outputs.
-    `trainable`: whether `maskvd train` can train it. `published`: the repository of the Hugging
+    `trainable`: whether `maskvd train` can train it; `trained_with`: what of the section `model` of
+    a training recipe it knows beside name and sizes. `published`: the repository of the Hugging
     Face hub that holds the weights of a model, by its name; `published_beside`: files that are of
     use beside config and tensors, where the repository has them. A family keeps no state.
     """
@@ -228,6 +251,7 @@ class Family(ABC, Generic[A, S]):
     revision: ClassVar[int] = 1
     default_input: ClassVar[str]
     trainable: ClassVar[bool] = False
+    trained_with: ClassVar[frozenset[str]] = frozenset()
     published: ClassVar[Mapping[str, str]] = {}
     published_beside: ClassVar[Sequence[str]] = ()
 
@@ -248,6 +272,18 @@ class Family(ABC, Generic[A, S]):
     @abstractmethod
     def random_shape(cls, arch: A, classes: int) -> S:
         """Return the shape where no weights file says another."""
+
+    @classmethod
+    def trained_shape(cls, arch: A, classes: int, told: Mapping[str, Any]) -> S:
+        """Return the shape of a model to train; `told` has the words of `trained_with`."""
+        del told
+        return cls.random_shape(arch, classes)
+
+    @classmethod
+    def described(cls, shape: S) -> str:
+        """Return the shape in words, without the classes, for a model card; by default none."""
+        del shape
+        return ""
 
     @classmethod
     def adopted(cls, arch: A, file: WeightsFile) -> WeightsFile:

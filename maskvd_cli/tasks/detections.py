@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from maskvd_cli.core.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -67,3 +70,16 @@ class Targets:
             self.labels.to(device),
             self.ignore.to(device, torch.float32),
         )
+
+
+def check_labels(targets: Sequence[Targets], classes: int) -> None:
+    """Raise UsageError for an object of none of so many classes.
+
+    The label `classes` would silently train background; a larger one stops a GPU for good.
+    """
+    for target in targets:
+        if len(target.labels) and not (target.labels.min() >= 0 and target.labels.max() < classes):
+            raise UsageError(
+                f"labels {target.labels.tolist()} reach outside 0..{classes - 1}",
+                remedy="make a detector with as many classes as the dataset has",
+            )

@@ -9,6 +9,7 @@ from maskvd_cli.core.quantity import Quantity
 from maskvd_cli.core.shown import markdown_code as code
 from maskvd_cli.core.shown import markdown_text, shown
 from maskvd_cli.core.words import counted
+from maskvd_cli.families.zoo import entry
 from maskvd_cli.training.frames import LookList
 from maskvd_cli.training.setup import Training
 
@@ -84,8 +85,8 @@ def _untuned(result: dict[str, Any], headline: Quantity) -> str:
 
 def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
     model, geometry = training.recipe.model, training.geometry
+    heads = entry(model.name).family.described(training.detector.heads)
     size, parameters = result["bytes"] / 1e6, result["parameters"] / 1e6
-    heads = [("heads", f"{model.channels} channels, {model.hidden} hidden units")]
     return [
         (
             "file",
@@ -94,7 +95,7 @@ def _model(training: Training, result: dict[str, Any]) -> list[tuple[str, str]]:
         ("sha256", f"`{result['sha256']}`"),
         *_method(training, result),
         ("architecture", f"{model.name}, {parameters:.{_digits(parameters) + 1}f} M parameters"),
-        *([] if _has_looks(training) else heads),
+        *([("heads", heads)] if heads else []),
         ("input", f"{geometry.input}, frames {geometry.frame or 'keep their aspect'}"),
         ("classes", _plain(", ".join(training.learnt.dataset.classes))),
     ]
@@ -131,11 +132,12 @@ def _data(training: Training) -> list[tuple[str, str]]:
     ]
     if recipe.init is not None:
         new = ", ".join(recipe.allow_missing) if training.fresh else "none"
+        left = f"; left: {_plain(', '.join(recipe.leave))}" if recipe.leave else ""
         name = Path(recipe.init).name
         rows.append(
             (
                 "initial weights",
-                f"{_plain(name)}, sha256 `{training.init_sha256}`; new: {_plain(new)}",
+                f"{_plain(name)}, sha256 `{training.init_sha256}`; new: {_plain(new)}{left}",
             )
         )
     if recipe.mask is not None:

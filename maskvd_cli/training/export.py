@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import MaskvdError
+from maskvd_cli.families.base import TrainableModel
 from maskvd_cli.families.blocks.own_weights import MODULE
 from maskvd_cli.families.checkpoints import load_into, save, sha256_of
 from maskvd_cli.machine.environment import environment
@@ -127,12 +128,15 @@ def _untuned(training: Training) -> ModelScores:
     recipe = training.recipe
     assert recipe.init is not None
     untuned = new_detector(recipe, len(training.learnt.dataset.classes))
-    load_initial(untuned, Path(recipe.init), recipe.allow_missing)
+    load_initial(untuned, Path(recipe.init), recipe.allow_missing, recipe.leave)
     return from_kept(training, untuned.to(training.device))
 
 
 def _rounded(module: nn.Module, kind: str) -> dict[str, Tensor]:
-    """Return the weights as they are stored, which are then the module's, too."""
+    """Return the weights as they are stored, which are then the module's, too.
+
+    Of a whole model these are what inference needs.
+    """
     tensors = {name: value.detach() for name, value in module.state_dict().items()}
     if kind == "float16":
         tensors = {name: value.half() for name, value in tensors.items()}
@@ -142,4 +146,6 @@ def _rounded(module: nn.Module, kind: str) -> dict[str, Tensor]:
                     f"{name} does not fit into float16", remedy="set export: float32 and run again"
                 )
     load_into(module, tensors, "the exported weights")
-    return tensors
+    if not isinstance(module, TrainableModel):
+        return tensors
+    return module.exported(tensors)

@@ -17,6 +17,7 @@ from maskvd_cli.core.types import Clip, Frame
 from maskvd_cli.core.words import counted
 from maskvd_cli.data.base import Dataset, Fingerprint
 from maskvd_cli.data.registry import datasets
+from maskvd_cli.families.base import Family, check_trainable
 from maskvd_cli.families.zoo import entry
 from maskvd_cli.tasks.recognition import label_of
 from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
@@ -113,15 +114,11 @@ def looks_of(recipe: TrainingRecipe) -> Looks | None:
     Raises UsageError for sections of a recipe that such a model does not know.
     """
     known = entry(recipe.model.name)
+    _check_words(recipe.model, known.family)
     looks = known.family.looks(known.arch)
     if looks is None:
         return None
-    own = ("name", "input")
-    given = [
-        f"model.{name}"
-        for name, field in TrainedModel.model_fields.items()
-        if name not in own and getattr(recipe.model, name) != field.default
-    ]
+    given = ["model.frame"] if recipe.model.frame is not None else []
     given += _unknown_to_looks(recipe)
     given += ["mask"] if recipe.mask is not None else []
     given += ["dataset.stride"] if recipe.dataset.stride != 1 else []
@@ -132,6 +129,22 @@ def looks_of(recipe: TrainingRecipe) -> Looks | None:
             remedy=f"leave {' and '.join(given)} out",
         )
     return looks
+
+
+def _check_words(section: TrainedModel, family: type[Family[Any, Any]]) -> None:
+    """Raise UsageError for a family that is not trained, and for words that it does not know."""
+    check_trainable(family, section.name)
+    known = {"name", "input", "frame", *family.trained_with}
+    given = [
+        f"model.{name}"
+        for name, field in TrainedModel.model_fields.items()
+        if name not in known and getattr(section, name) != field.default
+    ]
+    if given:
+        raise UsageError(
+            f"{given[0]} is not for {section.name}, which is of the family {family.name}",
+            remedy=f"leave {' and '.join(given)} out",
+        )
 
 
 def _unknown_to_looks(recipe: TrainingRecipe) -> list[str]:

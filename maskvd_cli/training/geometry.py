@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from maskvd_cli.core.placement import Placement, frame_size, placement
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.registry import datasets
-from maskvd_cli.families.base import check_trainable
-from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.families.vitdet.head_arch import HeadArch
+from maskvd_cli.families.base import TrainableModel, check_trainable
 from maskvd_cli.families.zoo import entry
-from maskvd_cli.training.recipe import TrainedModel, TrainingRecipe
+from maskvd_cli.training.recipe import TrainingRecipe
 
 
 @dataclass(frozen=True)
@@ -35,32 +32,14 @@ class TrainingInput:
         return placement(native, self.frame, self.input)
 
 
-def head_arch(model: TrainedModel, arch: ViTArch, classes: int) -> HeadArch:
-    """Return pyramid, RPN and box head of the recipe's model; strides follow the patch."""
-    return HeadArch.for_patch(
-        arch.patch,
-        classes=classes,
-        channels=model.channels,
-        hidden=model.hidden,
-        anchor_sizes=model.anchor_sizes,
-        anchor_ratios=model.anchor_ratios,
-        post_nms=model.test_proposals,
-        training_pre_nms=2 * model.proposals,
-        training_post_nms=model.proposals,
-        box_sampling=replace(HeadArch.box_sampling, count=model.regions),
-    )
-
-
-def new_detector(recipe: TrainingRecipe, classes: int) -> Detector:
+def new_detector(recipe: TrainingRecipe, classes: int) -> TrainableModel:
     """Return the recipe's detector with weights drawn from its seed, or its recogniser.
 
     Raises UsageError for sizes that do not fit, and for a family that cannot be trained.
     """
     model, size = entry(recipe.model.name), Size.parse(recipe.model.input)
     check_trainable(model.family, recipe.model.name)
-    if model.family.looks(model.arch) is not None:
-        shape = model.family.random_shape(model.arch, classes)
-    else:
-        shape = head_arch(recipe.model, model.arch, classes)
+    told = {word: getattr(recipe.model, word) for word in model.family.trained_with}
+    shape = model.family.trained_shape(model.arch, classes, told)
     built: Any = model.family.build(model.arch, shape, size, seed=recipe.seed)
     return built

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.base import TrainableModel
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.methods.base import FrameContext, Method
 from maskvd_cli.methods.fit import unlike
 from maskvd_cli.methods.learning import Learner
@@ -41,7 +41,9 @@ def learner_of(section: MethodSection, arch: ViTArch) -> Learner[Any]:
     return method.learner(method, settings, arch)
 
 
-def beside(learner: Learner[Any], detector: Detector, recipe: TrainingRecipe) -> nn.ModuleDict:
+def beside(
+    learner: Learner[Any], detector: TrainableModel, recipe: TrainingRecipe
+) -> nn.ModuleDict:
     """Return all that is learnt: weights drawn from the recipe's seed, and the detector if it does.
 
     A frozen detector asks for no gradients afterwards.
@@ -57,14 +59,14 @@ def beside(learner: Learner[Any], detector: Detector, recipe: TrainingRecipe) ->
 def rates_of(recipe: TrainingRecipe) -> dict[str, float] | None:
     """Return the share of the learning rate that each part learns with; None: all the same."""
     if recipe.method is None or recipe.method.frozen:
-        return None
+        return recipe.optimiser.rates or None
     return {f"{OWN}.": 1.0, f"{DETECTOR}.": recipe.method.detector_rate}
 
 
 def losses_beside(
     learner: Learner[Any],
     own: nn.Module,
-    detector: Detector,
+    detector: TrainableModel,
     sequences: Sequence[Sequence[Sample]],
     generator: torch.Generator,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
@@ -86,7 +88,7 @@ def losses_beside(
 class Beside:
     """Detects in the last frame of short clips with a method; counts what its blocks compute."""
 
-    def __init__(self, method: Method[Any], detector: Detector) -> None:
+    def __init__(self, method: Method[Any], detector: TrainableModel) -> None:
         self.method, self.detector = method, detector
         self.frames = 0
         self._computed: Counter[int] = Counter()

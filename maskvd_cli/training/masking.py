@@ -16,12 +16,26 @@ from torch import Tensor
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.data.gather import gather, protocol_for
+from maskvd_cli.families.base import TrainableModel
+from maskvd_cli.families.blocks import traits
+from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import VisionTransformer
-from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.masks.heatmap import accumulate
 from maskvd_cli.masks.static import region_scores, static_mask
 from maskvd_cli.training.frames import FrameList
 from maskvd_cli.training.geometry import TrainingInput
+
+
+def check_maskable(arch: ViTArch) -> None:
+    """Raise UsageError for a backbone that is read at several depths, or has tokens in windows.
+
+    What would be read there of tokens outside the mask is said nowhere.
+    """
+    if arch.has & {traits.TAPS, traits.WINDOW_CLASS_TOKENS}:
+        raise UsageError(
+            f"mask is not for {arch.name}, whose features are read at several depths",
+            remedy="leave mask out",
+        )
 
 
 def training_mask(
@@ -45,7 +59,7 @@ def training_mask(
     return kept
 
 
-def features(detector: Detector, images: Sequence[Tensor], kept: Tensor | None) -> Tensor:
+def features(detector: TrainableModel, images: Sequence[Tensor], kept: Tensor | None) -> Tensor:
     """Return the backbone's features (B, N, D); `kept` (N,) bool on its device, None: all."""
     tokens = detector.embed(images)
     if kept is None:

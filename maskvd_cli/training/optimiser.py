@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.training.recipe import OptimiserSection
 
 # Of a group: its learning rate as a share of the others'.
@@ -27,11 +28,20 @@ def adamw(
     """Return AdamW over all parameters in two groups, with and without weight decay.
 
     `rates`: for parts of the module, by the beginning of their parameters' names, two groups each
-    whose learning rate is that share of the others'.
+    whose learning rate is that share of the others'; what no beginning fits makes up the last part.
+    Raises UsageError for a beginning of no name.
     """
     named, groups = list(module.named_parameters()), list[dict[str, Any]]()
-    for start, share in (rates or {"": 1.0}).items():
+    for start, share in [*(rates or {}).items(), ("", 1.0)]:
         part = [(name, p) for name, p in named if name.startswith(start)]
+        named = [(name, p) for name, p in named if not name.startswith(start)]
+        if start and not part:
+            raise UsageError(
+                f"no parameter's name begins with '{start}'",
+                remedy="write optimiser.rates as backbone. or a longer beginning",
+            )
+        if not part:
+            continue
         scale = {} if share == 1 else {SHARE: share}
         groups += [
             {"params": [p for n, p in part if decays(n, p)], "weight_decay": section.weight_decay},

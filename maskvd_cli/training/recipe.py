@@ -44,7 +44,10 @@ class EvaluationSection(Section):
 
 
 class TrainedModel(Section):
-    """The detector; what is not said is ViTDet-B's. Sizes are rows x columns."""
+    """The model; what of ViTDet is not said is ViTDet-B's. Sizes are rows x columns.
+
+    Each family knows some of the words behind the sizes, and refuses the others.
+    """
 
     name: str = Field(description="of an architecture: maskvd ls models")
     input: SizeText
@@ -62,6 +65,15 @@ class TrainedModel(Section):
     regions: int = Field(
         default=512, ge=4, description="boxes that train the box head, per image; a quarter objects"
     )
+    queries: int | None = Field(
+        default=None, ge=1, description="of a set-based detector; default: the architecture's"
+    )
+    groups: int | None = Field(
+        default=None,
+        ge=1,
+        description="of queries that learn side by side, of which the first is exported; default: "
+        "the family's",
+    )
 
 
 class OptimiserSection(Section):
@@ -75,6 +87,11 @@ class OptimiserSection(Section):
     )
     clip: float | None = Field(
         default=None, gt=0, description="largest norm of all gradients together; null: no clipping"
+    )
+    rates: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default={},
+        description="the learning rate of parameters whose names begin so (backbone.), as a share "
+        "of that of all others",
     )
 
 
@@ -185,6 +202,10 @@ class TrainingRecipe(Section):
         description="patterns of parameters (pyramid.*) that start anew where the checkpoint does "
         "not have them, or has them in another shape",
     )
+    leave: tuple[str, ...] = Field(
+        default=(),
+        description="patterns of the checkpoint's parameters (rpn.*) that are not taken over",
+    )
     frozen: tuple[str, ...] = Field(
         default=(),
         description="patterns of parameters (backbone.*) that stay as init gives them",
@@ -224,6 +245,10 @@ class TrainingRecipe(Section):
     def _something_to_miss(self) -> TrainingRecipe:
         if self.allow_missing and self.init is None:
             raise ValueError("allow_missing needs init, the checkpoint that may lack parameters")
+        if self.leave and self.init is None:
+            raise ValueError("leave needs init, the checkpoint whose parameters are not taken over")
+        if self.optimiser.rates and self.method is not None:
+            raise ValueError("method.detector_rate says how fast a detector learns; drop rates")
         return self
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
-from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.base import TrainableModel
 from maskvd_cli.methods.base import Method, Params
 from maskvd_cli.methods.fit import fitted
 from maskvd_cli.methods.reducing import ReducingMethod
@@ -36,7 +36,9 @@ class Reduction:
     end: int
 
     @classmethod
-    def of(cls, section: ReductionSection, detector: Detector, schedule: Schedule) -> Reduction:
+    def of(
+        cls, section: ReductionSection, detector: TrainableModel, schedule: Schedule
+    ) -> Reduction:
         """Resolve a recipe's section. Raises UsageError for a method that does not fit."""
         kind = reducing(methods.load(section.name))
         params = fitted(kind, kind.params_type.model_validate(section.params), detector.arch)
@@ -53,7 +55,7 @@ class Reduction:
         return (1 + math.cos(math.pi * done)) / 2
 
     def features(
-        self, detector: Detector, images: Sequence[Tensor], step: int | None = None
+        self, detector: TrainableModel, images: Sequence[Tensor], step: int | None = None
     ) -> Tensor:
         """Return the backbone's features (B, N, D) at a step; None: as the training ends."""
         share = 0.0 if step is None else self.share(step)
@@ -66,7 +68,7 @@ class Reduction:
 class ReducedDetector:
     """A detector with the reduction on, as the training ends."""
 
-    detector: Detector
+    detector: TrainableModel
     reduction: Reduction
 
     def __call__(self, images: Sequence[Tensor]) -> list[Detections]:

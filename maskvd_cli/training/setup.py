@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from maskvd_cli.core.errors import DatasetError, UsageError
+from maskvd_cli.families.base import TrainableModel
 from maskvd_cli.families.checkpoints import sha256_of
-from maskvd_cli.families.vitdet.detector import Detector
 from maskvd_cli.methods.learning import Learner
 from maskvd_cli.tasks.base import Task
 from maskvd_cli.tasks.registry import tasks
@@ -24,10 +24,10 @@ from maskvd_cli.training.frames import (
     training_frames,
 )
 from maskvd_cli.training.geometry import TrainingInput, new_detector
-from maskvd_cli.training.initial import freeze, load_initial
+from maskvd_cli.training.initial import Taken, freeze, load_initial
 from maskvd_cli.training.learning import DETECTOR, OWN, beside, learner_of, rates_of
 from maskvd_cli.training.load import LoadedTraining
-from maskvd_cli.training.masking import training_mask
+from maskvd_cli.training.masking import check_maskable, training_mask
 from maskvd_cli.training.optimiser import adamw, average_of
 from maskvd_cli.training.recipe import FREE, TrainingRecipe
 from maskvd_cli.training.records import FOLDER_VERSION
@@ -43,9 +43,9 @@ class Training:
     `module` is all that is learnt: the detector, or with a `learner` the weights of its method, and
     the detector too unless it is frozen. `average` holds averaged weights of it, None where the
     recipe wants none; `kept` is the static mask (N,) bool on the device, None where all tokens are
-    used; `fresh` names the parameters that the initial checkpoint did not give. `reduction`: what
-    loses tokens with depth, None where nothing does. `spatial`: a recogniser whose spatial model a
-    method runs, frozen; what follows it learns.
+    used; `taken` tells what the initial checkpoint did not give. `reduction`: what loses tokens
+    with depth, None where nothing does. `spatial`: a recogniser whose spatial model a method runs,
+    frozen; what follows it learns.
     """
 
     loaded: LoadedTraining
@@ -53,12 +53,12 @@ class Training:
     learnt: FrameList
     evaluated: FrameList
     device: torch.device
-    detector: Detector
+    detector: TrainableModel
     average: nn.Module | None
     optimiser: torch.optim.AdamW
     schedule: Schedule
     kept: Tensor | None
-    fresh: tuple[str, ...]
+    taken: Taken
     module: nn.Module
     learner: Learner[Any] | None = None
     reduction: Reduction | None = None
@@ -70,10 +70,15 @@ class Training:
         return self.loaded.recipe
 
     @property
-    def result(self) -> Detector:
+    def fresh(self) -> tuple[str, ...]:
+        """The parameters that the initial checkpoint did not give."""
+        return self.taken.fresh
+
+    @property
+    def result(self) -> TrainableModel:
         """The detector that is evaluated and exported: the averaged one where there is one."""
         averaged = self.average if self.learner is None else self._part(DETECTOR)
-        return self.detector if averaged is None else cast(Detector, averaged)
+        return self.detector if averaged is None else cast(TrainableModel, averaged)
 
     @property
     def own(self) -> nn.Module:
@@ -103,7 +108,7 @@ class Training:
         return headline, by_class_of(headline)
 
     @property
-    def detecting(self) -> Detector | ReducedDetector:
+    def detecting(self) -> TrainableModel | ReducedDetector:
         """What is evaluated: with the reduction on, as the training ends, if there is one."""
         return (
             self.result if self.reduction is None else ReducedDetector(self.result, self.reduction)
@@ -144,6 +149,13 @@ class Training:
             del content["frozen"]
         if self.recipe.dropout is None:
             del content["dropout"]
+        if not self.recipe.leave:
+            del content["leave"]
+        if not self.recipe.optimiser.rates:
+            del content["optimiser"]["rates"]
+        for word in ("queries", "groups"):
+            if getattr(self.recipe.model, word) is None:
+                del content["model"][word]
         if self.recipe.init:
             content["init"] = self.init_sha256 if version > 1 else Path(self.recipe.init).name
         return {
@@ -173,13 +185,15 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
     learner = None
     if recipe.method is not None and not by_looks:
         learner = learner_of(recipe.method, detector.arch)
-    fresh: list[str] = []
+    taken = Taken()
     if recipe.init is not None:
-        fresh = load_initial(detector, Path(recipe.init), recipe.allow_missing)
-    spatial = _spatial(recipe, detector, fresh) if by_looks else None
+        initial = Path(recipe.init)
+        taken = load_initial(detector, initial, recipe.allow_missing, recipe.leave)
+    spatial = _spatial(recipe, detector, taken.fresh) if by_looks else None
     freeze(detector, recipe.frozen)
     kept = None
     if recipe.mask is not None:
+        check_maskable(detector.arch)
         rate, patch = recipe.mask.static_keep_rate, detector.arch.patch
         kept = training_mask(learnt, geometry, rate, patch).to(device)
     module = detector if learner is None else beside(learner, detector, recipe)
@@ -196,7 +210,7 @@ def prepare(loaded: LoadedTraining, device: torch.device) -> Training:
         adamw(module, recipe.optimiser, rates_of(recipe)),
         schedule,
         kept,
-        tuple(fresh),
+        taken,
         module,
         learner,
         reduction,

@@ -71,7 +71,7 @@ def run(model: Model, method: Method[Any], watch: Any = None) -> list[FrameResul
 def test_registered_families_offer_their_models(second: None) -> None:
     assert list(models()) == [
         "conv-4", "conv-8", "lwdetr-tiny", "lwdetr-small", "lwdetr-medium", "owlv2-base",
-        "rfdetr-nano", "rfdetr-small", "rfdetr-medium", "rfdetr-large", "vitdet-b",
+        "rfdetr-nano", "rfdetr-small", "rfdetr-medium", "rfdetr-large", "rfdetr-ti", "vitdet-b",
         "vitdet-b-global", "vitdet-ti", "vitdet-ti-global", "vitdet-ti-global-mask",
         "vivit-b-epic", "vivit-b-kinetics", "vivit-ti", "yolos-tiny", "yolos-small", "yolos-base",
     ]  # fmt: skip

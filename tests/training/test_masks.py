@@ -18,12 +18,12 @@ from maskvd_cli.data.base import make_boxes
 from maskvd_cli.data.youtube_vis import YouTubeVis
 from maskvd_cli.families.checkpoints import read_tensors, save
 from maskvd_cli.families.vitdet.detector import Detector
-from maskvd_cli.families.vitdet.mask_family import MASK_ARCHS
+from maskvd_cli.families.vitdet.mask_family import MASK_ARCHS, MaskViTDet
 from maskvd_cli.machine.device import resolve_device
 from maskvd_cli.tasks.instances import InstanceTargets
 from maskvd_cli.training.augmentation import Draw, augmented, drawn
 from maskvd_cli.training.folder import TrainingFolder
-from maskvd_cli.training.geometry import TrainingInput, head_arch, new_detector
+from maskvd_cli.training.geometry import TrainingInput, new_detector
 from maskvd_cli.training.load import load_training
 from maskvd_cli.training.loading import TrainingFrames, batches
 from maskvd_cli.training.recipe import AugmentationSection
@@ -58,7 +58,7 @@ def home(known: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_youtube_vis(folder / "set", "train", 3)
     write_youtube_vis(folder / "set", "valid", 1)
     recipe = load_training(write_recipe(folder, CHANGES), ["init=null", "allow_missing=[]"]).recipe
-    heads = head_arch(recipe.model, TINY_GLOBAL, 2)
+    heads = MaskViTDet.trained_shape(TINY_GLOBAL, 2, recipe.model.model_dump())
     plain = Detector(TINY_GLOBAL, heads, Size(64, 96), seed=1)
     save(folder / "plain.safetensors", plain.state_dict(), {"contains": "detector"})
     return folder

@@ -34,11 +34,6 @@ class LWDETRFamily(QueryFamily):
         return LWDETR(arch, shape, input_size, seed=seed)
 
     @classmethod
-    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
-        assert isinstance(arch, LWDETRArch)
-        return QueryShape(classes, arch.queries)
-
-    @classmethod
     def library_case(cls) -> LibraryCase:
         from maskvd_cli.families.lwdetr.library_case import (  # noqa: PLC0415 - planning
             lwdetr_parts,

@@ -24,7 +24,7 @@ class QueryArch(ViTArch):
 
     `channels` of projector and decoder; `bottlenecks` of the projector, half as wide;
     `decoder_layers` with `self_heads` and `cross_heads`, which sample `points` places each, and
-    `hidden` units.
+    `hidden` units. `queries` where no weights file says another number.
 
     Raises ValueError for taps that do not rise to `depth`, and for a `window` of another grid.
     """
@@ -40,6 +40,7 @@ class QueryArch(ViTArch):
     cross_heads: int = 16
     points: int = 2
     hidden: int = 2048
+    queries: int = 300
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -149,10 +150,35 @@ def _sized(word: str, side: int, decoder_layers: int) -> QueryArch:
     )
 
 
+# The backbone of vitdet-ti-global, whose weights it can start from, in windows.
+_TINY = QueryArch(
+    name="rfdetr-ti",
+    description="small RF-DETR: width 128 in 2 x 2 windows, for 192 x 640, 2 decoder layers",
+    dim=128,
+    heads=4,
+    depth=12,
+    patch=16,
+    global_blocks=(3, 6, 9),
+    window=Size(6, 20),
+    position_table=Size(12, 40),
+    relative_table=None,
+    paper="ours, after RF-DETR",
+    final_norm=True,
+    read_after=(3, 6, 9, 12),
+    channels=128,
+    decoder_layers=2,
+    self_heads=4,
+    cross_heads=8,
+    points=4,
+    hidden=512,
+    queries=60,
+)
+
 _ARCHS = (
     _sized("nano", 24, 2),
     _sized("small", 32, 3),
     _sized("medium", 36, 4),
     _sized("large", 44, 4),
+    _TINY,
 )
 ARCHS = {arch.name: arch for arch in _ARCHS}

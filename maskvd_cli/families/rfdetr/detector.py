@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -10,18 +11,19 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.base import Model, Stage
+from maskvd_cli.families.base import Stage, TrainableModel
 from maskvd_cli.families.blocks.vit import PatchEmbedding
 from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.rfdetr.backbone import AntialiasedTransformer, TappedTransformer
 from maskvd_cli.families.rfdetr.costs import stages_of
+from maskvd_cli.families.rfdetr.groups import first_group
 from maskvd_cli.families.rfdetr.library import RF_DETR, Library, QueryDetector
 from maskvd_cli.families.rfdetr.shape import QueryShape
-from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.tasks.detections import Detections, Targets, check_labels
 
 
-class QueryModel(Model):
+class QueryModel(TrainableModel):
     """The whole detector for one input size; the parameters do not depend on that size.
 
     `transformer`: what the backbone is; `library`: whose modules stand behind it. New weights are
@@ -38,6 +40,7 @@ class QueryModel(Model):
     ) -> None:
         super().__init__()
         self.arch, self.shape, self.input_size = arch, shape, input_size
+        self.heads = replace(shape, groups=1)
         self.grid = arch.grid(input_size)
         if self.grid.area < shape.queries:
             raise UsageError(
@@ -89,6 +92,22 @@ class QueryModel(Model):
                 remedy="run in float32, or check the checkpoint",
             )
         return self.queries.detections(logits, boxes, self.input_size)
+
+    def head_losses(
+        self, features: Tensor, targets: Sequence[Targets], generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Return the losses `classes`, `boxes`, `overlaps` from the features (B, N, T D).
+
+        Nothing is drawn. Raises UsageError for a label that is no class.
+        """
+        del generator
+        check_labels(targets, self.shape.classes)
+        laid = features.transpose(1, 2).unflatten(2, self.grid)
+        return self.queries.losses(laid, targets, self.input_size)
+
+    def exported(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what inference needs of `tensors`: of groups of queries the first."""
+        return first_group(tensors, self.shape)
 
 
 class RFDETR(QueryModel):

@@ -18,6 +18,8 @@ from maskvd_cli.families.vitdet.stated import stated_classes
 if TYPE_CHECKING:
     from maskvd_cli.families.rfdetr.detector import RFDETR
 
+# Of queries in training; the authors have 13.
+GROUPS = 13
 _CLASSES, _QUERIES = "queries.detr.class_embed.bias", "queries.detr.model.query_feat.weight"
 
 
@@ -25,6 +27,10 @@ class QueryFamily(Family[QueryArch, QueryShape]):
     """A transformer in windows, read at several depths, and a two-stage DETR decoder."""
 
     task = "detection"
+
+    @classmethod
+    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
+        return QueryShape(classes, arch.queries)
 
     @classmethod
     def shape_of(cls, arch: QueryArch, file: WeightsFile) -> QueryShape:
@@ -54,6 +60,17 @@ class QueryFamily(Family[QueryArch, QueryShape]):
         return stages_of(arch, shape, grid)
 
     @classmethod
+    def described(cls, shape: QueryShape) -> str:
+        return f"{shape.queries} queries"
+
+    @classmethod
+    def setting(cls, arch: QueryArch) -> dict[str, Any]:
+        # The shape tells how many queries there are.
+        told = super().setting(arch)
+        del told["queries"]
+        return told
+
+    @classmethod
     def shape_setting(cls, shape: QueryShape) -> dict[str, Any]:
         return {"classes": shape.classes, "queries": shape.queries}
 
@@ -65,6 +82,8 @@ class RFDETRFamily(QueryFamily):
     description = "DINOv2 in large windows, projector, two-stage deformable decoder (RF-DETR)"
     default_input: ClassVar[str] = "384x384"
     published: ClassVar[Mapping[str, str]] = REPOSITORIES
+    trainable = True
+    trained_with = frozenset({"queries", "groups"})
 
     @classmethod
     def archs(cls) -> Sequence[QueryArch]:
@@ -77,8 +96,8 @@ class RFDETRFamily(QueryFamily):
         return RFDETR(arch, shape, input_size, seed=seed)
 
     @classmethod
-    def random_shape(cls, arch: QueryArch, classes: int) -> QueryShape:
-        return QueryShape(classes)
+    def trained_shape(cls, arch: QueryArch, classes: int, told: Mapping[str, Any]) -> QueryShape:
+        return QueryShape(classes, told["queries"] or arch.queries, told["groups"] or GROUPS)
 
     @classmethod
     def adopted(cls, arch: QueryArch, file: WeightsFile) -> WeightsFile:

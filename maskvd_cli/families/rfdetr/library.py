@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.rfdetr.archs import QueryArch
+from maskvd_cli.families.rfdetr.losses import set_losses
 from maskvd_cli.families.rfdetr.shape import QueryShape
-from maskvd_cli.tasks.detections import Detections
+from maskvd_cli.tasks.detections import Detections, Targets
 
 TESTED = "5.24"
 _REMEDY = "pip install 'maskvd[hf]'"
@@ -128,6 +129,8 @@ def configuration(
         num_queries=shape.queries,
         num_labels=shape.classes,
         group_detr=groups,
+        # As the authors train it; the library's default is none of theirs.
+        dropout=0.0,
         **library.settings,
     )
 
@@ -160,12 +163,14 @@ class Projected(nn.Module):
 class QueryDetector(nn.Module):
     """Projector, two-stage decoder and heads of the library, on features of all depths.
 
-    Parameters have the library's names, under `detr`; only the first group of queries is there.
+    Parameters have the library's names, under `detr`; of groups of queries there are as many as the
+    shape says, and the first alone is asked for.
     """
 
     def __init__(self, arch: QueryArch, shape: QueryShape, *, library: Library = RF_DETR) -> None:
         super().__init__()
-        detr = library.detector(configuration(arch, shape, whole=False, library=library))
+        config = configuration(arch, shape, groups=shape.groups, whole=False, library=library)
+        detr = library.detector(config)
         detr.model.backbone = Projected(detr.model.backbone.projector)
         self.detr = detr
         package, name = library.processor
@@ -177,8 +182,17 @@ class QueryDetector(nn.Module):
 
         Boxes are centre and size (x, y, width, height) as shares of the input.
         """
+        if self.detr.training:
+            # In training all groups would answer.
+            self.detr.eval()
         found = self.detr(pixel_values=features)
         return found.logits, found.pred_boxes
+
+    def losses(
+        self, features: Tensor, targets: Sequence[Targets], input_size: Size
+    ) -> dict[str, Tensor]:
+        """Return the library's losses of features (B, T D, rows, cols), as `set_losses` says."""
+        return set_losses(self.detr, features, targets, input_size)
 
     def detections(self, logits: Tensor, boxes: Tensor, input_size: Size) -> list[Detections]:
         """Return the Q best pairs of query and class of each image, as the library chooses them."""

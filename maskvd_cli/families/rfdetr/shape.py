@@ -9,12 +9,18 @@ from dataclasses import dataclass
 class QueryShape:
     """How many classes it tells apart, and how many queries its decoder has.
 
+    `groups` of as many queries each learn side by side in training; a file holds the first alone.
+
     Raises ValueError where one of them is below 1.
     """
 
     classes: int
     queries: int = 300
+    groups: int = 1
 
     def __post_init__(self) -> None:
-        if self.classes < 1 or self.queries < 1:
-            raise ValueError(f"{self.classes} classes and {self.queries} queries: give at least 1")
+        if min(self.classes, self.queries, self.groups) < 1:
+            raise ValueError(
+                f"{self.classes} classes, {self.queries} queries and {self.groups} groups: give at "
+                "least 1"
+            )

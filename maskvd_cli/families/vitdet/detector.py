@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.base import Model, Stage
+from maskvd_cli.families.base import Stage, TrainableModel
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.vit import PatchEmbedding, VisionTransformer
 from maskvd_cli.families.preprocess import to_input
@@ -24,10 +24,10 @@ from maskvd_cli.families.vitdet.head_losses import (
 )
 from maskvd_cli.families.vitdet.pyramid import FeaturePyramid
 from maskvd_cli.families.vitdet.rpn import RegionProposalNetwork
-from maskvd_cli.tasks.detections import Detections, Targets
+from maskvd_cli.tasks.detections import Detections, Targets, check_labels
 
 
-class Detector(Model):
+class Detector(TrainableModel):
     """The whole detector for one input size; the parameters do not depend on that size.
 
     New weights are drawn from `seed` and leave the global random state as it was. Runs on any
@@ -121,7 +121,7 @@ class Detector(Model):
 
         Raises UsageError for a label that is no class.
         """
-        _check_labels(targets, self.heads.classes)
+        check_labels(targets, self.heads.classes)
         heads = self.heads
         objects = [target.to(levels[0].device) for target in targets]
         output = self.rpn(levels)
@@ -137,13 +137,3 @@ class Detector(Model):
     def levels(self, features: Tensor) -> list[Tensor]:
         """Return the pyramid's levels of the backbone's features (B, N, D)."""
         return self.pyramid(features.transpose(1, 2).unflatten(2, self.grid))
-
-
-def _check_labels(targets: Sequence[Targets], classes: int) -> None:
-    # The label `classes` would silently train background; a larger one stops a GPU for good.
-    for target in targets:
-        if len(target.labels) and not (target.labels.min() >= 0 and target.labels.max() < classes):
-            raise UsageError(
-                f"labels {target.labels.tolist()} reach outside 0..{classes - 1}",
-                remedy="make a detector with as many classes as the dataset has",
-            )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from maskvd_cli.core.size import Size
@@ -25,6 +26,17 @@ class ViTDet(Family[ViTArch, HeadArch]):
     task = "detection"
     default_input: ClassVar[str] = "672x672"
     trainable = True
+    trained_with = frozenset(
+        {
+            "channels",
+            "hidden",
+            "anchor_sizes",
+            "anchor_ratios",
+            "proposals",
+            "test_proposals",
+            "regions",
+        }
+    )
 
     @classmethod
     def archs(cls) -> Sequence[ViTArch]:
@@ -39,6 +51,25 @@ class ViTDet(Family[ViTArch, HeadArch]):
     @classmethod
     def random_shape(cls, arch: ViTArch, classes: int) -> HeadArch:
         return HeadArch.for_patch(arch.patch, classes=classes)
+
+    @classmethod
+    def trained_shape(cls, arch: ViTArch, classes: int, told: Mapping[str, Any]) -> HeadArch:
+        return HeadArch.for_patch(
+            arch.patch,
+            classes=classes,
+            channels=told["channels"],
+            hidden=told["hidden"],
+            anchor_sizes=told["anchor_sizes"],
+            anchor_ratios=told["anchor_ratios"],
+            post_nms=told["test_proposals"],
+            training_pre_nms=2 * told["proposals"],
+            training_post_nms=told["proposals"],
+            box_sampling=replace(HeadArch.box_sampling, count=told["regions"]),
+        )
+
+    @classmethod
+    def described(cls, shape: HeadArch) -> str:
+        return f"{shape.channels} channels, {shape.hidden} hidden units"
 
     @classmethod
     def shape_of(cls, arch: ViTArch, file: WeightsFile) -> HeadArch:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from maskvd_cli.core.errors import MaskvdError, UsageError
 from maskvd_cli.core.looks import Looks
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.base import Model, Stage
+from maskvd_cli.families.base import Stage, TrainableModel
 from maskvd_cli.families.vivit.archs import ViViTArch
 from maskvd_cli.families.vivit.costs import stages_of
 from maskvd_cli.families.vivit.shape import ClassifierShape
@@ -26,7 +26,7 @@ PIXEL_MEAN, PIXEL_STD = 0.45, 0.225
 DROPOUT = 0.5
 
 
-class ViViT(Model):
+class ViViT(TrainableModel):
     """The whole recogniser for one input size; the parameters do not depend on that size.
 
     Frames come step by step: `embed` takes the frames of one step, `finish` gives its features, and
@@ -43,6 +43,7 @@ class ViViT(Model):
     ) -> None:
         super().__init__()
         self.arch, self.shape, self.input_size = arch, shape, input_size
+        self.heads = shape
         self.grid = arch.grid(input_size)
         self.dropout = DROPOUT
         with torch.random.fork_rng(devices=[]):
@@ -64,11 +65,6 @@ class ViViT(Model):
     def looks(self) -> Looks:
         """How it looks at a video."""
         return self.arch.looks
-
-    @property
-    def heads(self) -> ClassifierShape:
-        """The shape of what follows the spatial transformer."""
-        return self.shape
 
     def forward(self, looks: Sequence[Tensor]) -> Tensor:
         """Return the logits (B, classes) of whole looks (frames, 3, rows, cols)."""
