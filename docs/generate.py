@@ -16,6 +16,7 @@ sys.path.insert(0, str(DOCS))
 
 from generation.command_line import commands  # noqa: E402
 from generation.details import details  # noqa: E402
+from generation.families import families_of  # noqa: E402
 from generation.fields import fields_of, parameters_of  # noqa: E402
 from generation.figures import figures  # noqa: E402
 from generation.quantities import quantities  # noqa: E402
@@ -24,6 +25,7 @@ from generation.regions import filled  # noqa: E402
 WRITERS = {
     "commands": commands,
     "details": details,
+    "families": families_of,
     "fields": fields_of,
     "parameters": parameters_of,
     "quantities": quantities,

@@ -11,12 +11,14 @@ takes the row A[class, j] in place of the column. The published code adds up ove
 batch where heads are meant, which goes unnoticed only where they are as many.
 
 On backbones without a class token the row is the mean over the rows of all tokens, and at least one
-token stays. For detection, features of tokens that are gone are zero.
+token stays. For detection, features of tokens that are gone are zero. With equal windows each of
+them keeps equally many of its own (`groups`), for its class token.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -27,9 +29,9 @@ from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import DETECTION_TOKENS, EQUAL_WINDOWS
 from maskvd_cli.families.blocks.vit import Block, VisionTransformer
 from maskvd_cli.methods.attention_scores import class_attention, take, weights_in_place
 from maskvd_cli.methods.base import FrameTrace, Params
@@ -39,13 +41,25 @@ from maskvd_cli.methods.dropping import (
     BlockTokens,
     See,
     Survivors,
+    TapReading,
     Travelling,
     is_whole,
     mean_tokens,
 )
 from maskvd_cli.methods.eventful import Sampler
+from maskvd_cli.methods.groups import (
+    Groups,
+    check_groups,
+    has_class_token,
+    in_joined,
+    joined,
+    of_own_group,
+    parted,
+    parted_heads,
+)
 from maskvd_cli.methods.params import Varied
 from maskvd_cli.methods.reducing import (
+    NO_EQUAL_WINDOWS,
     REDUCING,
     SEQUENCES,
     STEPS,
@@ -96,9 +110,9 @@ class ATS(ReducingMethod[ATSParams]):
     paper = "ATS (ECCV 2022, arXiv 2111.15667), as in Eventful Transformers (arXiv 2308.13494)"
     params_type = ATSParams
     naming = ("fraction",)
-    knows = SEQUENCES | STEPS
+    knows = SEQUENCES | STEPS | EQUAL_WINDOWS | DETECTION_TOKENS
     refuses = WHY_NO_WINDOWS
-    refuses_chosen = WHY_NO_WINDOWS
+    refuses_chosen: ClassVar = NO_EQUAL_WINDOWS | WHY_NO_WINDOWS
     watchable = True
     columns: ClassVar = {"fraction": "fraction", "score": "score"}
     figure: ClassVar = {"name": "reduction", "across": "gmacs", "beside": ["evit"]}
@@ -130,31 +144,35 @@ class ATS(ReducingMethod[ATSParams]):
     ) -> Survivors:
         backbone, depth = self.backbone, self.backbone.arch.depth
         moving = Travelling.begin(backbone, tokens, grid, chosen)
-        start = moving.index.shape[1]
+        start, windows = moving.index.shape[1], moving.windows
         stages = stages_of(self.params, backbone.arch, start, reduce=reduce)
         kept: dict[str, Tensor] = {}
+        readings = list[TapReading]()
         for number, (block, stage) in enumerate(zip(backbone.blocks, stages, strict=True)):
             see = None if watch is None else partial(watch, number)
-            if not stage.drops:
+            if stage.drops:
+                before = None if chosen is not None else self.slots.get(number)
+                moving, slots = self.sampled(moving, block, grid, stage.kept, before, watch=see)
+                kept[f"blocks.{number}.kept"] = moving.placed
+                if chosen is None:
+                    self.slots[number] = slots
+            else:
                 moving = moving.through(block, grid, stage.kept, watch=see)
-                continue
-            before = None if chosen is not None else self.slots.get(number)
-            moving, slots = self.sampled(moving, block, grid, stage.kept, before, watch=see)
-            kept[f"blocks.{number}.kept"] = moving.index
-            if chosen is None:
-                self.slots[number] = slots
-        kept["survivors"] = moving.index
-        whole = is_whole(stages, grid)
+            moving = moving.between(backbone, number, grid)
+            if number + 1 in backbone.arch.taps:
+                readings.append(moving.read(backbone))
+        kept["survivors"] = moving.placed
+        whole = is_whole(stages, grid.area // windows)
         trace = FrameTrace(
-            mean_tokens(stages),
+            mean_tokens(stages) * windows,
             whole,
-            {"start": start},
+            {"start": start * windows},
             SortedWhenAsked(kept),
             lasting([stage.drops for stage in stages]),
             f"kept through many of {depth} blocks",
-            layers=tuple(stage.leaving for stage in stages),
+            layers=tuple(stage.leaving * windows for stage in stages),
         )
-        return Survivors(backbone.finish(moving.tokens), moving.index, whole, trace)
+        return Survivors(readings, whole and windows == 1, trace)
 
     def sampled(  # noqa: PLR0913 - a sequence, its block, and what stays
         self,
@@ -166,36 +184,41 @@ class ATS(ReducingMethod[ATSParams]):
         *,
         watch: See | None = None,
     ) -> tuple[Travelling, Tensor]:
-        """Run one block that keeps `kept` tokens; also return which they were, slot by slot.
+        """Run one block that keeps `kept` tokens a group; also return which, slot by slot.
 
-        Both lists, this and that of the frame before, (B, kept), count in the sequence that
-        entered, class token apart.
+        Both lists, this and that of the frame before, (G, kept), count in the group that entered,
+        tokens in front of it apart.
         """
-        lead = moving.tokens.shape[1] - moving.index.shape[1]
+        always, together = moving.always, moving.together(block)
         normed = block.norm1(moving.tokens)
-        if lead and self.params.score == "row" and watch is None:
-            paid, value, attend = class_attention(block, normed)
-            slots = best(self.scores(paid, value[:, :, lead:]), kept, before)
+        if always and self.params.score == "row" and watch is None:
+            paid, value, attend = class_attention(block, normed, always, together)
+            slots = best(self.scores(paid[..., always:], value[:, :, always:]), kept, before)
             attended = attend(slots)
         else:
-            qkv = block.qkv(normed)
+            qkv = joined(block.qkv(normed), together)
             value = block.split(qkv)[2]
             weights = weights_in_place(block, qkv, moving.index, grid)
             if watch is not None:
                 watch(weights, moving.index[0])
-            share = self._share(weights, lead)
-            slots = best(self.scores(share, value[:, :, lead:]), kept, before)
-            rows = take(weights.transpose(1, 2), slots, lead).transpose(1, 2)
-            attended = block.merge(rows.to(value.dtype) @ value)
-        tokens = take(moving.tokens, slots, lead) + block.projection(attended)
+            share = self._share(weights, together)[..., always:]
+            of_groups = parted_heads(value, together)[:, :, always:]
+            slots = best(self.scores(share, of_groups), kept, before)
+            rows = in_joined(slots, always, normed.shape[1], together)
+            asking = take(weights.transpose(1, 2), rows).transpose(1, 2)
+            attended = parted(block.merge(asking.to(value.dtype) @ value), together)
+        tokens = take(moving.tokens, slots, always) + block.projection(attended)
         tokens = tokens + block.mlp(block.norm2(tokens))
-        return Travelling(tokens, take(moving.index, slots)), slots
+        return replace(moving, tokens=tokens, index=take(moving.index, slots)), slots
 
-    def _share(self, weights: Tensor, lead: int) -> Tensor:
-        """Return the attention (B, H, n) that scores read, of all weights."""
-        if not lead:
-            return weights.mean(2)
-        return weights[..., lead:, 0] if self.params.score == "column" else weights[:, :, 0, lead:]
+    def _share(self, weights: Tensor, together: int) -> Tensor:
+        """Return the attention (G, H, n) that scores read, of all weights of joined groups."""
+        if not has_class_token(self.backbone.arch):
+            return parted_heads(weights.mean(2), together)
+        size = weights.shape[-1] // together
+        if self.params.score == "column":
+            return of_own_group(weights[..., ::size].mT, together)
+        return of_own_group(weights[:, :, ::size], together)
 
     def scores(self, attention: Tensor, value: Tensor) -> Tensor:
         """Return the scores (B, n) of tokens with `attention` (B, H, n) and values (B, H, n, c)."""
@@ -223,12 +246,13 @@ class ATS(ReducingMethod[ATSParams]):
     def resolve(cls, params: ATSParams, arch: ViTArch) -> ATSParams:
         if params.blocks is not None:
             check_blocks("blocks", params.blocks, arch)
-        if params.score == "column" and not arch.class_token:
+        check_groups(arch)
+        if params.score == "column" and not has_class_token(arch):
             raise UsageError(
                 f"score column is the attention to a class token, and {arch.name} has none",
                 remedy="choose score row, or leave it out",
             )
-        known = params.score or ("column" if arch.class_token else "row")
+        known = params.score or ("column" if has_class_token(arch) else "row")
         return params.model_copy(update={"score": known})
 
     @classmethod
@@ -240,21 +264,24 @@ class ATS(ReducingMethod[ATSParams]):
     def foretold(
         cls, params: ATSParams, arch: ViTArch, grid: Size, start: int, how: How = REDUCING
     ) -> Foretold:
-        stages = stages_of(params, arch, start, reduce=how.reduce)
-        by_class = params.score == "row" and arch.class_token and not how.watched
+        count = Groups.on(arch, grid).count
+        stages = stages_of(params, arch, start // count, reduce=how.reduce)
+        by_class = params.score == "row" and has_class_token(arch) and not how.watched
         macs = _frame_macs(arch, grid, stages, by_class=by_class)
-        return Foretold(mean_tokens(stages), is_whole(stages, grid), macs)
+        whole = is_whole(stages, grid.area // count)
+        return Foretold(mean_tokens(stages) * count, whole, macs)
 
     @classmethod
     def planned_state_bytes(cls, arch: ViTArch, grid: Size, params: ATSParams) -> int:
-        stages = stages_of(params, arch, grid.area)
-        return sum(stage.kept for stage in stages if stage.drops) * _INDEX_BYTES
+        count = Groups.on(arch, grid).count
+        stages = stages_of(params, arch, grid.area // count)
+        return count * sum(stage.kept for stage in stages if stage.drops) * _INDEX_BYTES
 
 
 def stages_of(
     params: ATSParams, arch: ViTArch, start: int, *, reduce: bool = True
 ) -> list[BlockTokens]:
-    """Return what happens to `start` tokens in each block."""
+    """Return what happens to `start` tokens, of a group, in each block."""
     stages: list[BlockTokens] = []
     entering = start
     for block in range(arch.depth):
@@ -276,22 +303,26 @@ def best(scores: Tensor, kept: int, before: Tensor | None = None) -> Tensor:
 def _frame_macs(
     arch: ViTArch, grid: Size, stages: Sequence[BlockTokens], *, by_class: bool
 ) -> Macs:
-    """Return the MACs of one frame.
+    """Return the MACs of one frame; `stages` are those of a group.
 
-    A block that a tokens enter and b leave, class token included, where it drops: QKV 3aD^2,
-    attention a^2 D for all weights and abD for the rows that stay, projection and MLP on b. Where
-    the class token's row decides, queries for b tokens alone: (b + 2a)D^2 and 2abD. Else as dense.
-    The published counter adds `block_extras` and `frame_extras`, for the authors' code, which
-    computes all weights.
+    A block that a tokens enter and b leave, those without a place included, where it drops: QKV
+    3aD^2, attention a^2 D for all weights and abD for the rows that stay, projection and MLP on b.
+    Where the class token's row decides, queries for b tokens alone: (b + 2a)D^2 and 2abD. Else as
+    dense. In windows, attention is that of each. The published counter adds `block_extras` and
+    `frame_extras`, for the authors' code, which computes all weights.
     """
-    square, matrix, published = arch.dim**2, 0, 0
-    for stage in stages:
-        a, b = stage.entering + arch.lead, stage.leaving + arch.lead
-        relative = costs.global_attention(arch, grid, a, 0).matrix
+    groups, square = Groups.on(arch, grid), arch.dim**2
+    matrix = published = 0
+    for number, stage in enumerate(stages):
+        a, b = groups.of(stage.entering), groups.of(stage.leaving)
+        each, leaving = a // groups.count, b // groups.count
+        logits, every = groups.attention(arch, grid, number, each, each)
+        kept, rows = groups.attention(arch, grid, number, leaving, each)
+        spared = (logits - kept) * arch.dim
         after = (1 + 2 * arch.mlp_ratio) * b * square
-        weights_and_rows = 3 * a * square + (a + b) * a * arch.dim + int(relative) + after
-        asked = (b + 2 * a) * square + 2 * a * b * arch.dim + after
+        weights_and_rows = 3 * a * square + every - spared + after
+        asked = (b + 2 * a) * square + rows + after
         matrix += asked if stage.drops and by_class else weights_and_rows
-        published += weights_and_rows + block_extras(arch, a, b, a**2)
-    published += frame_extras(arch, grid, stages[-1].leaving + arch.lead)
+        published += weights_and_rows + block_extras(arch, a, b, logits)
+    published += frame_extras(arch, grid, groups.of(stages[-1].leaving))
     return Macs(matrix if stages[0].entering else 0, published)

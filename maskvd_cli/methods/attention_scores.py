@@ -3,7 +3,8 @@
 The score of a token is the attention that the class token pays to it, a mean over heads; without
 class token, the mean attention that it gets from all queries and heads. In the first case the class
 token's attention alone is computed before the choice, then that of the tokens that are wanted; in
-the second that of all tokens is needed for the scores.
+the second that of all tokens is needed for the scores. Sequences may be groups of an image
+(`groups`), of which `together` attend to each other; the class token of each votes for its own.
 """
 
 from __future__ import annotations
@@ -19,44 +20,55 @@ from maskvd_cli.families.blocks.attention import attention
 from maskvd_cli.families.blocks.relative import KeyPlaces, RelativeLogits
 from maskvd_cli.families.blocks.vit import Block
 from maskvd_cli.methods.attention_maps import attention_weights
+from maskvd_cli.methods.groups import joined, of_own_group, parted, parted_heads
 
 # Queries whose attention is held at once where all of them vote: 12 x 256 x 4096 weights, 50 MB.
 _QUERIES_AT_ONCE = 256
 
-# From positions (B, m) in the sequence, class token apart, to the attention output (B, [1 +] m, D)
-# of these tokens, behind that of the class token; None: of all tokens.
+# From positions (B, m) in the sequence, tokens in front of it apart, to the attention output
+# (B, always + m, D) of these tokens, behind that of those in front; None: of all tokens.
 Attend = Callable[[Tensor | None], Tensor]
 # Sees the weights (1, H, [1 +] n, [1 +] n) of a sequence of one clip, and its index (n,).
 See = Callable[[Tensor, Tensor], None]
 
 
-def scored_attention(
-    block: Block, normed: Tensor, index: Tensor, grid: Size, watch: See | None = None
+def scored_attention(  # noqa: PLR0913, PLR0917 - a sequence, its block, and who attends to whom
+    block: Block,
+    normed: Tensor,
+    index: Tensor,
+    grid: Size,
+    watch: See | None = None,
+    together: int = 1,
 ) -> tuple[Tensor, Attend]:
     """Return the scores (B, n) of a sequence, and what gives the attention output.
 
-    `normed` (B, [1 +] n, D) is the block's normalised input, class token first; `index` (B, n) the
-    flat grid index of the others, N for tokens without a place. Scores are in single precision at
-    least. Where somebody watches, all weights are computed, class token or not.
+    `normed` (B, always + n, D) is the block's normalised input, in front the class token and other
+    tokens that always stay; `index` (B, n) the flat grid index of the others, N for tokens without
+    a place. Scores are in single precision at least. Where somebody watches, all weights are
+    computed, class token or not.
     """
     if watch is not None:
         return _watched(block, normed, index, grid, watch)
-    if normed.shape[1] > index.shape[1]:
-        return _scored_by_class(block, normed)
-    qkv = block.qkv(normed)
-    votes = [_vote(block, qkv[[clip]], at, grid) for clip, at in enumerate(index)]
-    attended = torch.cat([clip for clip, _ in votes])
-    scores = torch.stack([score for _, score in votes])
+    always = normed.shape[1] - index.shape[1]
+    if always:
+        paid, _, attend = class_attention(block, normed, always, together)
+        return paid[..., always:].mean(1), attend
+    qkv, at = joined(block.qkv(normed), together), joined(index, together)
+    votes = [_vote(block, qkv[[clip]], places, grid) for clip, places in enumerate(at)]
+    attended = parted(torch.cat([clip for clip, _ in votes]), together)
+    scores = torch.stack([score for _, score in votes]).view(index.shape)
     return scores, lambda places: attended if places is None else take(attended, places)
 
 
-def attend_in_place(block: Block, qkv: Tensor, index: Tensor, grid: Size) -> Tensor:
-    """Return the attention output (B, [1 +] n, D) of a sequence among itself, without scores.
+def attend_in_place(
+    block: Block, qkv: Tensor, index: Tensor, grid: Size, together: int = 1
+) -> Tensor:
+    """Return the attention output (B, always + n, D) of a sequence among itself, without scores.
 
     Tokens without a place neither give nor get relative terms.
     """
     if block.relative is None:
-        return block.attend(qkv, grid)
+        return parted(block.attend_among(joined(qkv, together), grid, index), together)
     clips: list[Tensor] = []
     for clip, at in enumerate(index):
         query, key, value = block.split(qkv[[clip]])
@@ -80,7 +92,8 @@ def clips(places: Tensor) -> Tensor:
 def weights_in_place(block: Block, qkv: Tensor, index: Tensor, grid: Size) -> Tensor:
     """Return the attention weights (B, H, n, n) of a sequence, in single precision at least.
 
-    `qkv` (B, n, 3D), class token first where `index` is shorter; else as in `scored_attention`.
+    `qkv` (B, n, 3D), tokens that always stay in front where `index` is shorter; else as in
+    `scored_attention`.
     """
     query, key, _ = block.split(qkv)
     if block.relative is None:
@@ -110,29 +123,29 @@ def _watched(
     return scores, attend
 
 
-def _scored_by_class(block: Block, normed: Tensor) -> tuple[Tensor, Attend]:
-    paid, _, attend = class_attention(block, normed)
-    return paid.mean(1), attend
+def class_attention(
+    block: Block, normed: Tensor, always: int = 1, together: int = 1
+) -> tuple[Tensor, Tensor, Attend]:
+    """Return what each class token pays to its sequence, (B, H, always + n), and all values.
 
-
-def class_attention(block: Block, normed: Tensor) -> tuple[Tensor, Tensor, Attend]:
-    """Return what the class token pays to the others, (B, H, n), and the values (B, H, 1 + n, c).
-
-    Last comes what gives the attention output, as in `scored_attention`.
+    Values are (B, H, always + n, c). Last comes what gives the attention output, as in
+    `scored_attention`, of which `normed` is; the class token is the first.
     """
-    key, value = (block.to_heads(part) for part in block.keys_values(normed).chunk(2, dim=-1))
+    both = joined(block.keys_values(normed), together).chunk(2, dim=-1)
+    key, value = (block.to_heads(part) for part in both)
 
     def queries(rows: Tensor) -> Tensor:
-        return block.to_heads(block.queries(rows))
+        return block.to_heads(joined(block.queries(rows), together))
 
     paid = attention_weights(queries(normed[:, :1]), key)
 
     def attend(places: Tensor | None) -> Tensor:
-        rows = normed[:, 1:] if places is None else take(normed[:, 1:], places)
-        others = attention(queries(rows), key, value)
-        return block.merge(torch.cat([paid.to(value.dtype) @ value, others], dim=2))
+        rows = normed[:, 1:] if places is None else take(normed[:, 1:], places, always - 1)
+        others = block.merge(attention(queries(rows), key, value))
+        first = block.merge(paid.to(value.dtype) @ value)
+        return torch.cat([parted(first, together), parted(others, together)], dim=1)
 
-    return paid[:, :, 0, 1:], value, attend
+    return of_own_group(paid, together), parted_heads(value, together), attend
 
 
 def _vote(block: Block, qkv: Tensor, index: Tensor, grid: Size) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ may keep every token that sees anything.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import TAPS, TRAIL_TOKENS
 from maskvd_cli.masks.padding import real_tokens
 from maskvd_cli.methods.base import (
     ClipView,
@@ -28,6 +30,8 @@ from maskvd_cli.methods.base import (
     scatter,
 )
 from maskvd_cli.methods.trace import MASK
+
+_NO_PADDING = "leaves padding out, and frames fill the inputs of {model}, so that it has none"
 
 
 class DenseUnpaddedParams(Params):
@@ -46,6 +50,7 @@ class DenseUnpadded(TokenMethod[DenseUnpaddedParams]):
     description = "control: dense on the tokens that are not wholly padding"
     paper = "control"
     params_type = DenseUnpaddedParams
+    refuses: ClassVar = dict.fromkeys((TAPS, TRAIL_TOKENS), _NO_PADDING)
     batched = True
     role = "control"
     colour, mark = "#7f7f7f", "P"

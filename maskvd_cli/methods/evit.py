@@ -1,7 +1,8 @@
 """EViT (ICLR 2022, arXiv 2202.07800): every frame by itself, its tokens ever fewer with depth.
 
 How tokens are dropped, is told in `dropping`. For detection, after MaskVD's figure 7, features of
-tokens that did not survive are zero.
+tokens that did not survive are zero; where features are read at several depths, at each of them
+those of tokens that were gone by then.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from maskvd_cli.core.size import Size
-from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.traits import DETECTION_TOKENS, EQUAL_WINDOWS
 from maskvd_cli.methods.base import Params
 from maskvd_cli.methods.block_list import Blocks, check_blocks
 from maskvd_cli.methods.dropping import (
@@ -27,8 +28,10 @@ from maskvd_cli.methods.dropping import (
     mean_tokens,
     stages_of,
 )
+from maskvd_cli.methods.groups import Groups, check_groups, has_class_token
 from maskvd_cli.methods.params import Varied
 from maskvd_cli.methods.reducing import (
+    NO_EQUAL_WINDOWS,
     REDUCING,
     SEQUENCES,
     STEPS,
@@ -74,9 +77,9 @@ class EViT(ReducingMethod[EViTParams]):
     paper = "EViT (ICLR 2022, arXiv 2202.07800)"
     params_type = EViTParams
     naming = ("keep_rate",)
-    knows = SEQUENCES | STEPS
+    knows = SEQUENCES | STEPS | EQUAL_WINDOWS | DETECTION_TOKENS
     refuses = WHY_NO_WINDOWS
-    refuses_chosen = WHY_NO_WINDOWS
+    refuses_chosen: ClassVar = NO_EQUAL_WINDOWS | WHY_NO_WINDOWS
     watchable = True
     # MaskVD's Figure 7 shows dropping beside its mask.
     figure: ClassVar = {
@@ -100,6 +103,7 @@ class EViT(ReducingMethod[EViTParams]):
     @classmethod
     def resolve(cls, params: EViTParams, arch: ViTArch) -> EViTParams:
         check_blocks("drop_blocks", params.drop_blocks, arch)
+        check_groups(arch)
         return params
 
     @classmethod
@@ -111,37 +115,40 @@ class EViT(ReducingMethod[EViTParams]):
     def foretold(
         cls, params: EViTParams, arch: ViTArch, grid: Size, start: int, how: How = REDUCING
     ) -> Foretold:
-        stages = stages_of(start, params.keep_rates(arch), drop=how.reduce, fuse=params.fuse)
+        count, rates = Groups.on(arch, grid).count, params.keep_rates(arch)
+        stages = stages_of(start // count, rates, drop=how.reduce, fuse=params.fuse)
         macs = _frame_macs(arch, grid, stages, params.fuse, how.watched)
-        return Foretold(mean_tokens(stages), is_whole(stages, grid), macs)
+        whole = is_whole(stages, grid.area // count)
+        return Foretold(mean_tokens(stages) * count, whole, macs)
 
 
 def _frame_macs(
     arch: ViTArch, grid: Size, stages: Sequence[BlockTokens], fuse: bool, watched: bool
 ) -> Macs:
-    """Return the MACs of one frame.
+    """Return the MACs of one frame; `stages` are those of a group.
 
-    A block that a tokens enter and b leave, class token included. Matrix products of the authors'
-    code: 4aD^2 + 2a^2 D + 8bD^2. Executed in a block that drops without fusion: queries and their
-    attention for b tokens only (without class token: for all, as they vote), projection for b.
-    Where somebody watches, all queries and weights, a^2 D, and abD for the outputs that are needed.
-    The published counter adds `block_extras` and `frame_extras`; it leaves out the choice itself. A
-    frame without tokens executes nothing.
+    A block that a tokens enter and b leave, those without a place included. Matrix products of the
+    authors' code: 4aD^2 + 2a^2 D + 8bD^2. Executed in a block that drops without fusion: queries
+    and their attention for b tokens only (without class token: for all, as they vote), projection
+    for b. Where somebody watches, all queries and weights, a^2 D, and abD for the outputs that are
+    needed. In windows, attention is that of each. The published counter adds `block_extras` and
+    `frame_extras`; it leaves out the choice itself. A frame without tokens executes nothing.
     """
-    lead, square = int(arch.class_token), arch.dim**2
+    groups, square = Groups.on(arch, grid), arch.dim**2
     matrix = published = 0
-    for stage in stages:
-        entering, leaving = stage.entering + lead, stage.leaving + lead
+    for number, stage in enumerate(stages):
+        entering, leaving = groups.of(stage.entering), groups.of(stage.leaving)
         fewer = stage.drops and not fuse
-        asking = leaving if fewer and lead and not watched else entering
+        asking = leaving if fewer and has_class_token(arch) and not watched else entering
         projected = leaving if fewer else entering
-        attention = int(costs.global_attention(arch, grid, asking, entering).matrix)
+        each = entering // groups.count
+        attention = groups.attention(arch, grid, number, asking // groups.count, each)[1]
         if watched:
             attention -= (entering - projected) * entering * arch.dim
         mlp = 2 * arch.mlp_ratio * leaving * square
         matrix += (asking + 2 * entering + projected) * square + attention + mlp
-        everything = int(costs.global_attention(arch, grid, entering, entering).matrix)
+        logits, everything = groups.attention(arch, grid, number, each, each)
         published += 4 * entering * square + everything + mlp
-        published += block_extras(arch, entering, leaving, entering**2)
-    published += frame_extras(arch, grid, stages[-1].leaving + lead)
+        published += block_extras(arch, entering, leaving, logits)
+    published += frame_extras(arch, grid, groups.of(stages[-1].leaving))
     return Macs(matrix if stages[0].entering else 0, published)

@@ -25,15 +25,14 @@ def unlike(method: type[Method[Any]], arch: Any) -> str | None:
     """Return why a method cannot run on a kind of backbone, whatever its parameters are."""
     if strange := (method.needs | (method.knows or frozenset())) - WORDS:
         return f"{method.name} names {min(strange)}, which no backbone can have"
-    if lacking := method.needs - arch.has:
-        return f"{method.name} needs {_listed(lacking)}, which {arch.name} has not"
-    if method.knows is None:
-        return None
-    for word in sorted(arch.has - method.knows):
+    unknown = [] if method.knows is None else sorted(arch.has - method.knows)
+    # A reason that somebody wrote says more than a word.
+    for word in unknown:
         if word in method.refuses:
             return f"{method.name} {method.refuses[word].format(model=arch.name)}"
-        return f"{method.name} does not know the {word} of {arch.name}"
-    return None
+    if lacking := method.needs - arch.has:
+        return f"{method.name} needs {_listed(lacking)}, which {arch.name} has not"
+    return f"{method.name} does not know the {unknown[0]} of {arch.name}" if unknown else None
 
 
 def fitted(method: type[Method[Any]], params: Params, arch: Any) -> Params:

@@ -92,31 +92,32 @@ class Learner(ABC, Generic[S]):
 class SoftWalk:
     """Frames of some clips on their way through blocks, as `skipping.Walk`, with gradients.
 
-    `sequence` (B, [1 +] N, D), class token first.
+    `sequence` (B, [1 +] N [+ T], D), class token first, detection tokens last.
     """
 
     def __init__(self, backbone: VisionTransformer, tokens: Tensor, grid: Size) -> None:
         self.backbone, self.grid = backbone, grid
         self.sequence = backbone.with_class_token(tokens + backbone.positions_on(grid))
-        self.lead = self.sequence.shape[1] - grid.area
-        self._blocks = iter(backbone.blocks)
+        self.lead, self.trail = backbone.arch.lead, backbone.arch.trail
+        self._done = 0
 
     @property
     def tokens(self) -> Tensor:
         """The tokens of the grid as they are now, (B, N, D)."""
-        return self.sequence[:, self.lead :]
+        return self.sequence[:, self.lead : self.lead + self.grid.area]
 
     def through(self, chosen: Tensor | None) -> None:
         """Run the next block; `chosen` (B, N) holds 1 for its tokens, else 0; None: all ones."""
-        block = next(self._blocks)
+        block = self.backbone.blocks[self._done]
         if chosen is None:
-            self.sequence = block(self.sequence, self.grid)
-            return
-        always = chosen.new_ones(len(chosen), self.lead)
-        share = torch.cat([always, chosen], dim=1)
-        computed = _among(block, self.sequence, self.grid, share.detach() > 0)
-        share = share[..., None]
-        self.sequence = share * computed + (1 - share) * self.sequence
+            left = block(self.sequence, self.grid)
+        else:
+            share = F.pad(chosen, (self.lead, self.trail), value=1.0)
+            computed = _among(block, self.sequence, self.grid, share.detach() > 0)
+            share = share[..., None]
+            left = share * computed + (1 - share) * self.sequence
+        self.sequence = self.backbone.between(self._done, left, self.grid)
+        self._done += 1
 
     def features(self) -> Tensor:
         """Return the features (B, N, D) after the last block."""

@@ -18,7 +18,7 @@ from maskvd_cli.methods.evit import DroppingParams, EViT, EViTParams
 from maskvd_cli.methods.joined_params import Half
 from maskvd_cli.methods.maskvd import MaskVD, MaskVDParams
 from maskvd_cli.methods.params import Varied
-from maskvd_cli.methods.reducing import SEQUENCES
+from maskvd_cli.methods.reducing import NO_EQUAL_WINDOWS, SEQUENCES
 
 
 class MaskVDEViTParams(DroppingParams, MaskVDParams):
@@ -48,6 +48,6 @@ class MaskVDEViT(Combination):
     naming = ("period", "static_keep_rate", "keep_rate")
     columns: ClassVar = MaskVD.columns
     knows = SEQUENCES
-    refuses = WHY_NO_WINDOWS
+    refuses: ClassVar = NO_EQUAL_WINDOWS | WHY_NO_WINDOWS
     figure: ClassVar = EViT.figure
     colour, mark = "#56b4e9", "v"

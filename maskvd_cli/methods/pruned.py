@@ -17,7 +17,7 @@ from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import PLAIN_VIT, TAPS, WINDOW_CLASS_TOKENS
+from maskvd_cli.families.blocks.traits import DETECTION_TOKENS, EQUAL_WINDOWS, PLAIN_VIT
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods import pruned_costs
 from maskvd_cli.methods.attention_maps import AttentionMaps
@@ -90,7 +90,7 @@ class PrunedMethod(SelectingMethod[P]):
     """
 
     columns: ClassVar = {"k": "K", "keep_rate": "keep rate", "period": "P"}
-    knows: ClassVar[frozenset[str] | None] = PLAIN_VIT | {TAPS, WINDOW_CLASS_TOKENS}
+    knows: ClassVar[frozenset[str] | None] = PLAIN_VIT | EQUAL_WINDOWS | DETECTION_TOKENS
 
     def __init__(self, params: P, backbone: VisionTransformer) -> None:
         super().__init__(params, backbone)

@@ -1,7 +1,7 @@
 """What pruned execution costs and keeps, in closed form; `pruned_execution` tells what it computes.
 
-n = N tokens and those before them (a class token), k of them that go on after the first attention,
-D width, r the MLP's ratio, L blocks, W windowed and G global ones.
+n = N tokens and those without a place beside them (class and detection tokens), k of them that go
+on after the first attention, D width, r the MLP's ratio, L blocks, W windowed and G global ones.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def executed(arch: ViTArch, grid: Size, tokens: Tokens) -> Macs:
     the padding value and the positions; under torchprofile's, LayerNorms and scalings of what is
     computed, and the patch embedding.
     """
-    every, kept = grid.area + arch.lead, tokens + arch.lead
+    every = costs.sequence_length(arch, grid)
+    kept = tokens + arch.lead + arch.trail
     first, later = _global_blocks(arch)
     layers = _layers(arch, every, kept)
     windows = costs.windowed_attention(arch, grid)
@@ -92,8 +93,8 @@ def _torchprofile_extras(arch: ViTArch, grid: Size, every: int, kept: Tokens) ->
 def state_bytes(arch: ViTArch, grid: Size) -> int:
     """Return the bytes of what the blocks keep: QKV of all but the first, 3(L - 1)nD, output ND.
 
-    Where features are read at k depths, the output is kND.
+    Where features are read at k depths, the output is kND; that of detection tokens is not kept.
     """
-    every = grid.area + arch.lead
+    every = costs.sequence_length(arch, grid)
     cached = 3 * (arch.depth - 1) * every * arch.dim * FLOAT32_BYTES
-    return cached + len(arch.taps) * token_bytes(arch, grid)
+    return cached if arch.trail else cached + len(arch.taps) * token_bytes(arch, grid)

@@ -7,8 +7,9 @@ A frame of N tokens of which K were chosen, as RGTP's code runs it:
                 global blocks the K ask and all N answer; projection and MLP on the K
     output      that of the K, written into the last output of all N
 
-A full frame runs densely and fills the caches. Class tokens always go on. Where features are read
-at several depths, the output is that of all of them.
+A full frame runs densely and fills the caches. Class and detection tokens always go on. Where
+features are read at several depths, the output is that of all of them; where they are those of
+detection tokens, nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -58,10 +59,10 @@ class PrunedExecution:
         `index` (K,) of the tokens that go on, in any order, on the backbone's device; None runs a
         full frame. Raises UsageError where a pruned frame comes before any full one.
         """
-        if index is not None and self.output is None:
+        if index is not None and not self.caches:
             raise premature("pruned frame")
         sequence = self.backbone.with_class_token(tokens + self.backbone.positions_on(grid))
-        rows = None if index is None else self._in_sequence(index)
+        rows = None if index is None else self._in_sequence(index, grid)
         readings = list[Tensor]()
         for number, block in enumerate(self.backbone.blocks):
             qkv = block.qkv(block.norm1(sequence))
@@ -74,18 +75,22 @@ class PrunedExecution:
                     self.caches[number].index_copy_(1, rows, qkv)
                 attended = self._attend(number, block, self.caches[number], grid, index, rows)
                 sequence = block.complete(sequence, attended)
+            sequence = self.backbone.between(number, sequence, grid, rows)
             self.backbone.read(number, sequence, readings)
         features = self.backbone.side_by_side(readings)
+        if self.backbone.arch.trail:
+            return features
         if index is None or self.output is None:
             self.output = features
         else:
             self.output.index_copy_(1, index, features)
         return self.output.clone()
 
-    def _in_sequence(self, index: Tensor) -> Tensor:
-        """Return the places of tokens in the sequence, those before the grid's own in front."""
-        lead = self.backbone.arch.lead
-        return torch.cat([torch.arange(lead, device=index.device), index + lead])
+    def _in_sequence(self, index: Tensor, grid: Size) -> Tensor:
+        """Return the places of tokens in the sequence, those before and behind the grid's too."""
+        arch, device = self.backbone.arch, index.device
+        behind = arch.lead + grid.area + torch.arange(arch.trail, device=device)
+        return torch.cat([torch.arange(arch.lead, device=device), index + arch.lead, behind])
 
     def _first(
         self, block: Block, sequence: Tensor, qkv: Tensor, grid: Size, rows: Tensor | None

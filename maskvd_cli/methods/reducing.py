@@ -22,9 +22,12 @@ from maskvd_cli.families.blocks.costs import Macs
 from maskvd_cli.families.blocks.traits import (
     CLASS_FEATURES,
     CLASS_TOKEN,
+    MID_POSITIONS,
+    PADDED_WINDOWS,
     RELATIVE_POSITIONS,
     TIME,
     TOKENS,
+    TRAIL_TOKENS,
     WINDOWS,
 )
 from maskvd_cli.families.blocks.vit import VisionTransformer
@@ -46,6 +49,16 @@ from maskvd_cli.methods.trace import MASK, Joined
 SEQUENCES = frozenset((TOKENS, RELATIVE_POSITIONS, CLASS_TOKEN))
 # Steps of a clip that each run by themselves, for what their class tokens say.
 STEPS = frozenset((TIME, CLASS_FEATURES))
+# Features are those of tokens without a place alone, and nothing is laid on a grid.
+NOT_ON_GRID = frozenset((CLASS_FEATURES, TRAIL_TOKENS))
+_ALONE = "runs chosen tokens alone, and the detection tokens of {model} would see no others"
+# Why chosen tokens do not run where all of them do.
+NO_EQUAL_WINDOWS: dict[str, str] = {
+    WINDOWS: "needs equally many tokens in every window, and those of {model} would hold different "
+    "numbers of chosen ones",
+    TRAIL_TOKENS: _ALONE,
+    MID_POSITIONS: _ALONE,
+}
 
 
 class Reduced(Protocol):
@@ -58,11 +71,11 @@ class Reduced(Protocol):
 
     @property
     def features(self) -> Tensor:
-        """What came out, (B, n, D), in an order of its own."""
+        """What came out of the last block, (B, n, D), in an order of its own."""
         ...
 
     def onto(self, base: Tensor) -> Tensor:
-        """Return a copy of `base` (B, N, D), the features where nothing came out."""
+        """Return a copy of `base` (B, N, T D), the features of T depths where nothing came out."""
         ...
 
 
@@ -116,7 +129,7 @@ def frame_extras(arch: ViTArch, grid: Size, last: int) -> int:
 class ReducingMethod(TokenMethod[P]):
     """All tokens enter the first block; features where nothing came out are zero.
 
-    Where features are those of the class token alone, nothing is laid on a grid.
+    Where features are those of class or detection tokens alone, nothing is laid on a grid.
     What happens in the blocks depends on the number of tokens that enter alone, so a clip can be
     planned. Full frames reduce nothing. In combinations: `knows_chosen` is what backbones may have,
     `refuses_chosen` why not; `watchable`, whether it can show the attention of its blocks.
@@ -125,7 +138,8 @@ class ReducingMethod(TokenMethod[P]):
     batched = True
     knows_chosen: ClassVar[frozenset[str]] = SEQUENCES
     refuses_chosen: ClassVar[Mapping[str, str]] = {
-        WINDOWS: "runs chosen tokens alone, and the windows of {model} need all of them"
+        **NO_EQUAL_WINDOWS,
+        PADDED_WINDOWS: "runs chosen tokens alone, and the windows of {model} need all of them",
     }
     watchable: ClassVar[bool] = False
     # What masks keep from the frame before differs from what a frame computes anew.
@@ -178,11 +192,12 @@ class ReducingMethod(TokenMethod[P]):
         return self.dense(tokens, frame.grid)
 
     def dense(self, tokens: Tensor, grid: Size) -> tuple[Tensor, FrameTrace]:
-        """Return features (B, N, D) of all embedded patches, zero where nothing came out."""
-        outcome = self.reduced(tokens, grid)
-        if CLASS_FEATURES in self.backbone.arch.has:
+        """Return features (B, N, T D) of all embedded patches, zero where nothing came out."""
+        outcome, arch = self.reduced(tokens, grid), self.backbone.arch
+        if NOT_ON_GRID & arch.has:
             return outcome.features, outcome.trace
-        return outcome.onto(outcome.features.new_zeros(tokens.shape)), outcome.trace
+        shape = (*tokens.shape[:2], len(arch.taps) * arch.dim)
+        return outcome.onto(outcome.features.new_zeros(shape)), outcome.trace
 
     def compute_chosen(
         self, tokens: Tensor, frame: FrameContext, kept: Tensor, watch: Watch | None = None

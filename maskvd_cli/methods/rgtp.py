@@ -35,18 +35,19 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks.arch import ViTArch
-from maskvd_cli.families.blocks.costs import Macs
+from maskvd_cli.families.blocks.costs import Macs, sequence_length
 from maskvd_cli.families.blocks.traits import (
     CLASS_FEATURES,
+    DETECTION_TOKENS,
+    EQUAL_WINDOWS,
     PLAIN_VIT,
-    TAPS,
-    WINDOW_CLASS_TOKENS,
 )
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.attention_maps import (
@@ -91,7 +92,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         **PrunedMethod.columns, "radius": "r", "score_threshold": "threshold", "fusion": "fusion",
         "rollout": "rollout",
     }  # fmt: skip
-    knows = PLAIN_VIT | STEPS | {TAPS, WINDOW_CLASS_TOKENS}
+    knows = PLAIN_VIT | STEPS | EQUAL_WINDOWS | DETECTION_TOKENS
     colour, mark = "#7b3294", "D"
     watches = True
     own_execution: ClassVar = frozenset(STEP_PARAMS)
@@ -145,8 +146,8 @@ class RGTP(PrunedMethod[RGTPParams]):
             cells = self._maps.flow_back(_uniform(covered_cells(anchors, grid)).to(self._device))
             found = spread_cells(cells, grid)
         else:
-            start = torch.cat([torch.zeros(arch.lead), _uniform(anchors)])
-            found = self._maps.flow_back(start.to(self._device))[arch.lead :]
+            start = F.pad(_uniform(anchors), (arch.lead, arch.trail)).to(self._device)
+            found = self._maps.flow_back(start)[arch.lead : arch.lead + grid.area]
             assert self._earlier is not None
             assert self._recomputed is not None
             found = torch.where(self._recomputed, found, self._earlier)
@@ -274,7 +275,7 @@ class RGTP(PrunedMethod[RGTPParams]):
         blocks = len(arch.global_blocks)
         if params.rollout == "pooled":
             return kept + blocks * (grid.area // POOL**2) ** 2 * FLOAT32_BYTES
-        maps = blocks * (grid.area + arch.lead) ** 2 * FLOAT32_BYTES
+        maps = blocks * sequence_length(arch, grid) ** 2 * FLOAT32_BYTES
         return kept + maps + grid.area * (FLOAT32_BYTES + 1)
 
 
@@ -313,7 +314,7 @@ def tracking_macs(arch: ViTArch, grid: Size, params: RGTPParams) -> int:
 
 def rollout_macs(arch: ViTArch, grid: Size, params: RGTPParams) -> tuple[int, int]:
     """Return the MACs of one rollout as it is executed here, and as the published code does it."""
-    blocks, length = len(arch.global_blocks), grid.area + arch.lead
+    blocks, length = len(arch.global_blocks), sequence_length(arch, grid)
     if params.rollout == "matrix":
         return (blocks - 1) * length**3 + length**2, blocks * length**3
     if params.rollout == "pooled":

@@ -20,7 +20,13 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import CLASS_FEATURES, CLASS_TOKEN, TOKENS
+from maskvd_cli.families.blocks.traits import (
+    CLASS_FEATURES,
+    CLASS_TOKEN,
+    DETECTION_TOKENS,
+    TOKENS,
+    WINDOWS,
+)
 from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.ats import ATS, ATSParams, stages_of
 from maskvd_cli.methods.base import (
@@ -42,6 +48,8 @@ from maskvd_cli.methods.joined_params import Half, joined
 from maskvd_cli.methods.reducing import STEPS, frame_extras
 from maskvd_cli.methods.trace import SetsWhenAsked
 
+_NO_SLOT = "keeps all but the class token in slots, and the detection tokens of {model} have none"
+_ONE_LIST = "keeps one list of slots, and each window of {model} would need its own"
 _COUNTS = (*GATES, "logits", "values", "columns")
 
 
@@ -59,6 +67,7 @@ class SlottedGates(TokenMethod[Params]):
     halves: ClassVar[tuple[Half, Half]]
     needs = frozenset((TOKENS, CLASS_TOKEN))
     knows = frozenset((TOKENS, CLASS_TOKEN)) | STEPS
+    refuses: ClassVar = {WINDOWS: _ONE_LIST, **dict.fromkeys(DETECTION_TOKENS, _NO_SLOT)}
     batched = True
 
     def __init__(self, params: Params, backbone: VisionTransformer) -> None:

@@ -1,7 +1,7 @@
 """ToMe (ICLR 2023, arXiv 2210.09461): in every block, the r most alike pairs of tokens become one.
 
 How tokens merge, is told in `merging`. For detection every token gets back the features of the one
-that it went to.
+that it went to, at each depth where features are read.
 """
 
 from __future__ import annotations
@@ -17,12 +17,21 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.blocks import costs
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.blocks.costs import Macs
-from maskvd_cli.families.blocks.traits import PLAIN_VIT, WINDOWS
+from maskvd_cli.families.blocks.traits import (
+    DETECTION_TOKENS,
+    EQUAL_WINDOWS,
+    PADDED_WINDOWS,
+    PLAIN_VIT,
+    WINDOWS,
+)
+from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.methods.base import FrameTrace, Params, scatter
+from maskvd_cli.methods.groups import Groups
 from maskvd_cli.methods.matching import rows_at, sides
 from maskvd_cli.methods.merging import Merging, Share, shares_of
 from maskvd_cli.methods.params import Varied
 from maskvd_cli.methods.reducing import (
+    NO_EQUAL_WINDOWS,
     REDUCING,
     STEPS,
     Foretold,
@@ -71,19 +80,25 @@ class ToMeParams(Params):
 
 @dataclass(frozen=True)
 class Merged:
-    """What comes out of the last block: `features` (B, n, D) after the final norm.
+    """What comes out: a reading of each depth where features are read, the deepest last.
 
-    Those at `owner` (B, m) are of the tokens that entered at flat grid index `entered` (m,).
+    Of each, features (B, n, D) after the final norm; those at the owner (B, m) beside them are of
+    the tokens that entered at flat grid index `entered` (m,).
     """
 
-    features: Tensor
-    owner: Tensor
+    readings: Sequence[tuple[Tensor, Tensor]]
     entered: Tensor
     trace: FrameTrace
 
+    @property
+    def features(self) -> Tensor:
+        """What comes out of the last block, (B, n, D)."""
+        return self.readings[-1][0]
+
     def onto(self, base: Tensor) -> Tensor:
-        """Return a copy of `base` (B, N, D) where each token has what it went to."""
-        return scatter(base, self.entered, rows_at(self.features, self.owner))
+        """Return a copy of `base` (B, N, T D) where each token has what it went to."""
+        parts = [rows_at(features, owner) for features, owner in self.readings]
+        return scatter(base, self.entered, VisionTransformer.side_by_side(parts))
 
 
 class ToMe(ReducingMethod[ToMeParams]):
@@ -94,13 +109,14 @@ class ToMe(ReducingMethod[ToMeParams]):
     paper = "ToMe (ICLR 2023, arXiv 2210.09461)"
     params_type = ToMeParams
     naming = ("r",)
-    knows = PLAIN_VIT | STEPS
+    knows = PLAIN_VIT | STEPS | EQUAL_WINDOWS | DETECTION_TOKENS
     columns: ClassVar = {"r": "r", "inflection": "inflection"}
     figure: ClassVar = {"name": "reduction", "across": "gmacs", "beside": ["evit"]}
     colour, mark = "#882255", "P"
-    refuses_chosen: ClassVar = {
-        WINDOWS: "merges equally many tokens in every window, and those of {model} would hold "
+    refuses_chosen: ClassVar = NO_EQUAL_WINDOWS | {
+        word: "merges equally many tokens in every window, and those of {model} would hold "
         "different numbers of chosen ones"
+        for word in (WINDOWS, PADDED_WINDOWS)
     }
 
     def reduced(
@@ -117,15 +133,18 @@ class ToMe(ReducingMethod[ToMeParams]):
         counts = self.params.schedule(depth) if reduce else [0] * depth
         moving = Merging.begin(backbone, tokens, grid, chosen)
         start, lost, left = len(moving.entered), list[bool](), list[int]()
-        kept: dict[str, Tensor] = {}
+        kept, readings = dict[str, Tensor](), list[tuple[Tensor, Tensor]]()
         for number, (block, count) in enumerate(zip(backbone.blocks, counts, strict=True)):
             before = moving.tokens.shape[1]
             moving = moving.through(block, grid, count, proportional=self.params.proportional)
-            left.append(moving.tokens.shape[1] - moving.lead)
+            moving = moving.between(backbone, number, grid)
+            if number + 1 in backbone.arch.taps:
+                readings.append(moving.read(backbone))
+            left.append(moving.left.shape[1])
             lost.append(moving.tokens.shape[1] < before)
             if lost[-1]:
-                kept[f"blocks.{number}.kept"] = moving.places[:, moving.lead :]
-        kept["survivors"] = moving.places[:, moving.lead :]
+                kept[f"blocks.{number}.kept"] = moving.left
+        kept["survivors"] = moving.left
         trace = FrameTrace(
             sum(left) / depth,
             start == grid.area and not any(lost),
@@ -135,8 +154,7 @@ class ToMe(ReducingMethod[ToMeParams]):
             f"not merged into another through many of {depth} blocks",
             layers=tuple(left),
         )
-        features = backbone.finish(moving.tokens)
-        return Merged(features, moving.owner - moving.lead, moving.entered, trace)
+        return Merged(readings, moving.entered, trace)
 
     @classmethod
     def eased(cls, params: ToMeParams, share: float) -> ToMeParams:
@@ -147,7 +165,8 @@ class ToMe(ReducingMethod[ToMeParams]):
         cls, params: ToMeParams, arch: ViTArch, grid: Size, start: int, how: How = REDUCING
     ) -> Foretold:
         stages = _stages(params, arch, grid, start, reduce=how.reduce)
-        left = [sum(share.total for share in leaving) - arch.lead for _, leaving in stages]
+        groups = Groups.on(arch, grid)
+        left = [sum(share.total for share in leaving) - groups.of(0) for _, leaving in stages]
         full = start == grid.area and all(entering == leaving for entering, leaving in stages)
         return Foretold(sum(left) / arch.depth, full, _frame_macs(arch, grid, stages, start))
 
@@ -156,9 +175,9 @@ def _stages(
     params: ToMeParams, arch: ViTArch, grid: Size, start: int, *, reduce: bool
 ) -> list[Stage]:
     stages: list[Stage] = []
-    shares = shares_of(arch, grid, start)
+    shares, always = shares_of(arch, grid, start), Groups.on(arch, grid).always
     for count in params.schedule(arch.depth):
-        left = tuple(share.after(count if reduce else 0, arch.lead) for share in shares)
+        left = tuple(share.after(count if reduce else 0, always) for share in shares)
         stages.append((shares, left))
         shares = left
     return stages
@@ -167,10 +186,10 @@ def _stages(
 def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], start: int) -> Macs:
     """Return the MACs of one frame.
 
-    A block that a tokens enter and b leave, class token included: 4aD^2 + 2rbD^2; attention of a
-    queries to a keys, in windows to those of their own and the padding; where tokens merge, the
-    product of the even with the odd ones, over the D / H channels of the metric. The published
-    counter adds `block_extras` and `frame_extras`. Nothing is executed for no token.
+    A block that a tokens enter and b leave, those without a place included: 4aD^2 + 2rbD^2;
+    attention of a queries to a keys, in windows to those of their own and the padding; where tokens
+    merge, the product of the even with the odd ones, over the D / H channels of the metric. The
+    published counter adds `block_extras` and `frame_extras`. Nothing is executed for no token.
     """
     matrix = published = 0
     for number, (entering, leaving) in enumerate(stages):
@@ -178,7 +197,7 @@ def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], start: int) 
         windowed = number not in arch.global_blocks
         logits, attended = _attention(arch, grid, entering, windowed=windowed)
         layers = (4 * a + 2 * arch.mlp_ratio * b) * arch.dim**2
-        products = layers + attended + _matching(arch, entering, leaving)
+        products = layers + attended + _matching(arch, grid, entering, leaving)
         padded = windowed and any(share.padding for share in entering)
         matrix += products
         published += products + block_extras(arch, a, b, logits, padded=padded)
@@ -186,12 +205,14 @@ def _frame_macs(arch: ViTArch, grid: Size, stages: Sequence[Stage], start: int) 
     return Macs(matrix if start else 0, published)
 
 
-def _matching(arch: ViTArch, entering: Sequence[Share], leaving: Sequence[Share]) -> int:
+def _matching(
+    arch: ViTArch, grid: Size, entering: Sequence[Share], leaving: Sequence[Share]
+) -> int:
     """Return the products of even and odd tokens' metrics in windows that merge some."""
-    pairs = 0
+    pairs, always = 0, Groups.on(arch, grid).always
     for share, left in zip(entering, leaving, strict=True):
         if share != left:
-            even, odd = sides(share.tokens, arch.lead)
+            even, odd = sides(share.tokens, always)
             pairs += share.windows * len(even) * len(odd)
     return pairs * arch.head_dim
 
@@ -206,7 +227,8 @@ def _attention(
     logits = products = 0
     for share in entering:
         keys = share.tokens + share.padding
-        window = costs.global_attention(arch, arch.window, share.tokens, keys).matrix
+        window = arch.window_on(grid)
+        in_one = costs.global_attention(arch, window, share.tokens, keys).matrix
         logits += share.windows * share.tokens * keys
-        products += share.windows * int(window)
+        products += share.windows * int(in_one)
     return logits, products

@@ -119,11 +119,17 @@ def _task(planned: MethodPoint, arch: str, model: str | None) -> PointSpec:
 def fitted_on(model: str, method: type[Method[Any]], params: Params) -> Params:
     """Return the parameters, what depends on the model's backbone filled in.
 
-    Raises UsageError for a method that does not fit it, with the models that it fits.
+    Raises UsageError for a method that does not fit it, with the models that it fits, those of the
+    same family first.
     """
-    arch = entry(model).arch
+    family, arch = entry(model).family, entry(model).arch
     if (reason := unlike(method, arch)) is not None:
-        others = [name for name, other in models().items() if unlike(method, other.arch) is None]
+        fitting = {
+            name: other.family is not family
+            for name, other in models().items()
+            if unlike(method, other.arch) is None
+        }
+        others = sorted(fitting, key=lambda name: fitting[name])
         use = f"use {' or '.join(others)}" if others else "no model here fits it"
         raise UsageError(reason, remedy=use)
     return method.resolve(params, arch)

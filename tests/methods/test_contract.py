@@ -251,14 +251,33 @@ ON_DETECTING: tuple[tuple[str, dict[str, Any], dict[str, Any] | None], ...] = (
      {"policy": "top_fraction", "fraction": 1.0, "gate": "before_ln"}),
     ("eventful", {"policy": "threshold", "threshold": 1.0}, None),
     ("stgt", {"r": 11}, {"r": N + 1}),
+    ("rgtp", MASKED | {"k": 11}, MASKED | {"k": N}),
+    ("rgtp", MASKED | {"k": 5, "rollout": "matrix", "radius": 2}, None),
+    ("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}),
     *((f"{first}+{second}", some | {"r": 7}, everything | {"r": N + 1})
-      for second in ("eventful", "stgt") for first, (some, everything) in CHOOSING.items()
-      if first != "boxes-k"),
+      for second in ("eventful", "stgt") for first, (some, everything) in CHOOSING.items()),
+)  # fmt: skip
+CASES += (
+    Case("svit", SELECTING, SELECTING | KEEP_ALL, (DETECTING,), fixed_counts=False),
+    Case("svit", SELECTING | {"bias": -1e6}, None, (DETECTING,), fixed_counts=False),
+    Case("vpp", MAPPING | {"keep_rate": 0.6}, MAPPING | KEEP_ALL | {"keep_rate": 1.0},
+         (DETECTING,), fixed_counts=False),
 )  # fmt: skip
 CASES += tuple(
     Case(method, some, everything, (DETECTING,), fixed_counts=some.get("policy") != "threshold")
     for method, some, everything in ON_DETECTING
 )
+# Each window loses equally many tokens of its own; detection tokens are never lost.
+GROUPED = (TAPPED, DETECTING)
+CASES += (
+    Case("evit", {"keep_rate": 0.6, "drop_blocks": [1, 2]}, {"keep_rate": 1.0, "drop_blocks": [1]},
+         GROUPED),
+    Case("evit", {"keep_rate": 0.5, "drop_blocks": [0, 1], "fuse": True}, None, GROUPED),
+    Case("ats", {"fraction": 0.7}, {"fraction": 1.0}, GROUPED),
+    Case("ats", {"fraction": 0.6, "blocks": [1, 2], "score": "row"}, None, GROUPED),
+    Case("tome", {"r": 2}, {"r": 0}, GROUPED),
+    Case("tome", {"r": 1000, "proportional": False}, None, (TAPPED,)),
+)  # fmt: skip
 # Features are products with a class token: one case of each method that knows class tokens.
 CASES += tuple(
     replace(case, archs=(OPEN,))

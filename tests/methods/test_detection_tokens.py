@@ -21,6 +21,7 @@ from maskvd_cli.methods.eventful import Eventful, EventfulParams
 from maskvd_cli.methods.fit import unfit, unlike
 from maskvd_cli.methods.gated import GatedMethod
 from maskvd_cli.methods.masked_execution import MaskedExecution
+from maskvd_cli.methods.pruned_execution import PrunedExecution
 from maskvd_cli.methods.registry import methods
 from maskvd_cli.methods.stgt import STGT, STGTParams
 
@@ -54,8 +55,13 @@ def masks(frames: int) -> list[Tensor]:
     ]
 
 
-def reference(on: DetectionTransformer, frames: Sequence[Tensor], kept: Sequence[Tensor]) -> Tensor:
-    """Return the detection tokens of every frame, (frames, T, D)."""
+def reference(
+    on: DetectionTransformer, frames: Sequence[Tensor], kept: Sequence[Tensor], *, pruned: bool
+) -> Tensor:
+    """Return the detection tokens of every frame, (frames, T, D).
+
+    `pruned`: the first block's query, key and value are those of all tokens on every frame.
+    """
     heads, width = ARCH.heads, ARCH.dim // ARCH.heads
     length = 1 + N + DETECTIONS
     caches = torch.zeros(ARCH.depth, 3, heads, length, width, dtype=torch.float64)
@@ -68,7 +74,8 @@ def reference(on: DetectionTransformer, frames: Sequence[Tensor], kept: Sequence
         for number, block in enumerate(on.blocks):
             fresh = block.qkv(block.norm1(x)).view(length, 3, heads, width).permute(1, 2, 0, 3)
             cache = caches[number]
-            cache[:, :, runs] = fresh[:, :, runs]
+            those = torch.ones_like(runs) if pruned and number == 0 else runs
+            cache[:, :, those] = fresh[:, :, those]
             query, key, value = cache
             weights = (query @ key.mT / width**0.5).softmax(-1)
             attended = (weights @ value).permute(1, 0, 2).reshape(length, ARCH.dim)
@@ -86,7 +93,20 @@ def test_masked_frames_are_those_of_the_reference() -> None:
     found = [
         execution.run(tokens, GRID, mask)[0][0] for tokens, mask in zip(frames, kept, strict=True)
     ]
-    torch.testing.assert_close(torch.stack(found), reference(on, frames, kept), atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        torch.stack(found), reference(on, frames, kept, pruned=False), atol=1e-9, rtol=0
+    )
+
+
+def test_pruned_frames_are_those_of_the_reference() -> None:
+    on, frames, kept = backbone(), clip(5), masks(5)
+    execution = PrunedExecution(on)
+    found = [
+        execution.run(tokens, GRID, mask.nonzero()[:, 0] if number else None)[0]
+        for number, (tokens, mask) in enumerate(zip(frames, kept, strict=True))
+    ]
+    expected = reference(on, frames, kept, pruned=True)
+    torch.testing.assert_close(torch.stack(found), expected, atol=1e-9, rtol=0)
 
 
 def test_what_was_not_chosen_is_still_seen() -> None:
@@ -118,7 +138,8 @@ def test_detection_tokens_go_through_every_gate(r: int) -> None:
         assert method.trace.tokens == r
 
 
-KNOWN = {"dense", "maskvd", "random", "oracle", "eventful", "stgt"}
+KNOWN = {"dense", "maskvd", "random", "oracle", "eventful", "stgt", "evit", "ats", "tome"}
+KNOWN |= {"rgtp", "boxes-k", "svit", "vpp"}
 
 
 def test_methods_run_or_say_why_not() -> None:

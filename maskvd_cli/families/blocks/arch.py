@@ -77,6 +77,7 @@ class ViTArch:
         """What the backbone has, in the words of `traits`."""
         words = {
             traits.WINDOWS: self.windowed_depth > 0,
+            traits.PADDED_WINDOWS: self.windowed_depth > 0,
             traits.RELATIVE_POSITIONS: self.relative_table is not None,
             traits.CLASS_TOKEN: self.class_token,
         }

@@ -8,6 +8,8 @@ from typing import Final
 TOKENS: Final = "tokens"
 # Some blocks attend within windows of the grid.
 WINDOWS: Final = "windows"
+# Windows may reach over the grid and are padded there, so that they hold unequal numbers of tokens.
+PADDED_WINDOWS: Final = "padded-windows"
 # Attention has relative-position terms.
 RELATIVE_POSITIONS: Final = "relative-positions"
 # One token without a place stands before those of the grid.
@@ -32,6 +34,7 @@ WORDS: Final = frozenset(
     (
         TOKENS,
         WINDOWS,
+        PADDED_WINDOWS,
         RELATIVE_POSITIONS,
         CLASS_TOKEN,
         WINDOW_CLASS_TOKENS,
@@ -44,6 +47,8 @@ WORDS: Final = frozenset(
     )
 )
 # What the blocks of `families/blocks/vit` can be made of.
-PLAIN_VIT: Final = frozenset((TOKENS, WINDOWS, RELATIVE_POSITIONS, CLASS_TOKEN))
+PLAIN_VIT: Final = frozenset((TOKENS, WINDOWS, PADDED_WINDOWS, RELATIVE_POSITIONS, CLASS_TOKEN))
+# What backbones in equal windows have besides that are read at several depths.
+EQUAL_WINDOWS: Final = frozenset((WINDOWS, WINDOW_CLASS_TOKENS, TAPS))
 # What a plain ViT with detection tokens may have besides.
 DETECTION_TOKENS: Final = frozenset((TRAIL_TOKENS, MID_POSITIONS))

@@ -65,7 +65,7 @@ class QueryArch(ViTArch):
     def has(self) -> frozenset[str]:
         """What the backbone has, in the words of `traits`."""
         own = {traits.WINDOW_CLASS_TOKENS} if self.class_tokens else set[str]()
-        return super().has | {traits.TAPS} | own
+        return (super().has - {traits.PADDED_WINDOWS}) | {traits.TAPS} | own
 
     @property
     def window_lead(self) -> int:
