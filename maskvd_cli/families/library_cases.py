@@ -48,7 +48,7 @@ def drawn_images(count: int, size: Size) -> list[Tensor]:
 
 
 @torch.no_grad()
-def redraw(module: nn.Module, spread: float, seed: int = SEED) -> None:
+def redraw(module: nn.Module, seed: int, spread: float = 0.3) -> None:
     """Draw every parameter and buffer anew, so that none hides behind a zero or a one.
 
     Vectors (norms, biases, layer scales) lie around one half, variances above it. Integers, which
@@ -72,7 +72,7 @@ def library_model(made: Callable[[], nn.Module], spread: float) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]):
         model = made()
-    redraw(model, spread)
+    redraw(model, SEED, spread)
     return model.requires_grad_(False).eval()
 
 

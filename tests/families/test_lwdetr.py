@@ -170,7 +170,7 @@ def test_costs_are_those_that_were_counted_on_the_library(
 @pytest.mark.parametrize("grid", [Size(8, 8), Size(6, 14)])
 def test_the_steps_of_blocks_are_the_dense_path(grid: Size) -> None:
     backbone = TappedTransformer(SMALL)
-    redraw(backbone, 0.3)
+    redraw(backbone, 3)
     backbone = backbone.requires_grad_(False).double()
     tokens = torch.randn(2, grid.area, SMALL.dim, dtype=torch.float64)
     for pool in (1, 2):

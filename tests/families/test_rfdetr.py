@@ -51,7 +51,7 @@ SQUARE, WIDE = Size(32, 32), Size(24, 56)
 def drawn_backbone(spread: float = 0.3) -> TappedTransformer:
     """Every parameter is drawn, so that none hides behind a zero or a one."""
     made = TappedTransformer(SMALL)
-    redraw(made, spread, seed=3)
+    redraw(made, 3, spread)
     return made.requires_grad_(False).eval()
 
 
@@ -165,7 +165,7 @@ def test_architectures_that_cannot_be(parts: dict[str, Any], reason: str) -> Non
 
 def library_and_ours(size: Size, dtype: torch.dtype, seed: int = 5) -> tuple[Any, RFDETR]:
     theirs = whole_detector(SMALL, SHAPE, groups=3)
-    redraw(theirs, 0.3, seed=seed)
+    redraw(theirs, seed)
     theirs = theirs.requires_grad_(False).eval().to(dtype)
     ours = RFDETR(SMALL, SHAPE, size).requires_grad_(False).eval().to(dtype)
     load_into(ours, to_our_names(theirs.state_dict(), SMALL), "library")
