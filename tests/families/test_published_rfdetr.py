@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +348,28 @@ def test_settings_are_checked(
     assert text in refused(path)
     path = saved(tmp_path / "b.pth", rfdetr_tensors(tensors), args={}, model_config=said)
     assert text in refused(path)
+
+
+def test_another_resolution_brings_its_own_positions(
+    tensors: dict[str, Tensor], tmp_path: Path
+) -> None:
+    name = "model.backbone.backbone.embeddings.position_embeddings"
+    table = torch.randn(1, 1 + 12 * 12, SMALL.dim, generator=torch.Generator().manual_seed(1))
+    theirs = rfdetr_tensors(tensors | {name: table})
+    said = {"resolution": 48, "num_windows": 2}
+    file = adopted(saved(tmp_path / "a.pth", theirs, args=said))
+    shape = RFDETRFamily.shape_of(SMALL, file)
+    assert shape == replace(SHAPE, table=Size(12, 12))
+    (note,) = RFDETRFamily.notes(SMALL, shape, file)
+    assert "a.pth were trained for 48x48, not for the input that small is made for" in note
+    made = RFDETRFamily.build(SMALL, shape, Size(48, 48), seed=1)
+    load_into(made, file.tensors, file.path)
+    # At the input that they were trained for, positions are those of the file.
+    assert torch.equal(made.backbone.positions_on(Size(12, 12)).flatten(), table[0, 1:].flatten())
+    # A file that does not say so is another model's.
+    assert "backbone.positions is 12x12x24, expected 8x8x24" in refused(
+        saved(tmp_path / "b.pth", theirs, args={"resolution": 32})
+    )
 
 
 def test_heads_for_masks_are_refused(tensors: dict[str, Tensor], tmp_path: Path) -> None:

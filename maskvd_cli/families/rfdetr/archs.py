@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from maskvd_cli.core.errors import UsageError
@@ -97,6 +97,21 @@ class QueryArch(ViTArch):
         """Return how many windows cover the token grid, downwards and across."""
         del grid
         return Size(self.windows_a_side, self.windows_a_side)
+
+
+def on_table(arch: QueryArch, table: Size | None) -> QueryArch:
+    """Return the architecture with another table of positions; itself where that is None.
+
+    Raises UsageError for a table that its windows do not cut.
+    """
+    if table is None:
+        return arch
+    if table.rows % arch.windows_a_side or table.cols % arch.windows_a_side:
+        raise UsageError(
+            f"{arch.windows_a_side} windows a side of {arch.name} do not cut {table} positions",
+            remedy="give weights that were trained with as many windows",
+        )
+    return replace(arch, position_table=table, window=arch.window_on(table))
 
 
 def rfdetr(  # noqa: PLR0913 - the numbers of an architecture

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.library_cases import LibraryCase
-from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
+from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch, on_table
 from maskvd_cli.families.rfdetr.costs import stages_of
-from maskvd_cli.families.rfdetr.published import REPOSITORIES, adopted
+from maskvd_cli.families.rfdetr.published import REPOSITORIES, adopted, table_of
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 from maskvd_cli.families.vitdet.stated import stated_classes
@@ -42,7 +42,7 @@ class QueryFamily(Family[QueryArch, QueryShape]):
                 where=file.path,
                 remedy="give weights of maskvd, of the hub, or of rfdetr",
             )
-        return QueryShape(classes[0], queries[0])
+        return QueryShape(classes[0], queries[0], table=table_of(arch, file))
 
     @classmethod
     def class_names(cls, shape: QueryShape, file: WeightsFile) -> Sequence[str | None] | None:
@@ -50,10 +50,15 @@ class QueryFamily(Family[QueryArch, QueryShape]):
 
     @classmethod
     def notes(cls, arch: QueryArch, shape: QueryShape, file: WeightsFile) -> list[str]:
-        said = file.metadata.get("arch", arch.name)
-        if said == arch.name:
-            return []
-        return [f"Weights {file.path.name} say that they are of {said}, not {arch.name}."]
+        said, notes = file.metadata.get("arch", arch.name), list[str]()
+        if said != arch.name:
+            notes.append(f"Weights {file.path.name} say that they are of {said}, not {arch.name}.")
+        if shape.table is not None:
+            notes.append(
+                f"Weights {file.path.name} were trained for {file.metadata['input']}, not for the "
+                f"input that {arch.name} is made for."
+            )
+        return notes
 
     @classmethod
     def stages(cls, arch: QueryArch, shape: QueryShape, grid: Size) -> Sequence[Stage]:
@@ -93,7 +98,7 @@ class RFDETRFamily(QueryFamily):
     def build(cls, arch: QueryArch, shape: QueryShape, input_size: Size, *, seed: int) -> RFDETR:
         from maskvd_cli.families.rfdetr.detector import RFDETR  # noqa: PLC0415 - planning
 
-        return RFDETR(arch, shape, input_size, seed=seed)
+        return RFDETR(on_table(arch, shape.table), shape, input_size, seed=seed)
 
     @classmethod
     def trained_shape(cls, arch: QueryArch, classes: int, told: Mapping[str, Any]) -> QueryShape:

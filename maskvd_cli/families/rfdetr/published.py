@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import WeightsFile
 from maskvd_cli.families.coco import named_or_coco
 from maskvd_cli.families.rfdetr import roboflow
@@ -17,7 +18,7 @@ from maskvd_cli.families.snapshots import check_config, labels_of
 REPOSITORIES = {
     f"rfdetr-{size}": f"Roboflow/rf-detr-{size}" for size in ("nano", "small", "medium", "large")
 }
-_OUTPUTS = "class_embed.bias"
+_OUTPUTS, _POSITIONS = "class_embed.bias", "backbone.positions"
 # What the library takes where a config does not say, and no shape of a tensor would tell.
 _ABSENT = {
     "decoder_layers": 3,
@@ -41,6 +42,19 @@ def adopted(arch: QueryArch, file: WeightsFile) -> WeightsFile:
     check_config(file, arch.name, expected_config(arch), _ABSENT)
     classes = labels_of(file, _outputs(file.tensors))
     return _renamed(arch, replace(file, classes=classes))
+
+
+def table_of(arch: QueryArch, file: WeightsFile) -> Size | None:
+    """Return the grid of a file's positions where that is not the architecture's, as it says.
+
+    None where it is, or where the file says another input: then it is no table of this model.
+    """
+    sides = tuple(file.tensors[_POSITIONS].shape[:2]) if _POSITIONS in file.tensors else ()
+    if len(sides) != 2 or sides == tuple(arch.position_table):
+        return None
+    table = Size(*sides)
+    side = Size(table.rows * arch.patch, table.cols * arch.patch)
+    return table if file.metadata.get("input") == str(side) else None
 
 
 def expected_config(arch: QueryArch) -> dict[str, object]:
