@@ -327,8 +327,10 @@ def test_methods_refuse_what_they_do_not_know_and_dense_is_planned() -> None:
     assert unplanned(Dense, nano) is None
     reason = unfit(Dense, DenseParams(pool=2), nano)
     assert reason is not None and "rfdetr-nano has class tokens among them" in reason
-    refusing = {name for name in methods.names() if unlike(methods.load(name), nano) is not None}
-    assert refusing == {"dense-unpadded", "maskvd+evit", "svit", "vpp"}
+    willing = {name for name in methods.names() if unlike(methods.load(name), nano) is None}
+    assert willing >= {
+        "dense", "maskvd", "oracle", "random", "eventful", "stgt", "rgtp", "boxes-k",
+    }  # fmt: skip
     for version in ("T", "H"):
         reason = unfit(MaskVD, MaskVDParams(version=version), nano)
         assert reason is not None and f"{version} is for windows without class tokens" in reason

@@ -406,7 +406,7 @@ def test_recipes_name_them(tmp_path: Path) -> None:
         ("{name: maskvd+tome}", "vitdet-b", "merges equally many tokens in every window, and "
          "those of vitdet-b would hold different numbers of chosen ones; use vitdet-b-global"),
         ("{name: maskvd+ats}", "vitdet-b", "drops tokens, and the windows of vitdet-b need all"),
-        ("{name: eventful+ats, r: 9}", "vitdet-b", "needs class-token, which vitdet-b has not"),
+        ("{name: eventful+ats, r: 9}", "vitdet-b", "each window of vitdet-b would need its own"),
         ("{name: eventful+ats, r: 9, score: row}", "vitdet-b-global", "choose score column"),
         ("{name: eventful+ats, r: 9, update: tokenwise}", "vitdet-b-global", "update full or qk"),
     ],

@@ -304,6 +304,11 @@ def test_chosen_tokens_alone_are_refused_with_the_reason(second: str) -> None:
     assert detections is not None and "detection tokens of yolos-base would see no" in detections
 
 
+def test_rfdetr_refuses_what_windows_cannot_run() -> None:
+    refusing = {name for name in methods.names() if unlike(methods.load(name), TAPPED) is not None}
+    assert refusing == {"dense-unpadded", "maskvd+evit", "svit", "vpp"}
+
+
 def test_groups_that_nobody_can_score_are_refused() -> None:
     relative = replace(TAPPED, relative_table=GRID)
     mute = replace(DETECTING, class_token=False)

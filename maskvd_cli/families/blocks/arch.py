@@ -77,7 +77,7 @@ class ViTArch:
         """What the backbone has, in the words of `traits`."""
         words = {
             traits.WINDOWS: self.windowed_depth > 0,
-            traits.PADDED_WINDOWS: self.windowed_depth > 0,
+            traits.PADDED_WINDOWS: self.windowed_depth > 0 and self.pads_windows,
             traits.RELATIVE_POSITIONS: self.relative_table is not None,
             traits.CLASS_TOKEN: self.class_token,
         }
@@ -102,6 +102,11 @@ class ViTArch:
     def trail(self) -> int:
         """How many tokens stand behind those of the grid; by default none."""
         return 0
+
+    @property
+    def pads_windows(self) -> bool:
+        """Whether windows may reach over the grid, and are padded there."""
+        return True
 
     @property
     def backbone(self) -> str:

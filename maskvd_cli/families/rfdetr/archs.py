@@ -65,7 +65,7 @@ class QueryArch(ViTArch):
     def has(self) -> frozenset[str]:
         """What the backbone has, in the words of `traits`."""
         own = {traits.WINDOW_CLASS_TOKENS} if self.class_tokens else set[str]()
-        return (super().has - {traits.PADDED_WINDOWS}) | {traits.TAPS} | own
+        return super().has | {traits.TAPS} | own
 
     @property
     def window_lead(self) -> int:
@@ -97,6 +97,11 @@ class QueryArch(ViTArch):
         """Return how many windows cover the token grid, downwards and across."""
         del grid
         return Size(self.windows_a_side, self.windows_a_side)
+
+    @property
+    def pads_windows(self) -> bool:
+        """Whether windows may reach over the grid: they divide every one."""
+        return False
 
 
 def on_table(arch: QueryArch, table: Size | None) -> QueryArch:
