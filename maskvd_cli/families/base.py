@@ -275,7 +275,10 @@ class Family(ABC, Generic[A, S]):
 
     @classmethod
     def trained_shape(cls, arch: A, classes: int, told: Mapping[str, Any]) -> S:
-        """Return the shape of a model to train; `told` has the words of `trained_with`."""
+        """Return the shape of a model to train; `told` has the words of `trained_with`.
+
+        Raises UsageError where something that training needs is not installed.
+        """
         del told
         return cls.random_shape(arch, classes)
 

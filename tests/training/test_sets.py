@@ -15,7 +15,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import WeightsFile
 from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.checkpoints import load_into, read_metadata, read_tensors, save
-from maskvd_cli.families.rfdetr import library
+from maskvd_cli.families.rfdetr import family, library
 from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
 from maskvd_cli.families.rfdetr.family import GROUPS, RFDETRFamily
 from maskvd_cli.families.rfdetr.shape import QueryShape
@@ -184,11 +184,21 @@ def test_without_the_library_the_remedy_is_told(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "installed", lambda: None)
+    monkeypatch.setattr(family, "find_spec", lambda name: object())
     with pytest.raises(UsageError, match=r"needs transformers; pip install 'maskvd\[hf\]'"):
         made(home)
 
 
-def test_as_many_groups_learn_as_are_told(home: Path) -> None:
+def test_without_the_matcher_the_remedy_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(family, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"of tiny-set match .* with scipy; pip install scipy"):
+        made(home)
+
+
+@needs_library
+def test_as_many_groups_learn_as_are_told() -> None:
     words = {"queries": None, "groups": None}
     assert RFDETRFamily.trained_shape(TINY_SET, 3, words) == QueryShape(3, 7, GROUPS)
     told = {"queries": 4, "groups": 2}

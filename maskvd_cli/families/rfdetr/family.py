@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.base import Family, Stage, WeightsFile
 from maskvd_cli.families.library_cases import LibraryCase
@@ -102,6 +104,11 @@ class RFDETRFamily(QueryFamily):
 
     @classmethod
     def trained_shape(cls, arch: QueryArch, classes: int, told: Mapping[str, Any]) -> QueryShape:
+        if find_spec("scipy") is None:
+            raise UsageError(
+                f"the losses of {arch.name} match queries to objects with scipy",
+                remedy="pip install scipy",
+            )
         return QueryShape(classes, told["queries"] or arch.queries, told["groups"] or GROUPS)
 
     @classmethod
