@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +18,11 @@ from maskvd_cli.commands.terminal import (
     print_json,
     say,
 )
-from maskvd_cli.core.errors import ResultError
+from maskvd_cli.core.errors import ResultError, UsageError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from maskvd_cli.families.vitdet.renaming import Converted
 
 
@@ -143,7 +145,7 @@ def _converted(
     """Return the checkpoint under our names, the architectures that have its shapes, and what a
     file of maskvd's own states of its detector, which the new file states too.
     """
-    from maskvd_cli.families.checkpoints import read_metadata, read_tensors
+    from maskvd_cli.families.checkpoints import read_metadata, read_with_settings
     from maskvd_cli.families.vitdet.fitting import fitted_to, matching_archs
     from maskvd_cli.families.vitdet.namings import get_naming
     from maskvd_cli.families.vitdet.renaming import Converted, to_our_names
@@ -155,7 +157,8 @@ def _converted(
     wanted = None if arch is None else get_arch(arch)
     if naming not in (None, recogniser.NAMING):
         get_naming(naming)
-    tensors = read_tensors(source)
+    tensors, _ = read_with_settings(source)
+    _refuse_readable(source, tensors, arch)
     if naming == recogniser.NAMING or (naming is None and recogniser.is_published(tensors)):
         converted = Converted(
             recogniser.to_our_names(tensors, where=source), recogniser.NAMING, dropped={}
@@ -169,6 +172,19 @@ def _converted(
         named = [match for match in archs if match.name == metadata.get("arch")]
         return converted, [match.name for match in named or archs], metadata
     return fitted_to(converted, wanted, source), [wanted.name], metadata
+
+
+def _refuse_readable(source: Path, tensors: Mapping[str, Tensor], arch: str | None) -> None:
+    """Raise UsageError for a file that sweeps read as it is, under whatever names it has."""
+    from maskvd_cli.families.rfdetr.roboflow import is_rfdetr
+    from maskvd_cli.families.zoo import entry
+
+    published = arch is not None and arch in entry(arch).family.published
+    if published or is_rfdetr(tensors):
+        raise UsageError(
+            f"{source} needs no converting: {arch or 'RF-DETR'} reads published files as they are",
+            remedy="give it as model.weights in a recipe",
+        )
 
 
 def _facts(converted: Converted) -> list[tuple[str, object]]:

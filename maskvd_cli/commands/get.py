@@ -52,7 +52,7 @@ def get(
     known = repositories()
     if name not in known:
         raise UsageError(unknown("published model", name, known))
-    folder = to if to is not None else home_of(name)
+    folder = home_of(name) if to is None else to.expanduser().absolute()
     assert folder is not None
     refuse_datasets(folder)
     record = record_of(folder)

@@ -76,7 +76,9 @@ def _class_map(name: str) -> str:
 
 ClassList = Annotated[list[str | None], Field(min_length=1)]
 ClassMap = Annotated[
-    str, AfterValidator(_class_map), Field(json_schema_extra={"enum": class_maps.names()})
+    str,
+    AfterValidator(_class_map),
+    WithJsonSchema({"type": "string", "enum": class_maps.names()}),
 ]
 
 

@@ -128,7 +128,7 @@ class Weights:
             self._mapped = self._by_map(self._map, said)
         names = self._mapped or self._named or said or self._classes
         strange = [name for name in names if name is not None and name not in self._classes]
-        if strange and names is said:
+        if strange and said is not None and names is said:
             raise self._unlike(said, strange)
         for name in strange:
             raise UsageError(f"model.classes: {unknown('class', name, self._classes)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import os
@@ -340,3 +341,19 @@ def test_the_command_is_imported_without_torch() -> None:
     code = "import sys, maskvd_cli.commands.convert; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_what_sweeps_read_as_it_is_is_not_converted() -> None:
+    name = "backbone.0.encoder.encoder.embeddings.cls_token"
+    content = {"model": {name: torch.zeros(1, 1, 4)}, "args": argparse.Namespace(resolution=384)}
+    torch.save(content, "rf.pth")
+    done = run("rf.pth", "out.safetensors")
+    assert done.exit_code == 2
+    assert "rf.pth needs no converting: RF-DETR reads published files as they are; give" in (
+        done.stderr
+    )
+    torch.save(timm_backbone(dim=8), "b.pth")
+    done = run("b.pth", "out.safetensors", "--arch", "yolos-tiny")
+    assert done.exit_code == 2
+    assert "b.pth needs no converting: yolos-tiny reads published files" in done.stderr
+    assert not Path("out.safetensors").exists()

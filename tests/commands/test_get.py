@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import socket
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -212,6 +213,12 @@ def test_without_a_cache_a_folder_must_be_named(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match="have no place"):
         home_of("rfdetr-nano")
     assert home_of("mine.safetensors") is None
+
+
+def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    text = refused(run("get", "rfdetr-nano"))
+    assert "needs huggingface_hub, which is not installed; pip install 'maskvd[hf]'" in text
 
 
 def test_published_models_are_models() -> None:

@@ -25,7 +25,7 @@ NAMES = ["N/A", "person", "LABEL_2", "car", "big dog"]
 
 def library_model(classes: int = SHAPE.classes) -> Any:
     """The library's model with every parameter drawn, its config with the names of classes."""
-    made = whole_detector(SMALL, QueryShape(classes, SHAPE.queries), groups=2)
+    made: Any = whole_detector(SMALL, QueryShape(classes, SHAPE.queries), groups=2)
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for parameter in made.parameters():

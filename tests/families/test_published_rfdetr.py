@@ -267,6 +267,18 @@ def test_published_configs_are_expected(name: str) -> None:
 # Files of the package.
 
 
+def doubled(times: int) -> list[Any]:
+    """A list of a few bytes that would be 2**times long if it were written out."""
+    made: list[Any] = [0]
+    for _ in range(times):
+        made = [made, made]
+    return made
+
+
+def str_of(value: object) -> str | None:
+    return value if isinstance(value, str) else "said"
+
+
 def test_transformers_takes_these_names_for_the_packages(tensors: dict[str, Tensor]) -> None:
     """The library converts files of the package as it loads them: its rules, not ours."""
     from transformers import RfDetrForObjectDetection
@@ -339,7 +351,11 @@ def test_cocos_names_are_by_number(tmp_path: Path) -> None:
         ({"class_names": ["a"] * 6}, "class_names has 6, the tensors have 5 classes"),
         ({"class_names": "car"}, "class_names is 'car', expected a list"),
         ({"class_names": ["car", 3]}, "holds something that is no name"),
+        ({"resolution": 10**100}, "resolution is a int, expected pixels"),
+        # This one cannot be written out.
+        ({"dec_layers": doubled(60)}, "dec_layers is a list, small has 2"),
     ],
+    ids=str_of,
 )
 def test_settings_are_checked(
     said: dict[str, Any], text: str, tensors: dict[str, Tensor], tmp_path: Path
@@ -384,7 +400,7 @@ class Evil:
     def __init__(self, marker: Path) -> None:
         self.marker = marker
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (self.marker,)
 
 

@@ -55,7 +55,7 @@ _SAME: Mapping[str, str] = {
     "ca_nheads": "cross_heads",
     "dec_n_points": "points",
 }
-_LARGEST_SIDE = 1 << 14
+_LARGEST_SIDE, _LARGEST_SHOWN = 1 << 14, 10**15
 
 
 def is_rfdetr(tensors: Mapping[str, Tensor]) -> bool:
@@ -162,5 +162,10 @@ def _refuse(problem: str, where: object) -> NoReturn:
 
 
 def _shown(value: object) -> str:
+    # What a pickle holds may be itself a million times over, or a number of many digits.
+    if not isinstance(value, (bool, float, str)) and not (
+        isinstance(value, int) and abs(value) < _LARGEST_SHOWN
+    ):
+        return f"a {type(value).__name__}"
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
