@@ -172,7 +172,8 @@ class Travelling:
         )
 
 
-class TapReading(NamedTuple):
+@dataclass(frozen=True)
+class TapReading:
     """Features of one depth: `features` (B, n, D) after the final norm, at `index` (B, n)."""
 
     features: Tensor

@@ -9,7 +9,7 @@ attend to each other.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,7 +23,8 @@ from maskvd_cli.families.blocks.vit import VisionTransformer
 from maskvd_cli.families.blocks.windows import window_layout
 
 
-class Groups(NamedTuple):
+@dataclass(frozen=True)
+class Groups:
     """How many groups an image has, and how many tokens without a place stand in front of each."""
 
     count: int

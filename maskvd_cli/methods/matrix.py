@@ -14,6 +14,11 @@ from maskvd_cli.methods.learned import RANDOM, SELECTOR
 
 # Parameters for methods that have no defaults: the first that a method takes serve.
 _GIVEN: tuple[Mapping[str, Any], ...] = ({}, {"k": 1}, {"r": 1}, {"k": 1, "r": 1})
+# What a recipe must say where the defaults do not do, and how that is told.
+_WAYS: tuple[tuple[Mapping[str, Any], str], ...] = (
+    ({SELECTOR: RANDOM}, "selectors to be trained"),
+    ({"drop_blocks": [1]}, "drop_blocks of your own"),
+)
 # Ways of running chosen tokens that not every backbone has.
 _VERSION, _VERSIONS = "version", ("C", "T", "H")
 
@@ -29,16 +34,17 @@ class Fit:
 def fit(method: type[Method[Any]], arch: Any) -> Fit:
     """Return whether a method runs on a backbone with the parameters that it has by default.
 
-    A method whose trained selectors do not come with maskvd runs with ones of the user's own.
+    Where defaults do not do, on few blocks or where no selectors come with maskvd, others may.
     """
     if (reason := unlike(method, arch)) is not None:
         return Fit(runs=False, note=reason)
     params = _params(method)
     if params is None or unfit(method, params, arch) is None:
         return Fit(runs=True, note=_versions(method, params, arch))
-    drawn = _params(method, **{SELECTOR: RANDOM})
-    if drawn is not None and unfit(method, drawn, arch) is None:
-        return Fit(runs=True, note="selectors to be trained")
+    for more, note in _WAYS:
+        other = _params(method, **more)
+        if other is not None and unfit(method, other, arch) is None:
+            return Fit(runs=True, note=note)
     return Fit(runs=False, note=str(unfit(method, params, arch)))
 
 

@@ -312,8 +312,11 @@ def test_rfdetr_refuses_what_windows_cannot_run() -> None:
 def test_groups_that_nobody_can_score_are_refused() -> None:
     relative = replace(TAPPED, relative_table=GRID)
     mute = replace(DETECTING, class_token=False)
-    for kind, params in ((EViT, EViTParams(drop_blocks=(1,))), (ATS, ATSParams())):
-        with pytest.raises(UsageError, match="windows without relative positions"):
-            kind.resolve(params, relative)
-        with pytest.raises(UsageError, match="no class token of detecting votes"):
-            kind.resolve(params, mute)
+    with pytest.raises(UsageError, match="windows without relative positions"):
+        EViT.resolve(EViTParams(drop_blocks=(1,)), relative)
+    with pytest.raises(UsageError, match="windows without relative positions"):
+        ATS.resolve(ATSParams(), relative)
+    with pytest.raises(UsageError, match="no class token of detecting votes"):
+        EViT.resolve(EViTParams(drop_blocks=(1,)), mute)
+    with pytest.raises(UsageError, match="no class token of detecting votes"):
+        ATS.resolve(ATSParams(), mute)

@@ -18,6 +18,8 @@ from maskvd_cli.methods.registry import methods
         ("rgtp", "vitdet-b", Fit(runs=True)),
         ("boxes-k+eventful", "vitdet-b", Fit(runs=True)),
         ("svit", "vitdet-ti-global", Fit(runs=True)),
+        ("evit", "vivit-ti", Fit(runs=True, note="drop_blocks of your own")),
+        ("evit", "rfdetr-nano", Fit(runs=True)),
         ("svit", "vitdet-b-global", Fit(runs=True, note="selectors to be trained")),
     ],
 )
