@@ -22,7 +22,7 @@ from maskvd_cli.families.coco import NUMBERED
 from maskvd_cli.families.rfdetr.archs import ARCHS, QueryArch
 from maskvd_cli.families.rfdetr.detector import RFDETR
 from maskvd_cli.families.rfdetr.family import RFDETRFamily
-from maskvd_cli.families.rfdetr.published import expected_config
+from maskvd_cli.families.rfdetr.published import REPOSITORIES, expected_config
 from maskvd_cli.families.snapshots import digest_of, read_weights
 from maskvd_cli.families.vitdet.renaming import CheckpointError
 
@@ -251,7 +251,7 @@ def test_ninety_one_nameless_classes_are_cocos(tmp_path: Path) -> None:
     assert "bare.safetensors name no classes; their 91 are COCO's, by number" in remark
 
 
-@pytest.mark.parametrize("name", list(ARCHS))
+@pytest.mark.parametrize("name", list(REPOSITORIES))
 def test_published_configs_are_expected(name: str) -> None:
     """Numbers of the published configurations, written down apart from those of the models."""
     side, layers = {

@@ -300,8 +300,12 @@ CASES += tuple(
         ("rgtp", MASKED | {"k": 11}, MASKED | {"k": N}),
         ("boxes-k", MASKED | {"k": 11}, MASKED | {"k": N}),
         ("maskvd+eventful", MASKED | {"static_keep_rate": 0.2, "r": 7}, None),
+        ("evit", {"keep_rate": 0.6, "drop_blocks": [1, 2]},
+         {"keep_rate": 1.0, "drop_blocks": [1, 2]}),
+        ("ats", {"fraction": 0.7}, {"fraction": 1.0}),
+        ("tome", {"r": 5}, {"r": 0}),
     )
-)
+)  # fmt: skip
 PAIRS = [
     pytest.param(case, arch, id=f"{case}-{arch.name}") for case in CASES for arch in case.archs
 ]

@@ -15,14 +15,9 @@ _TABLE = Size(14, 14)
 
 @dataclass(frozen=True)
 class LWDETRArch(QueryArch):
-    """A plain ViT in equal windows without class tokens, read at several depths without a norm.
-
-    `queries` of the decoder where no weights file says how many.
-    """
+    """A plain ViT in equal windows without class tokens, read at several depths without a norm."""
 
     class_tokens: ClassVar[bool] = False
-
-    queries: int = 300
 
     @property
     def made_for(self) -> Size:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.base import WeightsFile
 from maskvd_cli.families.library_cases import LibraryCase
 from maskvd_cli.families.lwdetr.archs import ARCHS, LWDETRArch
+from maskvd_cli.families.lwdetr.published import REPOSITORIES, adopted
 from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.rfdetr.family import QueryFamily
 from maskvd_cli.families.rfdetr.shape import QueryShape
@@ -22,6 +24,7 @@ class LWDETRFamily(QueryFamily):
     name = "lwdetr"
     description = "plain ViT in 4 x 4 windows, projector, two-stage deformable decoder (LW-DETR)"
     default_input: ClassVar[str] = "640x640"
+    published: ClassVar[Mapping[str, str]] = REPOSITORIES
 
     @classmethod
     def archs(cls) -> Sequence[LWDETRArch]:
@@ -32,6 +35,10 @@ class LWDETRFamily(QueryFamily):
         from maskvd_cli.families.lwdetr.detector import LWDETR  # noqa: PLC0415 - planning
 
         return LWDETR(arch, shape, input_size, seed=seed)
+
+    @classmethod
+    def adopted(cls, arch: QueryArch, file: WeightsFile) -> WeightsFile:
+        return adopted(arch, file)
 
     @classmethod
     def library_case(cls) -> LibraryCase:

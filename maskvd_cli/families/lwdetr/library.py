@@ -9,7 +9,7 @@ from torch import Tensor
 
 from maskvd_cli.families.rfdetr.archs import QueryArch
 from maskvd_cli.families.rfdetr.library import Library, stages
-from maskvd_cli.families.rfdetr.renaming import PartNames
+from maskvd_cli.families.rfdetr.renaming import PartNames, as_today
 from maskvd_cli.families.rfdetr.renaming import to_our_names as renamed
 
 _NAMING = PartNames(
@@ -25,13 +25,8 @@ _NAMING = PartNames(
     # Keys have no bias.
     biased="qv",
 )
-# What published files call parts of a block, beside what transformers makes of it when it reads.
-_EARLIER = {
-    "attention.attention.query.": "attention.q_proj.",
-    "attention.attention.key.": "attention.k_proj.",
-    "attention.attention.value.": "attention.v_proj.",
-    "attention.output.": "attention.o_proj.",
-}
+# What published files call a layer, beside what those of RF-DETR do.
+_EARLIER, _NOW = "attention.output.", "attention.o_proj."
 
 
 def _plain(module: Any, arch: QueryArch, taps: tuple[int, ...]) -> Any:
@@ -70,12 +65,5 @@ def to_our_names(
     is none, becomes zero, and the first position, which no token has, is dropped. Raises
     CheckpointError about `where` as there.
     """
-    found = {_today(name): tensor for name, tensor in tensors.items()}
+    found = {name.replace(_EARLIER, _NOW): tensor for name, tensor in as_today(tensors).items()}
     return renamed(found, arch, where=where, naming=_NAMING)
-
-
-def _today(name: str) -> str:
-    """Return what this version of transformers calls a tensor."""
-    for earlier, now in _EARLIER.items():
-        name = name.replace(earlier, now)
-    return name

@@ -40,7 +40,7 @@ def adopted(arch: QueryArch, file: WeightsFile) -> WeightsFile:
     if not is_library(file.tensors):
         return file
     check_config(file, arch.name, expected_config(arch), _ABSENT)
-    classes = labels_of(file, _outputs(file.tensors))
+    classes = labels_of(file, outputs_of(file.tensors))
     return _renamed(arch, replace(file, classes=classes))
 
 
@@ -109,10 +109,11 @@ def _of_rfdetr(arch: QueryArch, file: WeightsFile) -> WeightsFile:
 
 
 def _renamed(arch: QueryArch, file: WeightsFile) -> WeightsFile:
-    outputs = _outputs(file.tensors)
+    outputs = outputs_of(file.tensors)
     tensors = to_our_names(as_today(file.tensors), arch, where=file.path)
     return named_or_coco(replace(file, tensors=tensors), outputs)
 
 
-def _outputs(tensors: Mapping[str, Tensor]) -> int:
+def outputs_of(tensors: Mapping[str, Tensor]) -> int:
+    """Return how many classes the tensors of the library's detector tell apart, 0 where none."""
     return len(tensors[_OUTPUTS]) if _OUTPUTS in tensors and tensors[_OUTPUTS].ndim else 0
