@@ -9,14 +9,17 @@ from torch import Tensor
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
 from maskvd_cli.families.checkpoints import load_into
+from maskvd_cli.families.lwdetr.detector import LWDETR
 from maskvd_cli.families.preprocess import to_input
-from maskvd_cli.families.rfdetr.detector import RFDETR
+from maskvd_cli.families.rfdetr.archs import QueryArch
+from maskvd_cli.families.rfdetr.detector import RFDETR, QueryModel
 from maskvd_cli.families.rfdetr.library import whole_detector
 from maskvd_cli.families.rfdetr.losses import labels_of
 from maskvd_cli.families.rfdetr.renaming import to_our_names
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.tasks.detections import Targets
 
+from .test_lwdetr import SMALL as SMALL_LW
 from .test_rfdetr import SMALL, SQUARE, WIDE, images, needs_library, redraw
 
 GROUPED = QueryShape(classes=5, queries=6, groups=3)
@@ -35,7 +38,7 @@ def targets(*counts: int, size: Size = SQUARE) -> list[Targets]:
     return made
 
 
-def losses(model: RFDETR, given: list[Tensor], truth: list[Targets]) -> dict[str, Tensor]:
+def losses(model: QueryModel, given: list[Tensor], truth: list[Targets]) -> dict[str, Tensor]:
     features = model.backbone(model.embed(given), model.grid)
     return model.head_losses(features, truth, NO_RANDOMNESS)
 
@@ -82,9 +85,12 @@ def test_the_losses_are_those_of_the_library() -> None:
 
 
 @needs_library
-def test_losses_fall_on_what_is_learnt_again_and_again() -> None:
+@pytest.mark.parametrize(("kind", "arch"), [(RFDETR, SMALL), (LWDETR, SMALL_LW)])
+def test_losses_fall_on_what_is_learnt_again_and_again(
+    kind: type[QueryModel], arch: QueryArch
+) -> None:
     torch.set_num_threads(1)
-    model = RFDETR(SMALL, GROUPED, WIDE, seed=2)
+    model = kind(arch, GROUPED, WIDE, seed=2)
     given, truth = images(2, WIDE), targets(2, 1, size=WIDE)
     optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
     course: list[float] = []

@@ -193,7 +193,7 @@ def test_without_the_matcher_the_remedy_is_told(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(family, "find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"of tiny-set match .* with scipy; pip install scipy"):
+    with pytest.raises(UsageError, match=r"match .* with scipy; pip install 'maskvd\[hf\]'"):
         made(home)
 
 

@@ -41,7 +41,7 @@ class QueryFamily(Family[QueryArch, QueryShape]):
         if find_spec("scipy") is None:
             raise UsageError(
                 f"the losses of {arch.name} match queries to objects with scipy",
-                remedy="pip install scipy",
+                remedy="pip install 'maskvd[hf]'",
             )
         return QueryShape(classes, told["queries"] or arch.queries, told["groups"] or GROUPS)
 
