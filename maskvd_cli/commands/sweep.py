@@ -50,7 +50,7 @@ def sweep(
         str | None,
         typer.Option(
             help="Run the recipe on this dataset; without RECIPE the grid of its published table, "
-            "or P and k_s."
+            "or P and k_s where there is none for the model."
         ),
     ] = None,
     root: Annotated[
