@@ -17,17 +17,25 @@ _METAVAR = "methods|models|datasets|recipes|families|tasks|metrics|executors"
 
 def ls(
     kind: Annotated[str, typer.Argument(metavar=_METAVAR, help="What to list.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="NAME", help="Methods alone: what of them runs on a model."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List what there is of a kind, installed plug-ins included.
 
     Each with one line: methods with their parameters, metrics with their keys in a recipe.
 
-    Examples: maskvd ls methods · maskvd ls metrics · maskvd ls recipes --json
+    Examples: maskvd ls methods · maskvd ls methods --model rfdetr-nano · maskvd ls recipes --json
     """
     if kind not in _LISTINGS:
         raise UsageError(unknown("kind", kind, _LISTINGS))
-    headers, rows = _LISTINGS[kind]()
+    if model is not None and kind != "methods":
+        raise UsageError(f"--model is for methods, not {kind}", remedy="leave --model out")
+    headers, rows = _LISTINGS[kind]() if model is None else _methods_on(model)
     if as_json:
         names = [header.replace(" ", "_") for header in headers]
         print_json([dict(zip(names, row, strict=True)) for row in rows])
@@ -44,7 +52,7 @@ def ls(
     for row in rows:
         table.add_row(*map(literal, row))
     table_console().print(table)
-    if kind == "methods":
+    if kind == "methods" and model is None:
         from maskvd_cli.methods.registry import methods
 
         say(f"combinations of two: {', '.join(methods.pairs())}")
@@ -59,6 +67,19 @@ def _methods() -> Listing:
         for kind in loaded
     ]
     return ("method", "what it does", "parameters", "paper"), rows
+
+
+def _methods_on(model: str) -> Listing:
+    """List methods and combinations: whether each runs on a model, and how, or why not."""
+    from maskvd_cli.families.zoo import entry
+    from maskvd_cli.methods.matrix import fit
+    from maskvd_cli.methods.registry import methods
+
+    arch = entry(model).arch
+    names = [*(kind.name for kind in methods.working()), *methods.pairs()]
+    found = {name: fit(methods.load(name), arch) for name in names}
+    rows = [(name, "yes" if told.runs else "no", told.note) for name, told in found.items()]
+    return ("method", "runs", "note"), rows
 
 
 def _models() -> Listing:
