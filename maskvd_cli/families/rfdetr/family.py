@@ -54,7 +54,8 @@ class RFDETRFamily(Family[QueryArch, QueryShape]):
                 f"the losses of {arch.name} match queries to objects with scipy",
                 remedy="pip install scipy",
             )
-        return QueryShape(classes, told["queries"] or arch.queries, told["groups"] or GROUPS)
+        queries, groups = told["queries"] or arch.queries, told["groups"] or GROUPS
+        return QueryShape(classes, queries, groups=groups)
 
     @classmethod
     def shape_of(cls, arch: QueryArch, file: WeightsFile) -> QueryShape:
