@@ -134,4 +134,4 @@ def test_what_is_exported_detects_as_the_model_that_learnt() -> None:
 
 def test_a_shape_without_groups_is_refused() -> None:
     with pytest.raises(ValueError, match="0 groups: give at least 1"):
-        QueryShape(3, 5, 0)
+        QueryShape(3, 5, groups=0)

@@ -43,7 +43,8 @@ class QueryFamily(Family[QueryArch, QueryShape]):
                 f"the losses of {arch.name} match queries to objects with scipy",
                 remedy="pip install 'maskvd[hf]'",
             )
-        return QueryShape(classes, told["queries"] or arch.queries, told["groups"] or GROUPS)
+        queries, groups = told["queries"] or arch.queries, told["groups"] or GROUPS
+        return QueryShape(classes, queries, groups=groups)
 
     @classmethod
     def frame_at(cls, arch: QueryArch, input_size: Size) -> Size | None:
