@@ -13,7 +13,6 @@ from maskvd_cli.core.errors import MaskvdError, RecipeError, unknown
 from maskvd_cli.recipe import grid, overrides
 from maskvd_cli.recipe.paths import absolute_path, files_in
 from maskvd_cli.recipe.schema import (
-    DEFAULT_INPUT,
     RANDOM_WEIGHTS,
     RETIRED,
     EntrySection,
@@ -21,6 +20,7 @@ from maskvd_cli.recipe.schema import (
     Recipe,
 )
 from maskvd_cli.recipe.section import Section
+from maskvd_cli.recipe.sizes import DEFAULT_INPUT
 from maskvd_cli.recipe.source import Document, KeyPath, read_file
 from maskvd_cli.recipe.validation import position_of, validated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -18,41 +18,13 @@ from pydantic import (
 )
 
 from maskvd_cli.core.errors import unknown
-from maskvd_cli.core.size import Size
 from maskvd_cli.recipe import class_maps
 from maskvd_cli.recipe.section import Section
+from maskvd_cli.recipe.sizes import CanvasText, FrameText, Inputs, listed
 from maskvd_cli.recipe.statistics import StatisticsSection
 
-DEFAULT_INPUT = "672x672"
 RANDOM_WEIGHTS = "random"
-
-
-def _size_or(word: str | None) -> BeforeValidator:
-    """Return the check of a size in text, or of one word that may stand in its place."""
-
-    def check(value: object) -> object:
-        if value is None or value == word:
-            return value
-        alternative = f", or {word}" if word else ""
-        try:
-            return str(Size.parse(str(value)))
-        except ValueError as error:
-            reason = f"write rows x columns, for example 384x1280{alternative}"
-            raise ValueError(reason) from error
-
-    return BeforeValidator(check)
-
-
 _CALLED = "^[a-z0-9][a-z0-9._+-]{0,63}$"
-_PATTERN = "[1-9][0-9]*x[1-9][0-9]*"
-SizeText = Annotated[str, _size_or(None), Field(json_schema_extra={"pattern": f"^{_PATTERN}$"})]
-FrameText = Annotated[
-    str, _size_or("fit"), Field(json_schema_extra={"pattern": f"^({_PATTERN}|fit)$"})
-]
-CanvasText = Annotated[
-    str, _size_or("input"), Field(json_schema_extra={"pattern": f"^({_PATTERN}|input)$"})
-]
-
 # Where a model runs; the number is torch's, among the GPUs that it sees.
 DEVICE_PATTERN = "auto|cpu|cuda(:(0|[1-9][0-9]{0,2}))?"
 
@@ -79,33 +51,6 @@ ClassMap = Annotated[
     str,
     AfterValidator(_class_map),
     WithJsonSchema({"type": "string", "enum": class_maps.names()}),
-]
-
-
-def _listed(value: object) -> object:
-    return cast(list[object], value) if isinstance(value, list) else [value]
-
-
-def _each_once(inputs: list[str]) -> list[str]:
-    for text in inputs:
-        if inputs.count(text) > 1:
-            raise ValueError(f"{text} stands here twice; remove one")
-    return inputs
-
-
-_ONE_INPUT = {"type": "string", "pattern": f"^{_PATTERN}$"}
-INPUTS_SCHEMA: dict[str, Any] = {
-    "anyOf": [
-        _ONE_INPUT,
-        {"type": "array", "items": _ONE_INPUT, "minItems": 1, "uniqueItems": True},
-    ]
-}
-Inputs = Annotated[
-    list[SizeText],
-    BeforeValidator(_listed),
-    Field(min_length=1),
-    AfterValidator(_each_once),
-    WithJsonSchema(INPUTS_SCHEMA),
 ]
 
 
@@ -267,13 +212,13 @@ def _one_or_several(schema: dict[str, Any]) -> None:
 
 Models = Annotated[
     list[ModelSection],
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     Field(min_length=1, json_schema_extra=_one_or_several),
     AfterValidator(_apart),
 ]
 Names = Annotated[
     list[str],
-    BeforeValidator(_listed),
+    BeforeValidator(listed),
     Field(min_length=1, json_schema_extra=_one_or_several),
 ]
 

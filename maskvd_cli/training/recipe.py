@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from maskvd_cli.recipe.schema import FrameText, Section, SizeText
+from maskvd_cli.recipe.section import Section
+from maskvd_cli.recipe.sizes import FrameText, SizeText
 
 # What may change between two starts of one training: nothing of it reaches the weights.
 FREE = frozenset(

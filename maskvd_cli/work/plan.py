@@ -16,7 +16,8 @@ from maskvd_cli.methods.registry import baseline, methods
 from maskvd_cli.metrics.base import Metric
 from maskvd_cli.metrics.registry import every_metric
 from maskvd_cli.recipe.load import LoadedRecipe, MethodPoint
-from maskvd_cli.recipe.schema import DEFAULT_INPUT, RANDOM_WEIGHTS, Recipe
+from maskvd_cli.recipe.schema import RANDOM_WEIGHTS, Recipe
+from maskvd_cli.recipe.sizes import DEFAULT_INPUT
 from maskvd_cli.scenes.geometry import Site
 
 _ESTIMATOR = "estimator"
