@@ -283,7 +283,8 @@ def test_transformers_takes_these_names_for_the_packages(tensors: dict[str, Tens
     """The library converts files of the package as it loads them: its rules, not ours."""
     from transformers import RfDetrForObjectDetection
 
-    loaded, told = RfDetrForObjectDetection.from_pretrained(
+    read: Any = RfDetrForObjectDetection.from_pretrained
+    loaded, told = read(
         None,
         config=library_model().config,
         state_dict=rfdetr_tensors(tensors),

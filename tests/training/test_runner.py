@@ -261,7 +261,9 @@ def test_other_annotations_are_another_training(tmp_path: Path) -> None:
 
 def test_gradients_that_are_not_finite_stop_it(home: Path, tmp_path: Path) -> None:
     training = made(home)
-    training.detector.box_head.fc.weight.register_hook(lambda gradient: gradient * math.inf)
+    training.detector.get_parameter("box_head.fc.weight").register_hook(
+        lambda gradient: gradient * math.inf
+    )
     with pytest.raises(MaskvdError, match="gradients are not finite at step 1; lower optimiser"):
         run_training(training, TrainingFolder(tmp_path), Silent())
 
