@@ -44,16 +44,18 @@ class Chosen:
 
     `index` (n,) sorted, on the grid; `rows` (r,) sorted, of the sequence, tokens without a place
     among them. Windows without a chosen token are left out. `near` (m,) sorted: all rows of the
-    other windows; `layout` (windows, places): where in `near` each place's token stands, and
-    `outside` where there is none but padding. Row i of `rows` is query `slot[i]` of window
-    `window[i]`; `places` (windows, most queries) tells where in its window each query lies.
+    other windows; `layout` (windows, places): where in `near` each place's token stands, `laid` its
+    row, and `outside` where there is none but padding, None where all have one. Row i of `rows` is
+    query `slot[i]` of window `window[i]`; `places` (windows, most queries) tells where in its
+    window each query lies.
     """
 
     index: Tensor
     rows: Tensor
     near: Tensor
     layout: Tensor
-    outside: Tensor
+    laid: Tensor
+    outside: Tensor | None
     window: Tensor
     slot: Tensor
     places: Tensor
@@ -71,7 +73,8 @@ class Chosen:
             behind = arch.lead + grid.area + torch.arange(arch.trail)
             rows = torch.cat([torch.arange(arch.lead), rows, behind])
         if not arch.windowed_depth:
-            return cls(index.to(device), rows.to(device), *(index.new_empty(0) for _ in range(6)))
+            none = index.new_empty(0)
+            return cls(index.to(device), rows.to(device), none, none, none, None, none, none, none)
         tokens, where = _laid_out(grid, arch.window_on(grid), arch.window_lead)
         which, place = where[rows].unbind(1)
         active, which, counts = which.unique(return_inverse=True, return_counts=True)
@@ -85,8 +88,10 @@ class Chosen:
         outside = tokens == len(where)
         near = tokens[~outside].sort().values
         layout = torch.searchsorted(near, tokens).clamp(max=max(len(near) - 1, 0))
-        return cls(*(part.to(device) for part in (
-            index, rows, near, layout, outside, which, slot, places)))  # fmt: skip
+        laid = near[layout] if len(near) else layout
+        parts = (index, rows, near, layout, laid, outside if outside.any() else None,
+                 which, slot, places)  # fmt: skip
+        return cls(*(part if part is None else part.to(device) for part in parts))
 
     @property
     def counts(self) -> dict[str, int]:
@@ -192,11 +197,12 @@ class MaskedExecution:
         if caches == "input":
             cache.index_copy_(1, chosen.rows, sequence)
             near = block.keys_values(block.norm1(cache[:, chosen.near]))
-            return _in_windows(block, block.queries(normed), near, chosen)
+            return _in_windows(block, block.queries(normed), near[0, chosen.layout], chosen)
         qkv = block.qkv(normed)
         cache.index_copy_(1, chosen.rows, qkv)
         if block.window is not None:
-            return _in_windows(block, qkv[..., :dim], cache[:, chosen.near, dim:], chosen)
+            # Laid out in one step: every copy of the keys and values takes time.
+            return _in_windows(block, qkv[..., :dim], cache[0, :, dim:][chosen.laid], chosen)
         query, _, _ = block.split(qkv)
         _, key, value = block.split(cache)
         relative = block.relative(query, grid, at=chosen.index) if block.relative else None
@@ -230,17 +236,17 @@ def _laid_out(grid: Size, window: Size, lead: int) -> tuple[Tensor, Tensor]:
     )  # fmt: skip
 
 
-def _in_windows(block: Block, queries: Tensor, near: Tensor, chosen: Chosen) -> Tensor:
+def _in_windows(block: Block, queries: Tensor, keys_values: Tensor, chosen: Chosen) -> Tensor:
     """Return the windowed attention (1, n, D) of the chosen tokens.
 
-    `queries` (1, n, D) are theirs, `near` (1, m, 2D) the keys and values of the tokens near them.
+    `queries` (1, n, D) are theirs, `keys_values` (windows, places, 2D) those of their windows.
     Windows differ in how many queries they hold; short ones are filled up.
     """
     dim = queries.shape[-1]
     filled = queries.new_zeros(*chosen.places.shape, dim)
     filled[chosen.window, chosen.slot] = queries[0]
-    padding = block.qkv.bias[dim:]
-    keys_values = torch.where(chosen.outside[..., None], padding, near[0, chosen.layout])
+    if chosen.outside is not None:
+        keys_values = torch.where(chosen.outside[..., None], block.qkv.bias[dim:], keys_values)
     query, key, value = (block.to_heads(part) for part in (filled, *keys_values.split(dim, dim=-1)))
     assert block.window is not None
     relative = block.relative(query, block.window, at=chosen.places) if block.relative else None

@@ -166,8 +166,10 @@ def test_chosen_tokens_lie_where_their_windows_say(tokens: list[int]) -> None:
         assert used[row] == int(places[token, 0])
         place = int(chosen.places[row, chosen.slot[number]])
         assert place == int(places[token, 1])
-        assert near[int(chosen.layout[row, place])] == token
-        assert not chosen.outside[row, place]
+        assert near[int(chosen.layout[row, place])] == token == int(chosen.laid[row, place])
+        assert chosen.outside is None or not chosen.outside[row, place]
+    padded = [WINDOWED.window.area != int((places[:, 0] == window).sum()) for window in used]
+    assert (chosen.outside is not None) == any(padded)
     trace = mask_trace(kept[None], WINDOWED, GRID)
     if len(tokens) < N:
         assert trace.counts["window_queries"].tolist() == [chosen.places.numel()]
