@@ -49,8 +49,11 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("vid-rgtp-radius-quarter", 1 + 4),
         ("maskvd-grid", 1 + 3 * 3 + 2),
         ("demo-labels", 1 + 2 * 3),
-        ("demo", 2 + 1 + 2 * 3 + 2 + 2 + 2 + 1 + 1 + 1),
-        ("synthetic-full", 3 + 3 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 2 + 3 + 2 + 2 + 2 + 3 + 3 + 3 + 3),
+        ("demo", 3 + 1 + 2 * 3 + 2 + 2 + 2 + 1 + 1 + 1 + 2),
+        (
+            "synthetic-full",
+            3 + 3 + 3 * 3 + 1 + 1 + 3 + 3 + 3 + 2 + 3 + 2 + 2 + 2 + 3 + 3 + 3 + 3 + 18,
+        ),
         ("kitti", 2 + 2 * 3 + 3 + 3),
         ("vid", 1 + 2 * 2 + 2 + 3 + 3),
         ("vivit-epic-table", 1 + 13),
@@ -60,6 +63,7 @@ def test_recipes_load_and_are_named_as_their_files(path: Path) -> None:
         ("actions", 1 + 6 + 2 * 2 + 6 + 4 + 2 + 4 + 2 + 3 + 3),
         ("actions-tuned", 3 + 10 + 5 + 5),
         ("learned-noise", 1 + 2 * (1 + 5)),
+        ("compute-rfdetr", 4 * (1 + 2 * 2 + 6)),
         ("masks", 1 + 3 * 3 + 3 + 2 * 3 + 2),
     ],
 )
