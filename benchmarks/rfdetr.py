@@ -27,6 +27,7 @@ from maskvd_cli.families.preprocess import to_input
 from maskvd_cli.families.rfdetr.archs import ARCHS
 from maskvd_cli.families.rfdetr.detector import RFDETR
 from maskvd_cli.families.rfdetr.library import whole_detector
+from maskvd_cli.families.rfdetr.published import REPOSITORIES
 from maskvd_cli.families.rfdetr.renaming import to_our_names
 from maskvd_cli.families.rfdetr.shape import QueryShape
 from maskvd_cli.methods.masked_execution import MaskedExecution
@@ -107,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="also write the result here")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--models", nargs="*", default=list(ARCHS))
+    parser.add_argument("--models", nargs="*", default=list(REPOSITORIES))
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     result: dict[str, Any] = {}

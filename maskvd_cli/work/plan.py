@@ -21,6 +21,7 @@ from maskvd_cli.recipe.sizes import DEFAULT_INPUT
 from maskvd_cli.scenes.geometry import Site
 
 _ESTIMATOR = "estimator"
+_MOST_TOLD = 3
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,9 @@ def fitted_on(model: str, method: type[Method[Any]], params: Params) -> Params:
             if unlike(method, other.arch) is None
         }
         others = sorted(fitting, key=lambda name: fitting[name])
-        use = f"use {' or '.join(others)}" if others else "no model here fits it"
+        shown, more = others[:_MOST_TOLD], len(others) - _MOST_TOLD
+        shown += [f"one of {more} more ones"] if more > 0 else []
+        use = f"use {' or '.join(shown)}" if others else "no model here fits it"
         raise UsageError(reason, remedy=use)
     return method.resolve(params, arch)
 

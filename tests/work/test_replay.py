@@ -37,6 +37,7 @@ def recipe(root: Path, **changes: Any) -> Recipe:
         "schema": 1,
         "name": "test",
         "dataset": {"name": "kitti", "root": str(root)},
+        "model": {"input": "672x672"},
         "methods": [{"name": "dense"}],
     }
     return Recipe.model_validate({**base, **changes})

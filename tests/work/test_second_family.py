@@ -82,6 +82,8 @@ def test_a_method_for_tokens_is_refused_with_the_models_that_fit(
     second: None, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        RecipeError, match="maskvd needs tokens, which conv-4 has not; use vitdet-b or "
+        RecipeError,
+        match="maskvd needs tokens, which conv-4 has not; use lwdetr-tiny or lwdetr-small or "
+        r"lwdetr-medium or one of \d+ more ones$",
     ):
         prepare(loaded(tmp_path, "methods=[{name: maskvd}]"))
