@@ -96,6 +96,10 @@ def test_speed_ups_are_the_committed_ones() -> None:
         f"is {float(maskvd['speedup']):.2f} times as fast as dense with {fewer:.1f} times" in told
     )
     assert f"is {float(unpadded['speedup']):.2f} times as fast" in told
+    with (ROOT / "results" / "reference" / "compute-rfdetr.csv").open(newline="") as file:
+        large = [row for row in csv.DictReader(file) if row["model"] == "rfdetr-large"]
+    (best,) = [row for row in large if (row["period"], row["static_keep_rate"]) == ("16", "0.1")]
+    assert f"RF-DETR Large is {float(best['speedup']):.2f} times as fast on a CPU" in told
 
 
 def test_table_c_is_the_committed_result() -> None:
