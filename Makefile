@@ -54,6 +54,7 @@ bench: setup
 	$(BIN)/python benchmarks/heatmap.py --json benchmarks/heatmap.json
 	$(BIN)/python benchmarks/commands.py --json benchmarks/commands.json
 	$(BIN)/python benchmarks/backbone.py --json benchmarks/backbone.json
+	$(BIN)/python benchmarks/rfdetr.py --json benchmarks/rfdetr.json
 
 clean:
 	rm -rf $(DEMO) build dist .pytest_cache .ruff_cache .hypothesis
