@@ -161,11 +161,14 @@ def _check_optimiser(state: object, optimiser: torch.optim.Optimizer, path: Path
 def _check_moments(entry: Mapping[str, object], parameter: Tensor, path: Path) -> None:
     for name in ("step", *_MOMENTS):
         value = entry.get(name)
-        if not isinstance(value, Tensor) or not torch.isfinite(value).all():
-            _damaged(f"the optimiser's {name} is no finite tensor", path)
+        if not isinstance(value, Tensor):
+            _damaged(f"the optimiser's {name} is no tensor", path)
+        # Before its values are looked at: a file of a few bytes may declare any number of them.
         shape = parameter.shape if name in _MOMENTS else torch.Size()
         if value.shape != shape:
             _damaged(f"the optimiser's {name} has the shape {tuple(value.shape)}", path)
+        if not torch.isfinite(value).all():
+            _damaged(f"the optimiser's {name} is not finite", path)
         if name != "exp_avg" and not bool((value >= 0).all()):
             _damaged(f"the optimiser's {name} is negative", path)
 

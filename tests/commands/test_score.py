@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from contextlib import chdir
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
+from maskvd_cli.app import app
 from maskvd_cli.core.errors import EXIT_BAD_INPUT, EXIT_POINTS_FAILED
 from maskvd_cli.metrics.accuracy import Accuracy
 from maskvd_cli.store.piece import OUTPUT
@@ -22,12 +22,9 @@ from maskvd_cli.tasks.stored import StoredTruth
 from ..work import measured_runs
 
 
-def maskvd(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "maskvd_cli", *map(str, arguments)],
-        cwd=cwd, capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+def maskvd(*arguments: object, cwd: Path) -> Result:
+    with chdir(cwd):
+        return CliRunner().invoke(app, [str(word) for word in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "sweep", recipe, "--results", "results", "--limit", 4, "--set",
         "metrics=[accuracy, latency]", cwd=folder,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert "SUBSET (first 4 frames of each clip)" in done.stdout
     assert "mAP50" in done.stdout
     return folder
@@ -52,7 +49,7 @@ def test_score_needs_nothing_but_the_run(folder: Path) -> None:
     finally:
         (folder / "away").rename(folder / "kitti")
         (folder / "away.safetensors").rename(folder / "tiny.safetensors")
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert done.stdout.count("pedestrian") == 3
     assert "2 to 3 frames after a full one" in done.stdout
     assert "3 points scored" in done.stderr
@@ -78,7 +75,7 @@ def test_changed_outputs_are_told(folder: Path) -> None:
     finally:
         for path, content in before.items():
             path.write_bytes(content)
-    assert done.returncode == EXIT_POINTS_FAILED
+    assert done.exit_code == EXIT_POINTS_FAILED
     assert "100.00" in done.stdout
     assert "1 of 3 points differ" in done.stderr
 
@@ -93,7 +90,7 @@ def test_damaged_outputs_are_one_line(folder: Path, method: str, content: bytes)
         done = maskvd("score", "results", cwd=folder)
     finally:
         path.write_bytes(before)
-    assert done.returncode == EXIT_POINTS_FAILED
+    assert done.exit_code == EXIT_POINTS_FAILED
     assert f"{path.parent.name}/{path.name}: damaged result file" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -113,7 +110,7 @@ def test_a_run_without_predictions_says_what_to_do(folder: Path) -> None:
         "sweep", "measured.yaml", "--results", "other", "--smoke", "--quiet", "--set",
         "metrics=[memory]", "--set", "detections=labels", cwd=folder,
     )  # fmt: skip
-    assert made.returncode == 0, made.stderr
+    assert made.exit_code == 0, made.stderr
     done = maskvd("score", "other", cwd=folder)
-    assert done.returncode == EXIT_BAD_INPUT
+    assert done.exit_code == EXIT_BAD_INPUT
     assert "holds no predictions; sweep with model.weights" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,13 @@ limit: {clips: 1, frames: 2}
 
 
 @pytest.fixture(scope="module")
-def maskvd(tmp_path_factory: pytest.TempPathFactory) -> Command:
+def maskvd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """Run commands where a package is installed whose module is no Python."""
     site = tmp_path_factory.mktemp("site")
     install(site, "broken-package", ENTRY_POINTS)
     (site / "broken_plugin.py").write_text("class Broken(:\n    pass\n")
-    return command(site)
+    with command(site) as run:
+        yield run
 
 
 def line_of(kind: str) -> str:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from maskvd_cli.core.looks import Looks
-from maskvd_cli.data import synthetic_actions
+from maskvd_cli.data import synthetic_actions, synthetic_clips
 from maskvd_cli.data.synthetic_actions import SyntheticActions
 from maskvd_cli.recipe.shipped import find_training
 from maskvd_cli.training.frames import listed_looks, training_frames
@@ -66,7 +66,10 @@ def test_without_room_nothing_is_kept(drawn: list[int]) -> None:
     assert drawn == [0, 0, 0]
 
 
-def test_looks_of_kept_images_are_the_same(drawn: list[int]) -> None:
+def test_looks_of_kept_images_are_the_same(
+    drawn: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic_actions, "SPLITS", {"train": (2, 2, 40), "val": (3, 11, 40)})
     changes = ["batch=2", "augmentation.flip=0.5"]
     loaded = [
         load_training(find_training("train-actions"), [*changes, f"keep_mib={mib}"]).recipe
@@ -75,19 +78,20 @@ def test_looks_of_kept_images_are_the_same(drawn: list[int]) -> None:
     without, kept = (
         TrainingFrames(training_frames(one), TrainingInput.of(one), one) for one in loaded
     )
-    positions = range(33)
+    positions = range(6)
     expected = [without.made(position) for position in positions]
-    assert len(drawn) == 33 * 16
+    assert len(drawn) == 6 * 16
     drawn.clear()
     for position, (pixels, label) in zip(positions, expected, strict=True):
         seen = kept.made(position)
         assert torch.equal(seen[0], pixels)
         assert seen[1] == label
     # Three looks at each clip have frames in common.
-    assert len(drawn) == len(kept.images._kept) < 33 * 16
+    assert len(drawn) == len(kept.images._kept) < 6 * 16
 
 
-def test_frames_before_a_frame_are_kept_by_their_place() -> None:
+def test_frames_before_a_frame_are_kept_by_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic_clips, "SPLITS", {"train": (0, 2, 12), "val": (1, 2, 12)})
     one = load_training(find_training("train-synthetic"), ["keep_mib=64"]).recipe
     listed = training_frames(one)
     frames = TrainingFrames(listed, TrainingInput.of(one), one)

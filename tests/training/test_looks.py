@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from maskvd_cli.app import app
 from maskvd_cli.core.errors import UsageError
 from maskvd_cli.core.size import Size
-from maskvd_cli.data import synthetic_actions
+from maskvd_cli.data import synthetic_actions, synthetic_clips
 from maskvd_cli.families.checkpoints import read_metadata, read_tensors
 from maskvd_cli.families.vivit.archs import ARCHS
 from maskvd_cli.families.vivit.model import ViViT
@@ -153,7 +153,9 @@ def test_the_loss_is_that_of_all_looks_and_drops_by_its_generator() -> None:
         made.head_losses(features, [0, 11], torch.Generator())
 
 
-def test_dropout_is_that_of_the_recipe() -> None:
+def test_dropout_is_that_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic_clips, "SPLITS", {"train": (0, 2, 6), "val": (1, 2, 6)})
+
     def prepared(*changes: str) -> Training:
         loaded = load_training(find_training("train-actions"), [*SHORT, *changes])
         return prepare(loaded, torch.device("cpu"))

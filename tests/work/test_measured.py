@@ -18,8 +18,10 @@ import torch
 
 from maskvd_cli.core.errors import MaskvdError, RecipeError, UsageError
 from maskvd_cli.core.size import Size
+from maskvd_cli.families.blocks.arch import ViTArch
 from maskvd_cli.families.checkpoints import save
 from maskvd_cli.families.vitdet.detector import Detector
+from maskvd_cli.families.vitdet.family import ViTDet
 from maskvd_cli.families.vitdet.head_arch import HeadArch
 from maskvd_cli.families.vitdet.head_costs import embedding_macs, head_macs
 from maskvd_cli.families.zoo import get_arch
@@ -36,6 +38,10 @@ from maskvd_cli.work.runner import Sweep, SweepOutcome, choose_run, prepare, run
 from maskvd_cli.work.scoring import baseline_key, scored
 
 from .measured_runs import write_recipe, write_weights
+
+# A full frame and two masked ones of each clip, where no test counts them.
+FEW = "limit.frames=3"
+TIMED = (FEW, "metrics=[latency]", "detections=labels")
 
 
 @pytest.fixture(scope="module")
@@ -221,11 +227,11 @@ def test_scores_from_the_files_are_the_stored_ones(outcome: SweepOutcome) -> Non
 def test_missing_latencies_are_measured_anew_beside_dense(
     recipe_file: Path, tmp_path: Path
 ) -> None:
-    first = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
+    first = sweep_once(recipe_file, tmp_path, *TIMED)
     keys = [point.key for point in first.run.plan().points]
     kept = measured(first.run, "latency", keys[1])
     (first.run.folder / "measured" / "latency" / f"{keys[2]}.json").unlink()
-    again = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
+    again = sweep_once(recipe_file, tmp_path, *TIMED)
     assert [record.key for record in again.measured] == [keys[2]]
     assert measured(first.run, "latency", keys[1]) == kept
     session = session_of(measured(first.run, "latency", keys[2]))
@@ -251,9 +257,9 @@ def test_a_grown_grid_takes_over_what_was_measured(
 def test_a_pass_asked_for_later_keeps_points_and_predictions(
     recipe_file: Path, tmp_path: Path
 ) -> None:
-    first = sweep_once(recipe_file, tmp_path, "metrics=[accuracy]")
+    first = sweep_once(recipe_file, tmp_path, FEW, "metrics=[accuracy]")
     assert {record.of for record in first.measured} == {"accuracy"}
-    then = sweep_once(recipe_file, tmp_path, "metrics=[accuracy, memory]")
+    then = sweep_once(recipe_file, tmp_path, FEW, "metrics=[accuracy, memory]")
     assert then.ran == []
     assert {record.of for record in then.measured} == {"memory"}
 
@@ -317,7 +323,15 @@ def test_smoke_and_limit_are_marked_in_files_and_reports(recipe_file: Path, tmp_
     assert not whole & {point.key for point in limited.points}
 
 
-def test_random_weights_measure_cost_alone_on_noise(recipe_file: Path, tmp_path: Path) -> None:
+def narrow_heads(arch: ViTArch, classes: int) -> HeadArch:
+    return HeadArch.for_patch(arch.patch, classes=classes, channels=16, hidden=32)
+
+
+def test_random_weights_measure_cost_alone_on_noise(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Heads of ViTDet-B's size would take a second a frame.
+    monkeypatch.setattr(ViTDet, "random_shape", narrow_heads)
     made = sweep_once(
         recipe_file, tmp_path, "model.weights=random", "dataset.pixels=noise", "limit.frames=4",
         "memory.frames=1",
@@ -381,7 +395,7 @@ def test_what_disturbed_a_session_is_kept_and_told(
     from maskvd_cli.machine import device
 
     monkeypatch.setattr(device, "gpu_reasons", lambda device: 0x4)  # type: ignore[misc]
-    made = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
+    made = sweep_once(recipe_file, tmp_path, *TIMED)
     for record in made.measured:
         assert "the GPU was slowed down: power limit" in record.known_details.disturbances
     report = read_report(made.run)
@@ -402,7 +416,7 @@ def test_a_failing_method_costs_only_its_own_latency(
         return choose(self, frame)
 
     monkeypatch.setattr(MaskVD, "choose", broken)
-    made = sweep_once(recipe_file, tmp_path, "metrics=[latency]", "detections=labels")
+    made = sweep_once(recipe_file, tmp_path, *TIMED)
     assert [(r.status, r.failure and r.failure.kind) for r in made.measured] == [
         ("ok", None), ("ok", None), ("failed", "ZeroDivisionError"),
     ]  # fmt: skip
@@ -410,25 +424,26 @@ def test_a_failing_method_costs_only_its_own_latency(
     row = read_report(made.run).rows.iloc[2]
     assert row["error"] == "latency: a bug"
     monkeypatch.undo()
-    again = sweep_once(
-        recipe_file, tmp_path, "metrics=[latency]", "detections=labels", retry_failed=True
-    )
+    again = sweep_once(recipe_file, tmp_path, *TIMED, retry_failed=True)
     assert [record.status for record in again.measured] == ["ok"]
 
 
 def test_a_killed_sweep_goes_on_where_it_was(recipe_file: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
     command = [sys.executable, "-m", "maskvd_cli", "sweep", str(recipe_file), "--results",
-               str(results), "--quiet", "--set", "metrics=[accuracy, memory]"]  # fmt: skip
+               str(results), "--quiet", "--set", "metrics=[accuracy, memory]",
+               "--set", FEW]  # fmt: skip
     killed = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 60
-    while not list(results.glob("*/*/predictions/*.gz")) and time.monotonic() < deadline:
+    while not list(results.glob("*/*/points/*.json")):
+        assert killed.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     (run,) = [Run(path.parent) for path in results.glob("*/*/plan.json")]
     before = {path: path.read_bytes() for path in run.folder.rglob("points/*.json")}
-    done = sweep_once(recipe_file, results, "metrics=[accuracy, memory]")
+    assert before
+    done = sweep_once(recipe_file, results, "metrics=[accuracy, memory]", FEW)
     assert done.run == run
     assert len(before) + len(done.ran) == 3
     assert all(path.read_bytes() == content for path, content in before.items())
