@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile
+from torch.autograd.profiler import profile
 
 from maskvd_cli.families.base import Model
 from maskvd_cli.methods.base import Method
@@ -84,7 +84,8 @@ def _on_cpu(detector: Model, make: Callable[[], Method[Any]], clip: ClipInput, f
     held = bytes_held(detector)
     # The profiler's library greets on stderr unless told not to before its first use.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as seen:
+    # The one of `torch.profiler` makes objects of all events first, which takes longer than to run.
+    with profile(profile_memory=True, use_kineto=True) as seen:
         states = _states(detector, make, clip, frames)
     peak = (held + highest(_allocations(seen))) / _MIB
     return Peak(peak, max(states), CPU_METHOD, len(states))
@@ -92,8 +93,8 @@ def _on_cpu(detector: Model, make: Callable[[], Method[Any]], clip: ClipInput, f
 
 def _allocations(seen: profile) -> list[int]:
     """Return the bytes of every allocation (positive) and release (negative), in time's order."""
-    results: Any = seen.profiler
-    events = [e for e in results.kineto_results.events() if e.name() == "[memory]"]
+    results: Any = seen.kineto_results
+    events = [e for e in results.events() if e.name() == "[memory]"]
     return [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
 
 

@@ -19,13 +19,13 @@ from maskvd_cli.store.runs import Run, find_run
 
 from . import measured_runs as made
 
-CLIPS = 6
+CLIPS, FRAMES = 4, 4
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pieces")
-    root = made.write_kitti(folder / "kitti", clips=CLIPS, frames=6)
+    root = made.write_kitti(folder / "kitti", clips=CLIPS, frames=FRAMES)
     weights = made.write_weights(folder / "tiny.safetensors")
     path = folder / "measured.yaml"
     path.write_text(made.RECIPE.format(root=root, weights=weights) + "metrics: [accuracy]\n")
@@ -38,6 +38,20 @@ def start(recipe: Path, results: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A sweep that nothing stopped."""
+    results = tmp_path_factory.mktemp("whole")
+    finish(recipe, results)
+    return find_run(results)
+
+
+def finish(recipe: Path, results: Path) -> None:
+    process = start(recipe, results)
+    _, talk = process.communicate(timeout=200)
+    assert process.returncode == 0, talk
 
 
 def contents(run: Run) -> dict[str, Any]:
@@ -57,8 +71,10 @@ def contents(run: Run) -> dict[str, Any]:
     return made
 
 
-def test_a_kill_in_the_middle_of_a_point_costs_one_clip(recipe: Path, tmp_path: Path) -> None:
-    broken, whole = tmp_path / "broken", tmp_path / "whole"
+def test_a_kill_in_the_middle_of_a_point_costs_one_clip(
+    recipe: Path, whole: Run, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
     process = start(recipe, broken)
     until = time.monotonic() + 120
     while len(list(broken.glob("*/*/pieces/*/*.npz"))) < 2:
@@ -69,23 +85,17 @@ def test_a_kill_in_the_middle_of_a_point_costs_one_clip(recipe: Path, tmp_path: 
     process.communicate()
     kept = {path: path.stat().st_mtime_ns for path in broken.glob("*/*/pieces/*/*.npz")}
     assert 2 <= len(kept) < CLIPS * 3
-    for results in (broken, whole):
-        process = start(recipe, results)
-        _, talk = process.communicate(timeout=200)
-        assert process.returncode == 0, talk
+    finish(recipe, broken)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert contents(find_run(broken)) == contents(find_run(whole))
+    assert contents(find_run(broken)) == contents(whole)
 
 
-def test_detections_are_26_bytes_and_frames_a_few_numbers(recipe: Path, tmp_path: Path) -> None:
-    process = start(recipe, tmp_path)
-    process.communicate(timeout=200)
-    run = find_run(tmp_path)
-    piece = run.piece(run.plan().points[0].key, 0)
+def test_detections_are_26_bytes_and_frames_a_few_numbers(whole: Run) -> None:
+    piece = whole.piece(whole.plan().points[0].key, 0)
     assert sum(a.nbytes for a in piece.outputs.values()) == 26 * len(piece.outputs["score"])
     others = {name: a for name, a in piece.arrays.items() if not name.startswith("output.")}
     kept = others.pop("kept")
-    assert (kept.dtype, len(kept)) == (np.uint8, 6)
+    assert (kept.dtype, len(kept)) == (np.uint8, FRAMES)
     assert (kept == WHOLE).all(), "dense computes every token in every layer"
-    assert all(a.shape == (6,) for a in others.values())
+    assert all(a.shape == (FRAMES,) for a in others.values())
     assert np.isfinite(piece.arrays["around"]).all()

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner, Result
 
+from maskvd_cli.app import app
 from maskvd_cli.data.synthetic import write_labels
 
 from . import faulty
@@ -30,21 +32,28 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-c", START, *map(str, arguments)]
 
 
-def maskvd(place: Path, *arguments: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
+def maskvd(place: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, check=False, timeout=200,
-        env={**faulty.variables(place), **more},
+        env=faulty.variables(place),
     )  # fmt: skip
 
 
-def rows_of(place: Path, run: Path) -> dict[str, dict[str, str]]:
-    done = maskvd(place, "report", run, "--format", "csv")
-    return {row["label"]: row for row in csv.DictReader(io.StringIO(done.stdout))}
+def here(*arguments: str | Path) -> Result:
+    """Run a command in this process, which has imported what it needs."""
+    return CliRunner().invoke(app, [str(word) for word in arguments])
 
 
-def test_points_that_hang_die_or_fill_the_memory_fail_alone(tmp_path: Path) -> None:
+def rows_of(run: Path) -> dict[str, dict[str, str]]:
+    table = here("report", run, "--format", "csv").stdout
+    return {row["label"]: row for row in csv.DictReader(io.StringIO(table))}
+
+
+def test_points_that_hang_die_or_fill_the_memory_fail_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_labels(tmp_path / "kitti", clips=2, frames=8, seed=1)
-    faulty.install(tmp_path / "installed")
+    faulty.install_here(tmp_path, monkeypatch)
     faults = ("fine", "hang", "killed", "hog", "last")
     recipe = faulty.write_recipe(tmp_path, tmp_path / "kitti", *faults)
     sweep = ("sweep", recipe, "--results", tmp_path / "results", "--executor", "process",
@@ -53,7 +62,7 @@ def test_points_that_hang_die_or_fill_the_memory_fail_alone(tmp_path: Path) -> N
     assert done.returncode == 3, done.stderr
     assert "3 of 7 points failed" in done.stderr
     (run,) = (tmp_path / "results" / "small").iterdir()
-    rows = rows_of(tmp_path, run)
+    rows = rows_of(run)
     errors = {label: row["error"] for label, row in rows.items() if row["status"] == "failed"}
     reasons = ["ran longer than 10 s (--unit-timeout)", "killed from outside", "more than 1500 MiB"]
     assert list(errors) == [f"faulty fault={fault} input=192x352" for fault in faults[1:4]]
@@ -62,17 +71,18 @@ def test_points_that_hang_die_or_fill_the_memory_fail_alone(tmp_path: Path) -> N
     assert sum(row["status"] == "ok" for row in rows.values()) == 4
     assert not any(map(faulty.is_alive, pids(tmp_path)))
     # Failed points are kept until they are asked for again, and then only they run.
-    assert maskvd(tmp_path, *sweep).returncode == 3
+    assert here(*sweep).exit_code == 3
     log = tmp_path / "log"
     log.unlink()
-    again = maskvd(tmp_path, *sweep, "--retry-failed", FAULTY_MENDED="yes")
-    assert again.returncode == 0, again.stderr
+    monkeypatch.setenv("FAULTY_MENDED", "yes")
+    again = here(*sweep, "--retry-failed")
+    assert again.exit_code == 0, again.stderr
     assert "3 points run, 4 were there" in again.stderr
     planned = [line.split() for line in log.read_text().splitlines()]
     assert {fault for _, fault in planned} == set(faults[1:4])
     # All in one process.
     assert len({process for process, _ in planned}) == 1
-    assert {row["status"] for row in rows_of(tmp_path, run).values()} == {"ok"}
+    assert {row["status"] for row in rows_of(run).values()} == {"ok"}
 
 
 def pids(place: Path) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from maskvd_cli.core.size import Size
 from maskvd_cli.data.crops import step_pixels
 from maskvd_cli.data.kinetics import Kinetics400
 from maskvd_cli.families.checkpoints import save
-from maskvd_cli.families.vivit.archs import ARCHS
+from maskvd_cli.families.vivit.archs import ARCHS, vivit
 from maskvd_cli.families.vivit.model import ViViT
 from maskvd_cli.families.vivit.shape import ClassifierShape
 from maskvd_cli.methods import library
@@ -36,30 +37,40 @@ from maskvd_cli.work.runner import prepare, run_sweep
 
 from ..data.drawn_videos import write_frames
 
-ARCH = ARCHS["vivit-ti"]
+ARCH = vivit(
+    "vivit-tiny", "", dim=24, heads=3, depth=3, temporal_depth=1, patch=16, table=Size(6, 6),
+    looks=Looks(frames=16, tubelet=2, stride=2, along=2),
+)  # fmt: skip
 SIZE = Size(96, 96)
 LABELS = ("falling", "rising", "falling")
 RECIPE = """\
 schema: 1
 name: looked
 dataset: {{name: kinetics-400, root: {root}}}
-model: {{name: vivit-ti, input: 96x96, weights: {weights}}}
+model: {{name: vivit-tiny, input: 96x96, weights: {weights}}}
 methods:
   - name: dense
   - name: eventful
-    r: [145, 40]
+    r: [37, 10]
     update: [full, tokenwise]
   - name: stgt
-    r: 40
+    r: 10
   - {{name: rgtp, keep_rate: 0.3, foreground: 0.5, background: 0.09, reset: 1in4, period: 4}}
   - {{name: ats, fraction: 0.8}}
   - {{name: eventful+ats, policy: top_fraction, fraction: 0.5, ats_fraction: 0.9}}
-  - {{name: evit, keep_rate: 0.7, drop_blocks: [[1, 3]]}}
-  - {{name: tome, r: 8}}
+  - {{name: evit, keep_rate: 0.7, drop_blocks: [[1, 2]]}}
+  - {{name: tome, r: 4}}
 metrics: [{metrics}]
 latency: {{rounds: 2, frames: 8, warmup: 2}}
 device: cpu
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tiny_architecture() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHS, ARCH.name, ARCH)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +106,7 @@ def model() -> ViViT:
 @pytest.fixture(scope="module")
 def recipe(root: Path, model: ViViT, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recipe")
-    save(folder / "w.safetensors", model.state_dict(), {"arch": "vivit-ti"})
+    save(folder / "w.safetensors", model.state_dict(), {"arch": ARCH.name})
     text = RECIPE.format(root=root, weights="w.safetensors", metrics="accuracy, latency, memory")
     (folder / "looked.yaml").write_text(text)
     return folder / "looked.yaml"
@@ -157,19 +168,19 @@ def test_stored_outputs_are_the_models(run: Run, root: Path, model: ViViT) -> No
 
 def test_reports_tell_of_videos(run: Run) -> None:
     rows = rows_of(run)
-    dense, gated = rows["dense"], rows["eventful r=40"]
+    dense, gated = rows["dense"], rows["eventful r=10"]
     assert dense["status"] == gated["status"] == "ok"
     assert (dense["clips"], dense["frames"]) == ("6", "48")
-    assert float(rows["eventful r=145"]["top1_change"]) == 0.0
+    assert float(rows["eventful r=37"]["top1_change"]) == 0.0
     assert float(gated["tmacs_video"]) < float(dense["tmacs_video"])
     assert float(gated["full_frame_share"]) == 1 / 8
     assert float(gated["speedup"]) > 0
-    assert float(gated["state_mb"]) > float(rows["stgt r=40"]["state_mb"]) > 0
+    assert float(gated["state_mb"]) > float(rows["stgt r=10"]["state_mb"]) > 0
     # Two looks of eight steps, both counters by hand: n tokens of width d, L blocks.
-    n, d = 145, 96
-    step = 6 * (12 * n * d**2 + 2 * n**2 * d + 9 * n * d + 2 * n * d) + n * d
+    n, d = 37, 24
+    step = 3 * (12 * n * d**2 + 2 * n**2 * d + 9 * n * d + 2 * n * d) + n * d
     m = 9
-    end = 2 * (12 * m * d**2 + 2 * m**2 * d + 11 * m * d) + m * d + 2 * d + 2
+    end = 12 * m * d**2 + 2 * m**2 * d + 11 * m * d + m * d + 2 * d + 2
     assert float(dense["tmacs_video"]) == pytest.approx(2 * (8 * step + end) / 1e12)
     told = maskvd("report", run.folder)
     assert "top-1" in told
@@ -207,8 +218,8 @@ def test_the_shipped_recipe_has_each_of_them() -> None:
 
 def test_whole_costs_hold_the_share_of_what_concludes(run: Run) -> None:
     row = rows_of(run)["dense"]
-    embedding = 144 * 3 * 2 * 64 * 96
-    end = 2 * (12 * 9 * 96**2 + 2 * 81 * 96) + 2 * 96
+    embedding = 36 * 3 * 2 * 256 * 24
+    end = 12 * 9 * 24**2 + 2 * 81 * 24 + 2 * 24
     around = (embedding + end / 8) / 1e9
     assert float(row["gmacs_detector"]) == pytest.approx(float(row["gmacs"]) + around)
 
@@ -227,11 +238,11 @@ def test_planned_and_measured_costs_agree(recipe: Path, run: Run) -> None:
 def test_random_weights_and_noise_are_timed(root: Path, tmp_path: Path) -> None:
     text = RECIPE.format(root=root, weights="random", metrics="latency")
     (tmp_path / "noise.yaml").write_text(text.replace("looked", "noise"))
-    words = ("dataset.pixels=noise", "methods=[{name: dense}, {name: eventful, r: 40}]")
+    words = ("dataset.pixels=noise", "methods=[{name: dense}, {name: eventful, r: 10}]")
     sweep = prepare(load_recipe(tmp_path / "noise.yaml", catalog(), list(words)))
     made = Run(tmp_path / "run")
     assert not run_sweep(sweep, made).unmeasured
-    assert float(rows_of(made)["eventful r=40"]["speedup"]) > 0
+    assert float(rows_of(made)["eventful r=10"]["speedup"]) > 0
 
 
 def test_validate_reads_videos_and_weights(recipe: Path) -> None:
@@ -241,7 +252,7 @@ def test_validate_reads_videos_and_weights(recipe: Path) -> None:
 
 
 def test_smoke_runs_on_the_first_frames_of_videos(recipe: Path) -> None:
-    few = "methods=[{name: dense}, {name: eventful, r: 40}]"
+    few = "methods=[{name: dense}, {name: eventful, r: 10}]"
     maskvd("sweep", recipe, "--smoke", "--set", few, "--results", recipe.parent / "smoke", "-q")
     (folder,) = (recipe.parent / "smoke" / "looked").iterdir()
     row = rows_of(Run(folder))["dense"]
@@ -254,7 +265,7 @@ def test_a_film_shows_detectors(recipe: Path) -> None:
     )
     assert done.exit_code == 2
     assert (
-        "a film shows what a detector finds, and vivit-ti is asked for recognition" in done.output
+        "a film shows what a detector finds, and vivit-tiny is asked for recognition" in done.output
     )
 
 
@@ -266,7 +277,7 @@ def test_the_library_looks_at_videos_as_sweeps_do(root: Path, model: ViViT) -> N
         outputs = list(library.run(model, "dense")(frames))
         found = torch.stack([output.logits for output in outputs]).mean(0)
         assert torch.allclose(found, mean, atol=1e-4)
-    assert len(list(library.run(model, "eventful", r=40)(frames))) == ARCH.looks.count
+    assert len(list(library.run(model, "eventful", r=10)(frames))) == ARCH.looks.count
     with pytest.raises(UsageError, match="frames of 2 sizes"):
         list(library.run(model, "dense")([frames[0], frames[0][:90]]))
 
@@ -279,7 +290,7 @@ def clip_of(root: Path, number: int) -> ClipInput:
     for step in look.frames:
         assert isinstance(step, LookStep)
         images.append(step_pixels([dataset.image(p) for p in step.parts], step.looks, 0, SIZE))
-    return ClipInput(look.name, images, ClipView(len(look), SIZE, 8), SIZE, False)
+    return ClipInput(look.name, images, ClipView(len(look), SIZE, ARCH.patch), SIZE, False)
 
 
 def test_only_the_last_step_of_a_look_concludes_it(root: Path, model: ViViT) -> None:
