@@ -89,9 +89,10 @@ class Chosen:
         near = tokens[~outside].sort().values
         layout = torch.searchsorted(near, tokens).clamp(max=max(len(near) - 1, 0))
         laid = near[layout] if len(near) else layout
-        parts = (index, rows, near, layout, laid, outside if outside.any() else None,
-                 which, slot, places)  # fmt: skip
-        return cls(*(part if part is None else part.to(device) for part in parts))
+        parts = (index, rows, near, layout, laid, which, slot, places)
+        index, rows, near, layout, laid, which, slot, places = (part.to(device) for part in parts)
+        padded = outside.to(device) if outside.any() else None
+        return cls(index, rows, near, layout, laid, padded, which, slot, places)
 
     @property
     def counts(self) -> dict[str, int]:

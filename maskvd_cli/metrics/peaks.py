@@ -85,7 +85,8 @@ def _on_cpu(detector: Model, make: Callable[[], Method[Any]], clip: ClipInput, f
     # The profiler's library greets on stderr unless told not to before its first use.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     # The one of `torch.profiler` makes objects of all events first, which takes longer than to run.
-    with profile(profile_memory=True, use_kineto=True) as seen:
+    seen = profile(profile_memory=True, use_kineto=True)
+    with seen:
         states = _states(detector, make, clip, frames)
     peak = (held + highest(_allocations(seen))) / _MIB
     return Peak(peak, max(states), CPU_METHOD, len(states))
